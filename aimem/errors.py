@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 
 class AimemError(Exception):
-    """Root of all. `message` says what is wrong and where, `hint` what to do; `extra` are further fields of the reply."""
+    """Root of all. `message` says what is wrong and where, `hint` what to do; `extra` are more fields of the reply."""
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500

@@ -1,0 +1,79 @@
+"""Intents: every write of the program, as a pure computation that a store carries out inside its transaction.
+
+An intent is a generator function of a `Stamp`. It yields what it wants to read (`Get`, `Holding`, `Touches`), is resumed
+with the answer, and returns a `Decision`: the records to write and the reply. It raises an `AimemError` to refuse, and
+then nothing is written. A store may run many intents in one transaction; each sees what those before it wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from aimem.core.pairs import Pair, PairState
+from aimem.core.record import Record, Ref
+from aimem.core.version import Version
+
+
+class Get(NamedTuple):
+    """Read the record under an address. Answer: `Record | None`, tombstones included."""
+
+    ref: Ref
+
+
+class Holding(NamedTuple):
+    """Read who holds a pair. Answer: `PairState`."""
+
+    pair: Pair
+
+
+class Touches(NamedTuple):
+    """Read all touch records of a memory. Answer: `list[Record]`."""
+
+    memory_id: str
+
+
+Read = Get | Holding | Touches
+
+
+class Stamp(Protocol):
+    """What a store lends to an intent."""
+
+    now: int
+    """Wall-clock time of the group in ns since the epoch, for expiry: never for order."""
+    incarnation: str
+    """The store's incarnation, under which it counts its own touches."""
+
+    def version(self) -> Version:
+        """A new version, above everything this store has seen."""
+
+
+class Decision(NamedTuple):
+    """What an intent comes to. `progress` are named positions (such as how far embedding has read the feed) that are
+    kept in the same transaction."""
+
+    records: Sequence[Record]
+    reply: Any = None
+    progress: dict[str, int] | None = None
+
+
+Plan = Generator[Read, Any, Decision]
+Intent = Callable[[Stamp], Plan]
+
+
+def get(kind: str, key: str) -> Generator[Read, Any, Record | None]:
+    """`yield from get(...)`: the record under an address, typed."""
+    found: Record | None = yield Get(Ref(kind, key))
+    return found
+
+
+def holding(pair: Pair) -> Generator[Read, Any, PairState]:
+    """`yield from holding(...)`: who holds a pair, typed."""
+    state: PairState = yield Holding(pair)
+    return state
+
+
+def touches(memory_id: str) -> Generator[Read, Any, list[Record]]:
+    """`yield from touches(...)`: the touch records of a memory, typed."""
+    found: list[Record] = yield Touches(memory_id)
+    return found
