@@ -1,0 +1,225 @@
+"""The Store protocol: what every store promises, and the shapes it takes and gives. No store's own words here.
+
+Always true of a store:
+- A write is answered only after the group that carries it is durable; refusals too, since they may rest on that group.
+- Each intent takes effect whole or not at all, and sees all that was written before it.
+- Reads see a committed state, never wait for a writer, and never write.
+- One row per (kind, key) with a `seq` that moves up at every change: reading by `seq` is the change feed.
+- The digest, the clock, `head` and what subscribers hear change only after commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from aimem.core.automatic import Use
+from aimem.core.digest import Digest
+from aimem.core.intent import Intent
+from aimem.core.record import Record, Ref
+from aimem.errors import AimemError
+
+
+class Change(NamedTuple):
+    """One committed change. `old` is what stood there before, None for a new key. `row` is the store's own number of
+    the address, stable for its life. `visible` tells whether it is a memory that reads may show: live, not archived,
+    holder of its pair (expiry apart)."""
+
+    seq: int
+    row: int
+    record: Record
+    old: Record | None
+    visible: bool
+
+
+class Written(NamedTuple):
+    """The outcome of one intent that was not refused: its reply, and the records that it wrote and that now stand."""
+
+    reply: Any
+    records: tuple[Record, ...]
+
+
+Outcome = Written | AimemError
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A visible memory as reads give it: its record, its row number, and what its touches add up to."""
+
+    row: int
+    record: Record
+    use: Use
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which visible memories count. All given conditions must hold; `now` (ns) hides what has expired.
+
+    `namespaces` are exact names. `since` and `until` (ns, inclusive) bound the time of creation. `visible_from` is the
+    namespace path of a reader whose scopes limit what is seen (see core.visibility); None for no limit.
+    """
+
+    now: int
+    namespaces: tuple[str, ...] | None = None
+    tier: str | None = None
+    tag: str | None = None
+    min_priority: int | None = None
+    since: int | None = None
+    until: int | None = None
+    agent_id: str | None = None
+    visible_from: str | None = None
+
+
+class Words(NamedTuple):
+    """A lexical question: terms (each one or more words that must follow each other), joined by AND or OR.
+
+    `everywhere` looks in the context column too (author and date); else only in title, content and tags.
+    """
+
+    terms: tuple[tuple[str, ...], ...]
+    all_of: bool = False
+    everywhere: bool = True
+
+
+class Hit(NamedTuple):
+    """A lexical match: the row, the memory's id, and a score, higher is better."""
+
+    row: int
+    id: str
+    score: float
+
+
+class Counted(NamedTuple):
+    """A name, and how many live, unexpired memories it has."""
+
+    name: str
+    memories: int
+
+
+class Stats(NamedTuple):
+    """Figures of the whole store. `expiring` counts memories that expire within the next hour; `size` is in bytes."""
+
+    total: int
+    by_tier: list[Counted]
+    by_namespace: list[Counted]
+    expiring: int
+    links: int
+    size: int
+
+
+class Cursor(NamedTuple):
+    """A place in a feed: after `seq`, as start `start` of incarnation `incarnation` saw it."""
+
+    incarnation: str
+    start: str
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.incarnation}.{self.start}.{self.seq}"
+
+
+class FeedPage(NamedTuple):
+    """Changes after a cursor, oldest first, and the cursor after them. `more` when the page was cut by its bounds."""
+
+    changes: list[tuple[int, Record]]
+    cursor: Cursor
+    more: bool
+
+
+class Swept(NamedTuple):
+    """What a sweep dropped: tombstones, and records past their fixed life."""
+
+    tombstones: int
+    aged: int
+
+
+Listener = Callable[[Sequence[Change]], None]
+
+
+class Store(Protocol):
+    """A store. Use from one event loop. Times are ns since the epoch and come in as values."""
+
+    incarnation: str
+    """Random id of this history of the store: new when it is restored, copied, or its past proves to be another."""
+    start: str
+    """Id of this opening of the store; its first `seq` is recorded."""
+    digest: Digest
+    """Digest of the committed state."""
+    head: int
+    """The highest committed `seq`."""
+    floor: int
+    """The highest version time that a sweep has dropped: 0 before the first."""
+    visible: int
+    """How many memories are visible, expired ones included: kept up to date, so reading it costs nothing."""
+
+    async def close(self) -> None:
+        """Finish what was accepted, then let go of the store. Idempotent."""
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call `listener` with every committed group, in order, on the event loop, before its writers are answered."""
+
+    # Durable and atomic.
+    async def write(self, intents: Sequence[Intent]) -> list[Outcome]:
+        """Run intents in order and answer when all that they read or wrote is durable. One outcome each.
+
+        Raises:
+            DiskFull: there is no room; nothing of these intents was written.
+            StorageFailed: the disk failed; nothing is acknowledged from here on until the process restarts.
+            Busy: the store is closing or its queue is full.
+        """
+
+    async def sweep(self, before: int, read_by_all: int, now: int, limit: int) -> Swept:
+        """Drop at most `limit` of each: tombstones stored before `before` at or below feed position `read_by_all`,
+        which raises the floor; and records past the fixed life of their kind. Durable when it returns."""
+
+    async def renew_incarnation(self) -> None:
+        """Take a new incarnation: this store's past is not what somebody knew it to be. Durable when it returns."""
+
+    # Reads of one committed state each.
+    async def get(self, refs: Sequence[Ref]) -> list[Record | None]:
+        """The records under these addresses, tombstones and archived ones included, in order."""
+
+    async def memories(self, ids: Sequence[str]) -> list[Memory | None]:
+        """The visible memories under these ids, in order. The id of a hidden record leads to the holder of its pair."""
+
+    async def ids_with_prefix(self, prefix: str, limit: int) -> list[str]:
+        """Ids of visible memories that start with `prefix`, in order, at most `limit`."""
+
+    async def select(self, which: Filter, limit: int, offset: int) -> list[Memory]:
+        """Visible memories by priority, then time of last write, both descending, then id."""
+
+    async def match(self, words: Words, which: Filter, limit: int) -> list[Hit]:
+        """The best lexical matches, best first. The filter applies before the cut. Words are matched by stem."""
+
+    async def rows(self, which: Filter) -> list[int]:
+        """Row numbers of all visible memories that pass the filter, in no order."""
+
+    async def by_rows(self, rows: Sequence[int]) -> list[Memory | None]:
+        """The visible memories under these row numbers, in order."""
+
+    async def namespaces(self, now: int) -> list[Counted]:
+        """Namespaces with their live, unexpired memories: most first, then by name."""
+
+    async def stats(self, now: int) -> Stats:
+        """Figures of the whole store."""
+
+    async def expired(self, before: int, limit: int) -> list[str]:
+        """Ids of live, unarchived memories whose record expires before `before` (extensions apart), earliest first."""
+
+    async def changes(self, after: int, limit: int, size: int, kinds: tuple[str, ...] | None = None) -> FeedPage:
+        """The feed after `after`: at most `limit` records and about `size` bytes (one record at least), of all kinds
+        or of `kinds` only. Kinds with a fixed life or outside the feed are included: the reader chooses."""
+
+    def scan(self, kind: str) -> AsyncIterator[list[tuple[int, Record]]]:
+        """All live records of a kind in batches, each with the row of the memory that it was made from (0 if that is
+        not visible). Bounded memory; a record written during the scan may or may not be seen."""
+
+    async def progress(self, name: str) -> int:
+        """A position kept by `Decision.progress`, 0 when there is none."""
+
+    async def resolve_cursor(self, cursor: Cursor) -> int:
+        """Where a reader with this cursor must go on: the last `seq` that both sides know."""
+
+    async def check(self) -> list[str]:
+        """Compare the digest, the word index and everything derived with the records. Empty when all is well."""
