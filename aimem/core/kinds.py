@@ -1,6 +1,7 @@
 """The kinds of records and how each is treated. A kind that is not listed is treated as `UNKNOWN`: kept and carried.
 
-Adding a kind adds a line here and the code that gives it meaning; storing, feeding, digesting and carrying it need none.
+Adding a kind adds a line here and the code that gives it meaning; storing, feeding, digesting and carrying it need
+none.
 """
 
 from __future__ import annotations
