@@ -77,9 +77,7 @@ def raised(record: Record, effect: Effect) -> Record:
     if effect.collected == ARCHIVED:
         body["archived"] = {"at": effect.expires, "reason": "ttl_expired", "auto": True}
     version = Version(record.version.time, record.version.origin, step_of(effect))
-    made = Record.make(
-        record.kind, record.key, version, record.born, body, deleted=effect.collected == DELETED
-    )
+    made = Record.make(record.kind, record.key, version, record.born, body, deleted=effect.collected == DELETED)
     made.extra = record.extra
     return made
 

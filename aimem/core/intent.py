@@ -2,7 +2,8 @@
 
 An intent is a generator function of a `Stamp`. It yields what it wants to read (`Get`, `Holding`, `Touches`), is
 resumed with the answer, and returns a `Decision`: the records to write and the reply. It raises an `AimemError` to
-refuse, and then nothing is written. A store may run many intents in one transaction; each sees what those before it wrote.
+refuse, and then nothing is written. A store may run many intents in one transaction; each sees what those before it
+wrote.
 """
 
 from __future__ import annotations

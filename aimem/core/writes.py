@@ -134,7 +134,7 @@ def delete(memory_id: str, *, expected: str | None = None) -> Intent:
 
 def tombstone(record: Record, version: Version) -> Record:
     """The tombstone that a user's delete leaves: no content, only what routing and the tier rule need."""
-    kept = {name: record.body[name] for name in ("namespace", "tier") if name in record.body}
+    kept: dict[str, Any] = {name: record.body[name] for name in ("namespace", "tier") if name in record.body}
     return Record.make(record.kind, record.key, version, record.born, kept, deleted=True)
 
 

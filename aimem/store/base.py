@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 from aimem.core.automatic import Use
 from aimem.core.digest import Digest
+from aimem.core.feed import Cursor
 from aimem.core.intent import Intent
 from aimem.core.record import Record, Ref
 from aimem.errors import AimemError
@@ -108,17 +109,6 @@ class Stats(NamedTuple):
     size: int
 
 
-class Cursor(NamedTuple):
-    """A place in a feed: after `seq`, as start `start` of incarnation `incarnation` saw it."""
-
-    incarnation: str
-    start: str
-    seq: int
-
-    def __str__(self) -> str:
-        return f"{self.incarnation}.{self.start}.{self.seq}"
-
-
 class FeedPage(NamedTuple):
     """Changes after a cursor, oldest first, and the cursor after them. `more` when the page was cut by its bounds."""
 
@@ -205,7 +195,7 @@ class Store(Protocol):
         """Figures of the whole store."""
 
     async def expired(self, before: int, limit: int) -> list[str]:
-        """Ids of live, unarchived memories whose record expires before `before` (extensions apart), earliest first."""
+        """Ids of live, unarchived memories that expire before `before`, extensions considered, earliest first."""
 
     async def changes(self, after: int, limit: int, size: int, kinds: tuple[str, ...] | None = None) -> FeedPage:
         """The feed after `after`: at most `limit` records and about `size` bytes (one record at least), of all kinds

@@ -1,0 +1,262 @@
+"""Reads: plain functions of a read connection, and the threads that run them.
+
+Each function sees one committed state. The connections are their own and can't write, so reads never wait for the
+writer and the writer never waits for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aimem.core.automatic import RANK, TIERS, use_of
+from aimem.core.kinds import LINK, MEMORY
+from aimem.core.pairs import pair_of, plain_id
+from aimem.core.record import Record, Ref
+from aimem.core.visibility import view_from
+from aimem.limits import READERS
+from aimem.store.base import Counted, Filter, Hit, Memory, Stats, Words
+from aimem.store.sqlite.faults import meaning
+from aimem.store.sqlite.table import COLUMNS, Row, pair_text, row_of, touches_of
+
+Connection = sqlite3.Connection
+T = TypeVar("T")
+
+_HOUR_NS = 3_600 * 10**9
+_ALIVE = "r.visible = 1 AND (r.expires IS NULL OR r.expires > :now)"
+_SCOPE = "coalesce(json_extract(r.body, '$.metadata.scope'), 'private')"
+_FIELDS = ", ".join(f"r.{name}" for name in COLUMNS.split(", "))
+
+
+class Readers:
+    """Threads with a read connection each."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._open: list[Connection] = []
+        self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="aimem-reader")
+
+    async def run(self, read: Callable[..., T], *arguments: Any) -> T:
+        """What `read(connection, *arguments)` returns, on one committed state.
+
+        Raises:
+            Damaged, StorageFailed: when the file can't be read.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, read, arguments)
+
+    def _read(self, read: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+        try:
+            connection = self._connection()
+            connection.execute("BEGIN")
+            try:
+                return read(connection, *arguments)
+            finally:
+                connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise meaning(error, self._path) from error
+
+    def _connection(self) -> Connection:
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = connect(self._path)
+            self._local.connection = connection
+            self._open.append(connection)
+        return connection
+
+    async def close(self) -> None:
+        """Wait for running reads, then close the connections."""
+        await asyncio.to_thread(self._pool.shutdown)
+        for connection in self._open:
+            connection.close()
+
+
+def connect(path: Path) -> Connection:
+    """A connection that can only read."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+    connection.execute("PRAGMA query_only = 1")
+    connection.execute("PRAGMA busy_timeout = 5000")
+    connection.execute("PRAGMA cache_size = -16384")
+    return connection
+
+
+def find(connection: Connection, refs: Sequence[Ref]) -> list[Record | None]:
+    """The records under these addresses."""
+    return [row.record if (row := _row(connection, *ref)) else None for ref in refs]
+
+
+def _row(connection: Connection, kind: str, key: str) -> Row | None:
+    values = connection.execute(f"SELECT {COLUMNS} FROM record WHERE kind = ? AND key = ?", (kind, key)).fetchone()
+    return row_of(values) if values else None
+
+
+def _memory(connection: Connection, row: Row) -> Memory:
+    return Memory(row.row, row.record, use_of(row.record, touches_of(connection, row.record.key)))
+
+
+def memories(connection: Connection, ids: Sequence[str]) -> list[Memory | None]:
+    """The visible memories under these ids, or holding their pair."""
+    return [_memory(connection, row) if (row := _visible(connection, each)) else None for each in ids]
+
+
+def _visible(connection: Connection, memory_id: str) -> Row | None:
+    row = _row(connection, MEMORY, memory_id)
+    if row is None or row.visible:
+        return row
+    pair = pair_of(row.record)
+    if pair is None:
+        return None
+    others = connection.execute(f"SELECT {COLUMNS} FROM record WHERE pair = ? AND visible = 1", (pair_text(pair),))
+    for values in others:
+        return row_of(values)
+    return _row(connection, MEMORY, plain_id(pair))
+
+
+def by_rows(connection: Connection, rows: Sequence[int]) -> list[Memory | None]:
+    """The visible memories under these row numbers."""
+    found: list[Memory | None] = []
+    for number in rows:
+        values = connection.execute(f"SELECT {COLUMNS} FROM record WHERE row = ? AND visible = 1", (number,)).fetchone()
+        found.append(_memory(connection, row_of(values)) if values else None)
+    return found
+
+
+def ids_with_prefix(connection: Connection, prefix: str, limit: int) -> list[str]:
+    """Ids of visible memories that start with `prefix`."""
+    found = connection.execute(
+        "SELECT key FROM record WHERE kind = ? AND key >= ? AND key < ? AND visible = 1 ORDER BY key LIMIT ?",
+        (MEMORY, prefix, prefix + "\U0010ffff", limit),
+    )
+    return [key for (key,) in found]
+
+
+def where(which: Filter) -> tuple[str, dict[str, Any]]:
+    """A filter as a condition on the record `r`, and its parameters."""
+    terms, values = [_ALIVE], dict[str, Any](now=which.now)
+
+    def require(condition: str, **more: Any) -> None:
+        terms.append(condition)
+        values.update(more)
+
+    if which.namespaces is not None:
+        require("r.namespace IN (SELECT value FROM json_each(:namespaces))", namespaces=json.dumps(which.namespaces))
+    if which.tier is not None:
+        require("r.tier = :tier", tier=RANK[which.tier])
+    if which.min_priority is not None:
+        require("r.priority >= :priority", priority=which.min_priority)
+    if which.since is not None:
+        require("r.created >= :since", since=which.since)
+    if which.until is not None:
+        require("r.created <= :until", until=which.until)
+    if which.tag is not None:
+        require("EXISTS (SELECT 1 FROM json_each(r.body, '$.tags') WHERE value = :tag)", tag=which.tag)
+    if which.agent_id is not None:
+        require("json_extract(r.body, '$.metadata.agent_id') = :agent", agent=which.agent_id)
+    if which.visible_from is not None:
+        view = view_from(which.visible_from)
+        seen = [f"{_SCOPE} = 'collective'", f"{_SCOPE} = 'private' AND r.namespace = :own"]
+        values["own"] = view.own
+        for level, root in view.subtrees:
+            inside = f"(r.namespace = :{level} OR r.namespace >= :{level} || '/' AND r.namespace < :{level} || '0')"
+            seen.append(f"{_SCOPE} = '{level}' AND {inside}")
+            values[level] = root
+        terms.append(f"({' OR '.join(seen)})")
+    return " AND ".join(terms), values
+
+
+def select(connection: Connection, which: Filter, limit: int, offset: int) -> list[Memory]:
+    """Visible memories by priority and time of last write, both descending."""
+    condition, values = where(which)
+    found = connection.execute(
+        f"SELECT {_FIELDS} FROM record r WHERE {condition} ORDER BY r.priority DESC, r.updated DESC, r.key "
+        "LIMIT :limit OFFSET :offset",
+        {**values, "limit": limit, "offset": offset},
+    ).fetchall()
+    return [_memory(connection, row_of(each)) for each in found]
+
+
+def match_text(words: Words) -> str:
+    """The question in FTS5's language. Every term is quoted, so nothing in it can be syntax."""
+    phrases = ['"' + " ".join(term).replace('"', '""') + '"' for term in words.terms]
+    joined = (" AND " if words.all_of else " OR ").join(phrases)
+    return joined if words.everywhere else f"{{title content tags}} : ({joined})"
+
+
+def match(connection: Connection, words: Words, which: Filter, limit: int) -> list[Hit]:
+    """The best lexical matches."""
+    if not words.terms:
+        return []
+    condition, values = where(which)
+    found = connection.execute(
+        "SELECT r.row, r.key, -bm25(words) AS score FROM words JOIN record r ON r.row = words.rowid "
+        f"WHERE words MATCH :match AND {condition} ORDER BY score DESC, r.seq DESC LIMIT :limit",
+        {**values, "match": match_text(words), "limit": limit},
+    )
+    return [Hit(*each) for each in found]
+
+
+def rows(connection: Connection, which: Filter) -> list[int]:
+    """Row numbers of all visible memories that pass the filter."""
+    condition, values = where(which)
+    return [row for (row,) in connection.execute(f"SELECT r.row FROM record r WHERE {condition}", values)]
+
+
+def namespaces(connection: Connection, now: int) -> list[Counted]:
+    """Namespaces with their live, unexpired memories."""
+    found = connection.execute(
+        f"SELECT r.namespace, count(*) AS n FROM record r WHERE {_ALIVE} GROUP BY r.namespace ORDER BY n DESC, 1",
+        {"now": now},
+    )
+    return [Counted(*each) for each in found]
+
+
+def stats(connection: Connection, now: int) -> Stats:
+    """Figures of the whole store."""
+    tiers = connection.execute(
+        f"SELECT r.tier, count(*) AS n FROM record r WHERE {_ALIVE} GROUP BY r.tier ORDER BY n DESC, 1", {"now": now}
+    )
+    by_tier = [Counted(TIERS[tier], number) for tier, number in tiers]
+    expiring = connection.execute(
+        "SELECT count(*) FROM record WHERE expires > ? AND expires <= ? AND visible = 1", (now, now + _HOUR_NS)
+    )
+    links = connection.execute("SELECT count(*) FROM record WHERE kind = ? AND deleted = 0", (LINK,))
+    pages = connection.execute("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")
+    return Stats(
+        total=sum(each.memories for each in by_tier),
+        by_tier=by_tier,
+        by_namespace=namespaces(connection, now),
+        expiring=expiring.fetchone()[0],
+        links=links.fetchone()[0],
+        size=pages.fetchone()[0],
+    )
+
+
+def expired(connection: Connection, before: int, limit: int) -> list[str]:
+    """Ids of live, unarchived memories that expire before `before`."""
+    found = connection.execute("SELECT key FROM record WHERE expires < ? ORDER BY expires LIMIT ?", (before, limit))
+    return [key for (key,) in found]
+
+
+def changes(
+    connection: Connection, after: int, limit: int, size: int, kinds: tuple[str, ...] | None
+) -> tuple[list[tuple[int, Record]], int, bool]:
+    """The feed after `after`: the changes, the position after them, and whether the bounds cut it."""
+    head = connection.execute("SELECT head FROM state").fetchone()[0]
+    condition = "" if kinds is None else "AND kind IN (SELECT value FROM json_each(:kinds))"
+    found: list[tuple[int, Record]] = []
+    for values in connection.execute(
+        f"SELECT {COLUMNS} FROM record WHERE seq > :after {condition} ORDER BY seq",
+        {"after": after, "kinds": json.dumps(kinds)} if kinds is not None else {"after": after},
+    ):
+        row = row_of(values)
+        size -= len(row.record.raw)
+        if found and (len(found) >= limit or size < 0):
+            return found, found[-1][0], True
+        found.append((row.seq, row.record))
+    return found, max(head, after), False

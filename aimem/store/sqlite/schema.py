@@ -1,0 +1,84 @@
+"""The shape of the database file, and how an older one is brought up to date.
+
+One table holds every kind of record with the columns that reads search by; every further index on a random key would
+dirty another page per row, so there are only those that some read can't do without.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+APPLICATION_ID = 0x61696D65  # "aime" in the file header: tells our files from any other
+SCHEMA_VERSION = 1
+
+WORDS = "fts5 (title, content, tags, context, content='', tokenize='porter unicode61')"
+"""The word index: without a copy of the text, which the records have."""
+
+_TABLES = f"""
+CREATE TABLE record (
+    row INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    key TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    version TEXT NOT NULL,
+    born TEXT NOT NULL,
+    deleted INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    hash BLOB NOT NULL,
+    extra TEXT NOT NULL,
+    stored INTEGER,           -- tombstones and kinds of a fixed life: when this store stored it, ns
+    visible INTEGER NOT NULL, -- memories: live, not archived, holder of its pair
+    namespace TEXT,           -- from here on: memories only
+    pair TEXT,                -- only where the id is not the plain derived one
+    tier INTEGER,
+    priority INTEGER,
+    created INTEGER,
+    updated INTEGER,
+    expires INTEGER           -- in effect, extensions considered; live and unarchived only
+);
+CREATE UNIQUE INDEX record_key ON record (kind, key);
+CREATE UNIQUE INDEX record_seq ON record (seq);
+CREATE INDEX record_pair ON record (pair) WHERE pair IS NOT NULL;
+CREATE INDEX record_namespace ON record (namespace, priority, updated, tier, expires) WHERE visible = 1;
+CREATE INDEX record_expires ON record (expires) WHERE expires IS NOT NULL;
+CREATE INDEX record_stored ON record (stored) WHERE stored IS NOT NULL;
+CREATE VIRTUAL TABLE words USING {WORDS};
+CREATE TABLE state (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    incarnation TEXT NOT NULL,
+    identity TEXT NOT NULL,   -- of the machine and file that this incarnation lives in
+    head INTEGER NOT NULL,
+    clock INTEGER NOT NULL,
+    floor INTEGER NOT NULL,
+    digest BLOB NOT NULL
+);
+CREATE TABLE start (id TEXT PRIMARY KEY, first_seq INTEGER NOT NULL, opened INTEGER NOT NULL);
+CREATE TABLE progress (name TEXT PRIMARY KEY, position INTEGER NOT NULL);
+"""
+
+MIGRATIONS: dict[int, str] = {}
+"""Per schema version, the statements that bring a file from that version to the next one."""
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Shape an empty file. Runs inside the caller's transaction."""
+    _run(connection, _TABLES)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def migrate(connection: sqlite3.Connection, version: int) -> None:
+    """Bring a file of an older schema version up to date. Runs inside the caller's transaction: all or nothing."""
+    for step in range(version, SCHEMA_VERSION):
+        _run(connection, MIGRATIONS[step])
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _run(connection: sqlite3.Connection, script: str) -> None:
+    """Each statement of a script, within the open transaction (`executescript` would commit it)."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            connection.execute(statement)
+            statement = ""

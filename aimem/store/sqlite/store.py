@@ -1,0 +1,286 @@
+"""The SQLite store: opens a file, and joins writer, readers and maintenance to the Store protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import aiosqlite
+
+from aimem.core.digest import Digest
+from aimem.core.feed import Cursor, resolve
+from aimem.core.intent import Intent
+from aimem.core.kinds import MEMORY
+from aimem.core.record import Record, Ref
+from aimem.core.version import ORIGIN_HEX
+from aimem.errors import Damaged
+from aimem.limits import SCAN_BATCH
+from aimem.store.base import (
+    Change,
+    Counted,
+    FeedPage,
+    Filter,
+    Hit,
+    Listener,
+    Memory,
+    Outcome,
+    Stats,
+    Swept,
+    Words,
+)
+from aimem.store.sqlite import opening, reading, schema
+from aimem.store.sqlite.checking import check
+from aimem.store.sqlite.faults import meaning
+from aimem.store.sqlite.table import COLUMNS, Transaction, row_of
+from aimem.store.sqlite.writer import State, Writer, pack, unpack
+
+log = logging.getLogger(__name__)
+
+
+def random_id() -> str:
+    """An id that nobody else makes: 16 hex digits."""
+    return secrets.token_hex(ORIGIN_HEX // 2)
+
+
+async def open_sqlite(
+    path: Path | str,
+    *,
+    now: Callable[[], int] = time.time_ns,
+    rand: Callable[[], str] = random_id,
+    allow_network_fs: bool = False,
+) -> SqliteStore:
+    """Open a database file, making it where there is none.
+
+    Raises:
+        Misconfigured: the file is foreign, newer than this program, or on a network file system.
+        Locked: another process has it. Damaged: it can't be read or written.
+        DiskFull: there is no room to make it.
+    """
+    return await _Opening(Path(path), now, rand, allow_network_fs).run()
+
+
+class _Opening:
+    """The steps from a path to a store; the lock is let go of when any of them fails."""
+
+    def __init__(self, path: Path, now: Callable[[], int], rand: Callable[[], str], allow_network_fs: bool) -> None:
+        self.path = path.absolute()
+        self.now = now
+        self.rand = rand
+        self.allow_network_fs = allow_network_fs
+
+    async def run(self) -> SqliteStore:
+        handle = opening.lock(self.path)
+        try:
+            connection, state, start, visible = await asyncio.to_thread(self._open)
+        except BaseException:
+            os.close(handle)
+            raise
+        return SqliteStore(self, handle, connection, state, start, visible)
+
+    def _open(self) -> tuple[sqlite3.Connection, State, str, int]:
+        version = opening.inspect(self.path, allow_network_fs=self.allow_network_fs)
+        try:
+            connection = sqlite3.connect(
+                self.path, isolation_level=None, check_same_thread=False, cached_statements=256
+            )
+            try:
+                return self._prepare(connection, version)
+            except BaseException:
+                connection.close()
+                raise
+        except sqlite3.Error as error:
+            raise meaning(error, self.path) from error
+
+    def _prepare(
+        self, connection: sqlite3.Connection, version: int | None
+    ) -> tuple[sqlite3.Connection, State, str, int]:
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "wal_autocheckpoint = 0", "cache_size = -65536"):
+            connection.execute(f"PRAGMA {pragma}")
+        start = self.rand()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if version is None:
+                self._create(connection)
+            elif version < schema.SCHEMA_VERSION:
+                schema.migrate(connection, version)
+            state = self._load(connection)
+            connection.execute(
+                "INSERT INTO start (id, first_seq, opened) VALUES (?, ?, ?)", (start, state.head + 1, self.now())
+            )
+            connection.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            if version is None and self.path.stat().st_size == 0:
+                self.path.unlink()
+            raise
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        (visible,) = connection.execute("SELECT count(*) FROM record WHERE visible = 1").fetchone()
+        return connection, state, start, visible
+
+    def _create(self, connection: sqlite3.Connection) -> None:
+        schema.create(connection)
+        connection.execute(
+            "INSERT INTO state VALUES (1, ?, ?, 0, 0, 0, ?)", (self.rand(), opening.identity(self.path), pack(Digest()))
+        )
+
+    def _load(self, connection: sqlite3.Connection) -> State:
+        """The committed state; under a new incarnation when this is no longer the file that wrote it."""
+        row = connection.execute("SELECT incarnation, identity, head, clock, floor, digest FROM state").fetchone()
+        if row is None:
+            raise Damaged(f"{self.path} has lost its state", hint="restore the last backup")
+        incarnation, identity, head, clock, floor, digest = row
+        here = opening.identity(self.path)
+        if here != identity:
+            log.warning("%s was copied or restored: it goes on under a new incarnation", self.path)
+            incarnation = self.rand()
+            connection.execute("UPDATE state SET incarnation = ?, identity = ?", (incarnation, here))
+        return State(incarnation, head, clock, floor, unpack(digest))
+
+
+class SqliteStore:
+    """A Store in one file. See `store.base.Store` for what each method promises."""
+
+    def __init__(
+        self, opened: _Opening, lock: int, connection: sqlite3.Connection, state: State, start: str, visible: int
+    ) -> None:
+        self.path = opened.path
+        self.start = start
+        self.visible = visible
+        self._lock = lock
+        self._listeners: list[Listener] = []
+        self._rand = opened.rand
+        self._readers = reading.Readers(opened.path)
+        self._writer = Writer(opened.path, connection, state, origin=start, now=opened.now, committed=self._committed)
+        self._closed = False
+
+    @property
+    def incarnation(self) -> str:
+        return self._writer.state.incarnation
+
+    @property
+    def digest(self) -> Digest:
+        return self._writer.state.digest
+
+    @property
+    def head(self) -> int:
+        return self._writer.state.head
+
+    @property
+    def floor(self) -> int:
+        return self._writer.state.floor
+
+    @property
+    def fsyncs(self) -> int:
+        """Groups committed since the store was opened, each with one fsync."""
+        return self._writer.fsyncs
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        await self._writer.close()
+        await self._readers.close()
+        os.close(self._lock)
+
+    def subscribe(self, listener: Listener) -> None:
+        self._listeners.append(listener)
+
+    def _committed(self, changes: list[Change], shown: int) -> None:
+        self.visible += shown
+        for listener in self._listeners:
+            listener(changes)
+
+    async def write(self, intents: Sequence[Intent]) -> list[Outcome]:
+        return await self._writer.write(intents) if intents else []
+
+    async def sweep(self, before: int, read_by_all: int, now: int, limit: int) -> Swept:
+        swept = Swept(0, 0)
+
+        def work(transaction: Transaction) -> None:
+            nonlocal swept
+            swept = Swept(transaction.sweep_tombstones(before, read_by_all, limit), transaction.sweep_aged(now, limit))
+
+        await self._writer.exclusively(work)
+        return swept
+
+    async def renew_incarnation(self) -> None:
+        def work(transaction: Transaction) -> None:
+            transaction.incarnation = self._rand()
+
+        await self._writer.exclusively(work)
+
+    async def get(self, refs: Sequence[Ref]) -> list[Record | None]:
+        return await self._readers.run(reading.find, refs)
+
+    async def memories(self, ids: Sequence[str]) -> list[Memory | None]:
+        return await self._readers.run(reading.memories, ids)
+
+    async def ids_with_prefix(self, prefix: str, limit: int) -> list[str]:
+        return await self._readers.run(reading.ids_with_prefix, prefix, limit)
+
+    async def select(self, which: Filter, limit: int, offset: int) -> list[Memory]:
+        return await self._readers.run(reading.select, which, limit, offset)
+
+    async def match(self, words: Words, which: Filter, limit: int) -> list[Hit]:
+        return await self._readers.run(reading.match, words, which, limit)
+
+    async def rows(self, which: Filter) -> list[int]:
+        return await self._readers.run(reading.rows, which)
+
+    async def by_rows(self, rows: Sequence[int]) -> list[Memory | None]:
+        return await self._readers.run(reading.by_rows, rows)
+
+    async def namespaces(self, now: int) -> list[Counted]:
+        return await self._readers.run(reading.namespaces, now)
+
+    async def stats(self, now: int) -> Stats:
+        return await self._readers.run(reading.stats, now)
+
+    async def expired(self, before: int, limit: int) -> list[str]:
+        return await self._readers.run(reading.expired, before, limit)
+
+    async def changes(self, after: int, limit: int, size: int, kinds: tuple[str, ...] | None = None) -> FeedPage:
+        found, position, more = await self._readers.run(reading.changes, after, limit, size, kinds)
+        return FeedPage(found, Cursor(self.incarnation, self.start, position), more)
+
+    async def progress(self, name: str) -> int:
+        def read(connection: sqlite3.Connection) -> int:
+            row = connection.execute("SELECT position FROM progress WHERE name = ?", (name,)).fetchone()
+            return int(row[0]) if row else 0
+
+        return await self._readers.run(read)
+
+    async def resolve_cursor(self, cursor: Cursor) -> int:
+        def read(connection: sqlite3.Connection) -> list[tuple[str, int]]:
+            return connection.execute("SELECT id, first_seq FROM start ORDER BY first_seq, opened").fetchall()
+
+        starts = await self._readers.run(read)
+        return resolve(cursor, starts=starts, head=self.head)
+
+    async def scan(self, kind: str) -> AsyncIterator[list[tuple[int, Record]]]:
+        connection = await aiosqlite.connect(self.path)
+        try:
+            await connection.execute("PRAGMA query_only = 1")
+            rows = await connection.execute(
+                f"SELECT {COLUMNS}, CASE WHEN kind = ? THEN row * visible ELSE "
+                "(SELECT m.row FROM record m WHERE m.kind = ? AND m.key = r.key AND m.visible = 1) END "
+                "FROM record r WHERE kind = ? AND deleted = 0",
+                (MEMORY, MEMORY, kind),
+            )
+            while batch := await rows.fetchmany(SCAN_BATCH):
+                yield [(values[-1] or 0, row_of(tuple(values[:-1])).record) for values in batch]
+        except sqlite3.Error as error:
+            raise meaning(error, self.path) from error
+        finally:
+            await connection.close()
+
+    async def check(self) -> list[str]:
+        return await self._readers.run(check)

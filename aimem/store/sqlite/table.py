@@ -1,0 +1,310 @@
+"""Records in their table, inside one transaction of the writer: reading for intents, and writing with all that derives.
+
+Whatever a read can search by (columns, words, who holds a pair) is brought up to date in the same transaction as the
+record. Nothing here commits; what must only change after the commit is staged in the `Transaction`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, NamedTuple
+
+from aimem.core.automatic import NEVER, effect_of, use_of
+from aimem.core.clock import HybridClock
+from aimem.core.digest import stage
+from aimem.core.intent import Decision, Get, Holding, Intent, Read
+from aimem.core.kinds import KINDS, MEMORY, TOUCH, VECTOR, kind_of, source_key
+from aimem.core.pairs import Pair, PairState, by_age, pair_of, plain_id, resolve
+from aimem.core.record import Record
+from aimem.core.text import indexed_text
+from aimem.core.version import Version, parse_version
+from aimem.store.base import Change, Written
+
+COLUMNS = "row, seq, visible, kind, key, version, born, deleted, body, hash, extra"
+
+
+class Row(NamedTuple):
+    """A record as it stands in the table."""
+
+    row: int
+    seq: int
+    visible: bool
+    record: Record
+
+
+def row_of(values: tuple[Any, ...]) -> Row:
+    """The row that a SELECT of COLUMNS gave."""
+    row, seq, visible, kind, key, version, born, deleted, body, content_hash, extra = values
+    record = Record(
+        kind,
+        key,
+        parse_version(version),
+        parse_version(born),
+        body.encode(),
+        deleted=bool(deleted),
+        extra=extra.encode(),
+        hash=content_hash,
+    )
+    return Row(row, seq, bool(visible), record)
+
+
+def pair_text(pair: Pair) -> str:
+    """A pair as one indexed column."""
+    return f"{pair.namespace}\0{pair.title}"
+
+
+def touches_of(connection: sqlite3.Connection, memory_id: str) -> list[Record]:
+    """The touch records of a memory."""
+    found = connection.execute(
+        f"SELECT {COLUMNS} FROM record WHERE kind = '{TOUCH}' AND key >= ? AND key < ?",
+        (f"{memory_id}/", f"{memory_id}0"),  # "0" follows "/"
+    )
+    touches = (row_of(values).record for values in found)
+    return [touch for touch in touches if source_key(TOUCH, touch.key) == memory_id]
+
+
+class Transaction:
+    """One group's view of the store, and what is to change when it has committed. Also the `Stamp` of its intents."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        now: int,
+        origin: str,
+        incarnation: str,
+        head: int,
+        clock: int,
+        floor: int,
+    ) -> None:
+        self.now = now
+        self.incarnation = incarnation
+        self.head = head
+        self.clock = HybridClock(clock)
+        self.floor = floor
+        self.shown = 0
+        self.deltas: dict[int, int] = {}
+        self.changes: list[Change] = []
+        self._connection = connection
+        self._origin = origin
+
+    def version(self) -> Version:
+        return Version(self.clock.tick(self.now), self._origin)
+
+    def run(self, intent: Intent) -> Written:
+        """Carry out one intent. It is judged before anything is written, so what it raises leaves nothing behind."""
+        plan = intent(self)
+        try:
+            read = next(plan)
+            while True:
+                read = plan.send(self._answer(read))
+        except StopIteration as done:
+            decision: Decision = done.value
+        for record in decision.records:
+            self.put(record)
+        for name, position in (decision.progress or {}).items():
+            self._connection.execute("INSERT OR REPLACE INTO progress (name, position) VALUES (?, ?)", (name, position))
+        return Written(decision.reply, tuple(decision.records))
+
+    def _answer(self, read: Read) -> Record | PairState | list[Record] | None:
+        if isinstance(read, Get):
+            found = self._find(*read.ref)
+            return found.record if found else None
+        if isinstance(read, Holding):
+            return resolve(read.pair, self._lookup, (row.record for row in self._others(read.pair)))
+        return touches_of(self._connection, read.memory_id)
+
+    def _lookup(self, memory_id: str) -> Record | None:
+        found = self._find(MEMORY, memory_id)
+        return found.record if found else None
+
+    def _find(self, kind: str, key: str) -> Row | None:
+        values = self._connection.execute(
+            f"SELECT {COLUMNS} FROM record WHERE kind = ? AND key = ?", (kind, key)
+        ).fetchone()
+        return row_of(values) if values else None
+
+    def _others(self, pair: Pair) -> list[Row]:
+        """The live rows of a pair whose id is not the plain derived one."""
+        found = self._connection.execute(f"SELECT {COLUMNS} FROM record WHERE pair = ?", (pair_text(pair),))
+        return [row_of(values) for values in found]
+
+    def put(self, record: Record) -> None:
+        """Make `record` what stands under its address, with everything that derives from it."""
+        held = self._find(record.kind, record.key)
+        self.head += 1
+        self.clock.observe(record.version.time)
+        stage(self.deltas, held.record if held else None, record)
+        if record.kind == MEMORY:
+            self._put_memory(held, record)
+            return
+        row = self._write(held, record, {}, visible=False)
+        self._note(row, record, held, visible=False)
+        if record.kind == TOUCH:
+            self._extend(source_key(TOUCH, record.key))
+
+    def _put_memory(self, held: Row | None, record: Record) -> None:
+        pair = pair_of(record)
+        plain = pair is None or plain_id(pair) == record.key
+        columns: dict[str, Any] = {"namespace": record.body.get("namespace")}
+        if pair is not None:
+            body, effect = record.body, effect_of(record)
+            columns |= {
+                "pair": None if plain else pair_text(pair),
+                "tier": effect.rank,
+                "priority": body["priority"],
+                "created": body.get("created_at", record.born.time),
+                "updated": body.get("updated_at", record.version.time),
+                "expires": self._expires(record),
+            }
+        visible = pair is not None and self._arrange(pair, record, plain=plain)
+        row = self._write(held, record, columns, visible=visible)
+        self._words(row, held.record if held and held.visible else None, record if visible else None)
+        self.shown += visible - (held.visible if held else 0)
+        self._note(row, record, held, visible=visible)
+        old_pair = pair_of(held.record) if held else None
+        if old_pair is not None and old_pair != pair:
+            self._reveal(old_pair)
+        if record.deleted:
+            self._drop_vector(record.key)
+
+    def _arrange(self, pair: Pair, record: Record, *, plain: bool) -> bool:
+        """Hide all but the newest live record of a pair. True when that is `record`."""
+        rivals = {other.record.key: other for other in self._others(pair)}
+        if not plain:
+            holder = self._find(MEMORY, plain_id(pair))
+            if holder is not None and pair_of(holder.record) == pair:
+                rivals[holder.record.key] = holder
+        rivals.pop(record.key, None)
+        if not rivals:
+            return True
+        newest = by_age([record, *(rival.record for rival in rivals.values())])[0].key
+        for rival in rivals.values():
+            self._set_visible(rival, visible=rival.record.key == newest)
+        return newest == record.key
+
+    def _reveal(self, pair: Pair) -> None:
+        """Let the newest of those that were hidden behind a pair hold it, now that its holder is gone."""
+        state = resolve(pair, self._lookup, (row.record for row in self._others(pair)))
+        if state.holder is not None and (row := self._find(MEMORY, state.holder.key)) is not None:
+            self._set_visible(row, visible=True)
+
+    def _set_visible(self, row: Row, *, visible: bool) -> None:
+        if row.visible == visible:
+            return
+        self._connection.execute("UPDATE record SET visible = ? WHERE row = ?", (visible, row.row))
+        self._words(row.row, row.record if row.visible else None, row.record if visible else None)
+        self.shown += 1 if visible else -1
+        self.changes.append(Change(row.seq, row.row, row.record, row.record, visible))
+
+    def _note(self, row: int, record: Record, held: Row | None, *, visible: bool) -> None:
+        self.changes.append(Change(self.head, row, record, held.record if held else None, visible))
+
+    def _words(self, row: int, old: Record | None, new: Record | None) -> None:
+        before = indexed_text(old) if old else None
+        after = indexed_text(new) if new else None
+        if before == after:
+            return
+        if before:
+            self._connection.execute(
+                "INSERT INTO words (words, rowid, title, content, tags, context) VALUES ('delete', ?, ?, ?, ?, ?)",
+                (row, *before),
+            )
+        if after:
+            self._connection.execute(
+                "INSERT INTO words (rowid, title, content, tags, context) VALUES (?, ?, ?, ?, ?)", (row, *after)
+            )
+
+    def _expires(self, record: Record) -> int | None:
+        """The expiry in effect, extensions considered; None for no end."""
+        expires = effect_of(record).expires
+        if expires == NEVER:
+            return None
+        if record.version.origin == self._origin and not record.version.step:
+            return expires  # just written here: nobody can have touched this version yet
+        return max(expires, use_of(record, touches_of(self._connection, record.key)).expires)
+
+    def _extend(self, memory_id: str) -> None:
+        """Bring the expiry of a memory up to date after one of its touches changed."""
+        row = self._find(MEMORY, memory_id)
+        if row is None or pair_of(row.record) is None:
+            return
+        self._connection.execute(
+            "UPDATE record SET expires = ?1 WHERE row = ?2 AND expires IS NOT ?1", (self._expires(row.record), row.row)
+        )
+
+    def _drop_vector(self, memory_id: str) -> None:
+        """A vector goes with its memory: any node can make it again from the text, should that come back."""
+        vector = self._find(VECTOR, memory_id)
+        if vector is not None:
+            stage(self.deltas, vector.record, None)
+            self._connection.execute("DELETE FROM record WHERE row = ?", (vector.row,))
+
+    def sweep_tombstones(self, before: int, read_by_all: int, limit: int) -> int:
+        """Drop tombstones that were stored before `before` and read by all, with the touches of what they ended."""
+        found = self._connection.execute(
+            "SELECT row, kind, key, version FROM record "
+            "WHERE deleted = 1 AND stored < ? AND seq <= ? ORDER BY stored LIMIT ?",
+            (before, read_by_all, limit),
+        ).fetchall()
+        for row, kind, key, version in found:
+            self.floor = max(self.floor, parse_version(version).time)
+            self._connection.execute("DELETE FROM record WHERE row = ?", (row,))
+            if kind == MEMORY:
+                for touch in touches_of(self._connection, key):
+                    self._connection.execute("DELETE FROM record WHERE kind = ? AND key = ?", (TOUCH, touch.key))
+        return len(found)
+
+    def sweep_aged(self, now: int, limit: int) -> int:
+        """Drop records that are past the fixed life of their kind."""
+        dropped = 0
+        for name, kind in KINDS.items():
+            if kind.life_ns is not None:
+                dropped += self._connection.execute(
+                    "DELETE FROM record WHERE row IN "
+                    "(SELECT row FROM record WHERE kind = ? AND stored < ? ORDER BY stored LIMIT ?)",
+                    (name, now - kind.life_ns, limit),
+                ).rowcount
+        return dropped
+
+    def _write(self, held: Row | None, record: Record, columns: dict[str, Any], *, visible: bool) -> int:
+        """Write the row itself. Its number."""
+        values = {
+            "kind": record.kind,
+            "key": record.key,
+            "seq": self.head,
+            "version": str(record.version),
+            "born": str(record.born),
+            "deleted": record.deleted,
+            "body": record.raw.decode(),
+            "hash": record.hash,
+            "extra": record.extra.decode(),
+            "stored": self.now if record.deleted or kind_of(record.kind).life_ns is not None else None,
+            "visible": visible,
+            "row": held.row if held else None,
+            **_NO_COLUMNS,
+            **columns,
+        }
+        if held is None:
+            return self._connection.execute(_INSERT, values).lastrowid or 0
+        self._connection.execute(_UPDATE, values)
+        return held.row
+
+
+_NO_COLUMNS = dict.fromkeys(("namespace", "pair", "tier", "priority", "created", "updated", "expires"))
+_NAMES = (
+    "kind",
+    "key",
+    "seq",
+    "version",
+    "born",
+    "deleted",
+    "body",
+    "hash",
+    "extra",
+    "stored",
+    "visible",
+    *_NO_COLUMNS,
+)
+_INSERT = f"INSERT INTO record ({', '.join(_NAMES)}) VALUES ({', '.join(f':{name}' for name in _NAMES)})"
+_UPDATE = f"UPDATE record SET {', '.join(f'{name} = :{name}' for name in _NAMES)} WHERE row = :row"

@@ -1,0 +1,252 @@
+"""Group commit: one thread writes; all that queued up while it was busy shares the next transaction and its fsync.
+
+Whoever waits is answered after the commit. When a group fails as a whole through a fault of one intent, its intents are
+run again one by one, so that only the guilty one fails. A full disk fails the group and the next one tries anew; any
+other I/O error ends all acknowledgements until the process restarts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aimem.core.digest import BUCKETS, WIDTH, Digest
+from aimem.core.intent import Intent
+from aimem.errors import AimemError, Busy, DiskFull, StorageFailed
+from aimem.limits import GROUP_INTENTS_MAX, WAL_BYTES_MAX, WRITE_QUEUE_MAX
+from aimem.store.base import Change, Outcome
+from aimem.store.sqlite.faults import meaning
+from aimem.store.sqlite.table import Transaction
+
+log = logging.getLogger(__name__)
+
+_CHECKPOINT_RECORDS = 4_000  # about 16 to 40 MiB of log: seldom enough to share pages, often enough to stay short
+
+
+@dataclass(slots=True)
+class State:
+    """What the writer has committed."""
+
+    incarnation: str
+    head: int
+    clock: int
+    floor: int
+    digest: Digest
+
+
+Work = Callable[[Transaction], object]
+
+
+@dataclass(slots=True)
+class _Job:
+    """What one caller asked for: intents, or other work that wants a transaction of its own."""
+
+    intents: Sequence[Intent]
+    future: asyncio.Future[list[Outcome]]
+    work: Work | None = None
+    outcomes: list[Outcome] = field(default_factory=list)
+    error: AimemError | None = None
+
+
+def pack(digest: Digest) -> bytes:
+    """The digest as it stands in the state row."""
+    return b"".join(total.to_bytes(WIDTH, "big") for total in digest.sums)
+
+
+def unpack(stored: bytes) -> Digest:
+    """The digest that a state row holds."""
+    return Digest(int.from_bytes(stored[at * WIDTH : (at + 1) * WIDTH], "big") for at in range(BUCKETS))
+
+
+class Writer:
+    """Owns the writing connection and the committed `state`. Made and used on one event loop."""
+
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        state: State,
+        *,
+        origin: str,
+        now: Callable[[], int],
+        committed: Callable[[list[Change], int], None],
+    ) -> None:
+        self.state = state
+        self.fsyncs = 0
+        self.failed: AimemError | None = None
+        self._path = path
+        self._connection = connection
+        self._origin = origin
+        self._now = now
+        self._committed = committed
+        self._loop = asyncio.get_running_loop()
+        self._jobs: deque[_Job] = deque()
+        self._queued = 0
+        self._wake = threading.Condition()
+        self._closing = False
+        self._unchecked = 0
+        self._thread = threading.Thread(target=self._run, name="aimem-writer", daemon=True)
+        self._thread.start()
+
+    async def write(self, intents: Sequence[Intent]) -> list[Outcome]:
+        """Run intents in the next groups; see `Store.write`."""
+        return await self._submit(_Job(intents, self._loop.create_future()))
+
+    async def exclusively(self, work: Work) -> None:
+        """Run `work` in a transaction of its own."""
+        await self._submit(_Job((), self._loop.create_future(), work))
+
+    def _submit(self, job: _Job) -> asyncio.Future[list[Outcome]]:
+        if self.failed is not None:
+            raise self.failed
+        with self._wake:
+            if self._closing:
+                raise Busy("the store is closing", hint="try again on another node, or when this one is back")
+            if self._queued >= WRITE_QUEUE_MAX:
+                raise Busy("too many writes are waiting", hint="try again in a moment")
+            self._queued += max(1, len(job.intents))
+            self._jobs.append(job)
+            self._wake.notify()
+        return job.future
+
+    async def close(self) -> None:
+        """Finish what was accepted, then close the connection."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        await asyncio.to_thread(self._thread.join)
+
+    # From here on: the writer's thread.
+
+    def _run(self) -> None:
+        while jobs := self._next_group():
+            self._write_group(jobs)
+            self._loop.call_soon_threadsafe(self._answer, jobs)
+            self._checkpoint_when_due()
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._connection.close()
+
+    def _next_group(self) -> list[_Job]:
+        """What is queued, up to the bound of a group; waits for something. Empty when closing and all is done."""
+        with self._wake:
+            while not self._jobs and not self._closing:
+                self._wake.wait()
+            group: list[_Job] = []
+            size = 0
+            while self._jobs and size < GROUP_INTENTS_MAX:
+                if group and (self._jobs[0].work or group[0].work):
+                    break
+                job = self._jobs.popleft()
+                size += max(1, len(job.intents))
+                group.append(job)
+            self._queued -= size
+            return group
+
+    def _write_group(self, jobs: list[_Job]) -> None:
+        if self.failed is not None:
+            for job in jobs:
+                job.error = self.failed
+            return
+        try:
+            self._commit(jobs)
+        except sqlite3.Error as error:
+            self._give_up(jobs, error)
+        except Exception:
+            if len(jobs) == 1:
+                log.exception("an intent failed")
+                jobs[0].error = StorageFailed("internal error: the write was not carried out")
+            for job in jobs if len(jobs) > 1 else ():
+                self._write_group([job])
+
+    def _commit(self, jobs: list[_Job]) -> None:
+        """One transaction for all jobs. On any error nothing of it is left, in the file or in memory."""
+        state = self.state
+        transaction = Transaction(
+            self._connection,
+            now=self._now(),
+            origin=self._origin,
+            incarnation=state.incarnation,
+            head=state.head,
+            clock=state.clock,
+            floor=state.floor,
+        )
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            for job in jobs:
+                job.outcomes = [_outcome(transaction, intent) for intent in job.intents]
+                if job.work is not None:
+                    job.work(transaction)
+            digest = Digest(state.digest.sums)
+            digest.apply(transaction.deltas)
+            after = State(transaction.incarnation, transaction.head, transaction.clock.last, transaction.floor, digest)
+            self._save(after)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+            raise
+        self.fsyncs += 1
+        self._unchecked += len(transaction.changes)
+        self.state = after
+        if transaction.changes:
+            self._loop.call_soon_threadsafe(self._committed, transaction.changes, transaction.shown)
+
+    def _save(self, state: State) -> None:
+        """Write the state row, when it changed."""
+        if state != self.state:
+            self._connection.execute(
+                "UPDATE state SET incarnation = ?, head = ?, clock = ?, floor = ?, digest = ?",
+                (state.incarnation, state.head, state.clock, state.floor, pack(state.digest)),
+            )
+
+    def _give_up(self, jobs: list[_Job], error: sqlite3.Error) -> None:
+        fault = meaning(error, self._path)
+        if not isinstance(fault, DiskFull | Busy):
+            self.failed = fault
+            log.critical("%s (%s): no write is acknowledged from here on", fault.message, error)
+        for job in jobs:
+            job.error = fault
+
+    def _checkpoint_when_due(self) -> None:
+        """Move the log into the file now and then. When readers keep that from finishing, wait for them at the bound,
+        so that the log can't grow for ever."""
+        if self._unchecked < _CHECKPOINT_RECORDS or self.failed is not None:
+            return
+        self._unchecked = 0
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                large = os.stat(f"{self._path}-wal").st_size > WAL_BYTES_MAX
+                mode = "TRUNCATE" if large else "PASSIVE"
+                self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        except sqlite3.Error as error:
+            fault = meaning(error, self._path)
+            if not isinstance(fault, DiskFull | Busy):  # those two: the log still holds every page
+                self.failed = fault
+                log.critical("%s (%s) in a checkpoint", fault.message, error)
+
+    # Back on the event loop.
+
+    def _answer(self, jobs: list[_Job]) -> None:
+        for job in jobs:
+            if job.future.done():
+                continue
+            if job.error is not None:
+                job.future.set_exception(job.error)
+            else:
+                job.future.set_result(job.outcomes)
+
+
+def _outcome(transaction: Transaction, intent: Intent) -> Outcome:
+    try:
+        return transaction.run(intent)
+    except AimemError as refusal:
+        return refusal
