@@ -68,6 +68,36 @@ class TooLarge(AimemError):
     code, status, exit_code = "too_large", 413, 2
 
 
+class HeadTooLarge(AimemError):
+    """The request line and header fields together are over their bound."""
+
+    code, status, exit_code = "head_too_large", 431, 2
+
+
+class TooSlow(AimemError):
+    """The caller took too long to send its request: a head past its deadline, a body under the least rate."""
+
+    code, status, exit_code, retryable = "too_slow", 408, 75, True
+
+
+class ExpectationFailed(AimemError):
+    """An `Expect` other than `100-continue`."""
+
+    code, status, exit_code = "expectation_failed", 417, 2
+
+
+class TransferCodingUnknown(AimemError):
+    """A transfer coding other than `chunked`."""
+
+    code, status, exit_code = "transfer_coding_unknown", 501, 2
+
+
+class VersionNotSupported(AimemError):
+    """An HTTP version other than 1.0 and 1.1."""
+
+    code, status, exit_code = "http_version_not_supported", 505, 2
+
+
 class NotFound(AimemError):
     """An id that was named and is not there."""
 
@@ -126,6 +156,12 @@ class Unreachable(AimemError):
     """No node answered at the address."""
 
     code, status, exit_code, retryable = "unreachable", 503, 7, True
+
+
+class NoAnswer(Unreachable):
+    """The connection broke, or the time was up, after a request was sent: whether it was carried out is not known."""
+
+    code = "no_answer"
 
 
 class Drift(AimemError):

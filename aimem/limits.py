@@ -31,6 +31,23 @@ IDEMPOTENCY_KEY_BYTES_MAX = 255  # longer than any UUID or composite id in use; 
 QUERY_TERMS_MAX = 64  # different terms of one question: as many as a long paragraph has that carry meaning
 TERM_WORDS_MAX = 16  # words of one term, such as a path or a URL: more can't make it more specific
 
+# A server's side of a connection: what one caller may hold, and for how long.
+HEAD_BYTES_MAX = 16_384  # URL included; browsers, proxies and our own clients stay below 8 KiB
+HEAD_SECS = 5.0  # from a head's first byte to its last: a head fits into a few packets, so more is a drip
+BODY_IDLE_SECS = 10.0  # silence in a body: longer than a lost packet's retransmissions
+BODY_BYTES_PER_SEC_MIN = 4_096  # a slow modem sends as much; a byte a second is an attack
+IDLE_SECS = 75.0  # a kept connection between requests: above the 60 s that client pools and proxies default to
+WRITE_STALL_SECS = 20.0  # a reply that the caller does not take: 64 KiB in 20 s is slower than any link we serve
+LINGER_SECS = 2.0  # after an early error: the caller stops sending and reads it, within a round trip
+LINGER_BYTES_MAX = 8 * BODY_BYTES_MAX  # what is thrown away meanwhile: a caller somewhat over the bound still sees why
+READ_AHEAD_BYTES_MAX = 65_536  # bytes taken in before they are asked for, per connection: then reading pauses
+WRITE_SLICE_BYTES = 65_536  # a long reply is handed to the kernel in such pieces, so that its pace is seen
+CONNECTIONS_MAX = 4_096  # twice the 2,000 agents of one node; 3 KB each when idle
+REQUESTS_IN_FLIGHT_MAX = 256  # beyond, waiting in line costs the caller more than coming back: 503
+BODIES_BYTES_MAX = 128 * 1024 * 1024  # bodies held in memory at once, over all connections: then 503
+RETRY_AFTER_SECS = 1  # what a 503 asks for: a group commit takes milliseconds, a drain seconds
+SWEEP_SECS = 0.5  # how often deadlines are looked at: one timer for all, and none needs to be sharper
+
 # A client's side of one request.
 CONNECT_SECS = 5.0  # a node on the same site answers a connect in milliseconds; a dead host never does
 READ_SECS = 60.0  # silence on an open connection: above any quorum time-out and any recall
@@ -42,6 +59,7 @@ PUSH_BATCH_ITEMS = 200  # a fifth of what a request may hold: steps of progress,
 PUSH_BATCH_BYTES = 512 * 1024
 PUSH_LANES_DEFAULT, PUSH_LANES_MAX = 4, 32
 PUSH_RETRY_SECS = 60.0  # a node that restarts is back by then
+PUSH_TEXT_FILE_BYTES_MAX = 64 * 1024 * 1024  # read whole to be split; a longer one is no document
 PUSH_RESUME_SECS = 86_400  # as long as a node keeps idempotency keys: an older break starts anew
 
 # The store.
@@ -50,3 +68,9 @@ WRITE_QUEUE_MAX = 20_000  # intents that wait; at 2,000 a second that is ten sec
 WAL_BYTES_MAX = 64 * 1024 * 1024  # the existing system's log grew to 8.4 GB; at this size ours waits for its readers
 READERS = 4  # read connections, each a thread: more than that only queue for the interpreter
 SCAN_BATCH = 1_000  # records in memory at once while a whole kind is read
+
+# Embedding and the vector index.
+TOKENIZER_WORDS_MAX = 20_000  # words whose pieces are remembered, then forgotten all at once: some 3 MB
+TOKENIZER_CHARACTERS_MAX = 20_000  # likewise for characters: any living script fits
+PIECES_MAX = 16  # parts of one long text that are embedded: 16 * 222 tokens, some 2,700 words
+EMBED_QUEUE_MAX = 4_096  # texts waiting for the background embedders: minutes of work, 1 GB at the very worst

@@ -1,0 +1,152 @@
+"""One call of the program: the flags common to its commands, and the way from them to a node or a database file.
+
+`Caller` is the seam: the same requests go over HTTP, or with `--db` into this process. What always holds: every
+change carries an idempotency key, and when its outcome is open the error says how to repeat it safely.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final, Protocol
+
+from aimem.cli.output import say
+from aimem.config import ClientSettings, ConfigFile, client_settings, load_config
+from aimem.errors import AimemError, Misconfigured, NoAnswer, QuorumNotMet
+from aimem.net.reply import Reply, refusal
+
+OLD_NAME: Final = "ai-memory"
+
+
+class Caller(Protocol):
+    """Something that answers the requests of the HTTP API."""
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """One request and its whole reply, whatever its status. Raises `AimemError` when there is no reply."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the caller holds: a connection, a lock."""
+        ...
+
+
+@dataclass
+class Invocation:
+    """What was asked on the command line, before or after the subcommand."""
+
+    program: str = "aimem"
+    flags: dict[str, Any] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    @property
+    def json(self) -> bool:
+        """Whether `--json` was given."""
+        return bool(self.flags.get("json"))
+
+    @cached_property
+    def config(self) -> ConfigFile:
+        """The configuration file, read once."""
+        return load_config(self.flags.get("config"), self.env)
+
+    @cached_property
+    def client(self) -> ClientSettings:
+        """How to find a node and who we are."""
+        return client_settings(self.flags, self.env, self.config)
+
+    @property
+    def target(self) -> str:
+        """Where requests go, in words: the node's address or the database file."""
+        return str(self.flags.get("db") or self.client.to)
+
+    @cached_property
+    def caller(self) -> Caller:
+        """The one caller of this invocation; `connect` makes more."""
+        return self.connect()
+
+    def connect(self) -> Caller:
+        """A new caller: the node at `--to`, or with `--db` that file in this process."""
+        if self.flags.get("db"):
+            if self.flags.get("to"):
+                raise Misconfigured("--db works on a file and --to asks a node: give one of them")
+            return _offline(self)
+        from aimem.net.client import Client
+
+        who = author(self.client, self.env)
+        tls = _tls_files(self.client) if self.client.to.startswith("https:") else None
+        return Client(self.client.to, tls=tls, headers={"X-Agent-Id": who} if who else {})
+
+    def close(self) -> None:
+        """Close the caller, if one was made."""
+        if "caller" in self.__dict__:
+            self.caller.close()
+
+    def read(self, path: str, query: Mapping[str, Any] | None = None, body: object = None) -> dict[str, Any]:
+        """The JSON of a GET, or of a POST when there is a body. Raises what the node refuses."""
+        given = {name: _text(value) for name, value in (query or {}).items() if value not in (None, ())}
+        reply = self.caller.request("GET" if body is None else "POST", path, given or None, body)
+        if error := refusal(reply):
+            raise error
+        return reply.json()
+
+    def change(self, method: str, path: str, body: object = None, *, version: str | None = None) -> dict[str, Any]:
+        """The JSON of a write. `version`: only if that is still the memory's. Raises what the node refuses.
+
+        A change that waits for approval is no error: it is said on stderr.
+        """
+        key = str(self.flags.get("idempotency_key") or os.urandom(16).hex())
+        headers = {"Idempotency-Key": key} | ({"If-Match": f'"{version}"'} if version else {})
+        try:
+            reply = self.caller.request(method, path, None, body, headers)
+        except NoAnswer as err:
+            raise repeatable(err, key) from err
+        if error := refusal(reply):
+            raise repeatable(error, key) if isinstance(error, QuorumNotMet) else error
+        answer = reply.json()
+        if reply.status == 202:
+            say(f"pending: {answer.get('pending_id')} ({answer.get('reason', 'waits for approval')})")
+        return answer
+
+
+def repeatable(error: AimemError, key: str) -> AimemError:
+    """The same error with the way to repeat the call under its key."""
+    error.hint = f"safe to repeat: run the same command with --idempotency-key {key}"
+    return error
+
+
+def author(settings: ClientSettings, env: Mapping[str, str]) -> str | None:
+    """Who writes: `--agent-id` or its like, else this host; nobody when anonymity is asked for.
+
+    No process id in it: a repeated command must count as the same caller, or its idempotency key would be another.
+    """
+    if settings.agent_id:
+        return settings.agent_id
+    if env.get("AI_MEMORY_ANONYMIZE", "").lower() in ("1", "true", "yes", "on"):
+        return None
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", os.uname().nodename).strip("-")
+    return f"host:{name}" if name else None
+
+
+def _text(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def _tls_files(settings: ClientSettings) -> Any:
+    from aimem.net.client_tls import TlsFiles
+
+    return TlsFiles(settings.ca_cert, settings.client_cert, settings.client_key, settings.pin)
+
+
+def _offline(invocation: Invocation) -> Caller:
+    from aimem.node.offline import open_offline
+
+    return open_offline(invocation.flags["db"])

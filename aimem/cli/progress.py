@@ -1,0 +1,50 @@
+"""A progress bar on stderr, drawn only where a person looks at it."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from aimem.cli import output
+
+_BAR_COLUMNS = 30
+_REDRAW_SECS = 0.1  # often enough to look alive
+
+
+class Progress:
+    """`done` of `total` in any unit, and a count in words beside it; a total of None shows the count only."""
+
+    def __init__(self, total: int | None, noun: str) -> None:
+        self._total, self._noun = total, noun
+        self._done = self._count = 0
+        self._drawn_at = 0.0
+        self._shown = output.is_tty(sys.stderr)
+
+    def advance(self, done: int, count: int) -> None:
+        """So much more is done."""
+        self.show(self._done + done, self._count + count)
+
+    def show(self, done: int, count: int) -> None:
+        """So much is done in all."""
+        self._done, self._count = done, count
+        if self._shown and time.monotonic() - self._drawn_at >= _REDRAW_SECS:
+            self._drawn_at = time.monotonic()
+            self._draw()
+
+    def message(self, text: str) -> None:
+        """A line on stderr that the bar does not run through."""
+        self.clear()
+        output.say(text)
+
+    def clear(self) -> None:
+        """Take the bar off the screen."""
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def _draw(self) -> None:
+        bar = ""
+        if self._total:
+            part = min(self._done / self._total, 1.0)
+            filled = int(part * _BAR_COLUMNS)
+            bar = f"[{'#' * filled}{'.' * (_BAR_COLUMNS - filled)}] {part:4.0%}  "
+        print(f"\r\x1b[K{bar}{self._count} {self._noun}", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,89 @@
+"""`aimem serve`: run a node. Here are its flags only; the node is `aimem.http.app`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from aimem.cli.invocation import OLD_NAME, Invocation
+from aimem.cli.options import Command, cache_dir_option, config_option, db_option, pass_invocation
+from aimem.config import LOG_FORMATS, LOG_LEVELS, TIERS, ServeSettings, byte_count, serve_settings
+from aimem.errors import Misconfigured
+
+
+class Size(click.ParamType[str]):
+    """Bytes, with K, M or G."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the size; it stays text, as in the file."""
+        try:
+            byte_count(value)
+        except Misconfigured as err:
+            self.fail(err.message, param, ctx)
+        return str(value)
+
+
+class Bind(click.ParamType[str]):
+    """HOST:PORT."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check that there is a port."""
+        if not str(value).rpartition(":")[2].isdigit() or ":" not in str(value):
+            self.fail(f"{value!r} is not HOST:PORT", param, ctx)
+        return str(value)
+
+
+@click.command(
+    "serve",
+    cls=Command,
+    examples="""
+aimem serve --db /var/lib/aimem/aimem.db
+aimem serve --bind 127.0.0.1:9077 --tier keyword
+aimem serve --config /etc/aimem/aimem.toml --check
+""",
+)
+@click.option("--bind", type=Bind(), metavar="HOST:PORT", help="Address to listen on; port 0 takes a free one.")
+@click.option("--host", metavar="HOST", help="Host to listen on. [127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65_535), metavar="PORT", help="Port to listen on. [9077]")
+@click.option("--tier", type=click.Choice(TIERS), help="Recall by words only, or by meaning too. [semantic]")
+@click.option("--insecure", is_flag=True, default=None, help="Listen off loopback without authentication.")
+@click.option("--check", is_flag=True, default=None, help="Check settings and database, then exit.")
+@click.option("--memory-max", type=Size(), metavar="SIZE", help="Memory that the vector index may take: 512M, 2G.")
+@click.option("--allow-network-fs", is_flag=True, default=None, help="Open a database on NFS or SMB all the same.")
+@click.option("--tombstone-days", type=click.IntRange(1), metavar="DAYS", help="How long deletes are remembered. [30]")
+@click.option(
+    "--collect-grace-secs", type=click.IntRange(0), metavar="SECONDS", help="From expiry to collection. [3600]"
+)
+@click.option("--shutdown-grace-secs", type=click.IntRange(0), metavar="SECONDS", help="For requests at shutdown. [30]")
+@click.option("--log-format", type=click.Choice(LOG_FORMATS), help="Form of the log on stderr. [text]")
+@click.option("--log-level", type=click.Choice(LOG_LEVELS), help="Lowest level that is logged. [warning]")
+@pass_invocation
+def command(invocation: Invocation, /, **flags: Any) -> int:
+    """Run a node.
+
+    It listens on loopback unless told otherwise, keeps its memories in one file, and stops on SIGTERM after the
+    requests in flight are answered. SIGHUP reads the configuration file again. Flags stand above the environment, and
+    the environment above the file.
+    """
+    from aimem.http.app import serve
+
+    return serve(_settings(invocation, flags))
+
+
+def _settings(invocation: Invocation, flags: dict[str, Any]) -> ServeSettings:
+    shared = {name: invocation.flags.get(name) for name in ("db", "cache_dir")}
+    old_name = invocation.program == OLD_NAME
+    return serve_settings(flags | shared, os.environ, invocation.config, old_name=old_name)
+
+
+command.params += [
+    db_option("Database file. [AIMEM_DB; AI_MEMORY_DB; $STATE_DIRECTORY/aimem.db; ./aimem.db]", section="Options"),
+    config_option(section="Options"),
+    cache_dir_option(section="Options"),
+]

@@ -1,0 +1,281 @@
+"""Settings: the file, the environment and the flags, and who wins: flag over environment over file.
+
+`SERVE_KEYS`, `TTL_KEYS` and `CLIENT_KEYS` are the whole file format; the names are the long flags with `_` for `-`.
+Nothing here opens a database or a socket. What always holds: a key that is not known is an error, never ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from aimem.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from aimem.core.memory import TtlConfig
+
+DEFAULT_URL: Final = "http://127.0.0.1:9077"
+DEFAULT_PORT: Final = 9077
+TIERS: Final = ("keyword", "semantic")
+LOG_FORMATS: Final = ("text", "json")
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+SERVE_KEYS: Final[dict[str, type]] = {
+    "db": str,
+    "host": str,
+    "port": int,
+    "bind": str,
+    "tier": str,
+    "insecure": bool,
+    "cache_dir": str,
+    "memory_max": str,
+    "allow_network_fs": bool,
+    "tombstone_days": int,
+    "collect_grace_secs": int,
+    "archive_on_gc": bool,
+    "archive_max_days": int,
+    "archive_superseded": bool,
+    "shutdown_grace_secs": int,
+    "log_format": str,
+    "log_level": str,
+}
+TTL_KEYS: Final[dict[str, type]] = {
+    "short_ttl_secs": int,
+    "mid_ttl_secs": int,
+    "long_ttl_secs": int,
+    "short_extend_secs": int,
+    "mid_extend_secs": int,
+}
+CLIENT_KEYS: Final[dict[str, type]] = {
+    "to": str,
+    "agent_id": str,
+    "ca_cert": str,
+    "client_cert": str,
+    "client_key": str,
+    "pin": str,
+}
+_TABLES: Final = {"ttl": TTL_KEYS, "client": CLIENT_KEYS}
+
+
+def _default_ttl() -> TtlConfig:
+    from aimem.core.memory import (
+        TtlConfig,  # only a node needs it: a thin command pays for no rule that it does not use
+    )
+
+    return TtlConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """All that `aimem serve` can be told. Units stand in the names; `None` is "no limit", or "the program chooses"."""
+
+    db: Path
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT  # 0: any free one
+    tier: str = "semantic"
+    insecure: bool = False
+    check: bool = False
+    cache_dir: Path | None = None
+    memory_max_bytes: int | None = None
+    allow_network_fs: bool = False
+    tombstone_days: int = 30
+    collect_grace_secs: int = 3_600
+    archive_on_gc: bool = True
+    archive_max_days: int | None = None
+    archive_superseded: bool = False
+    shutdown_grace_secs: int = 30
+    log_format: str = "text"
+    log_level: str = "warning"
+    ttl: TtlConfig = field(default_factory=_default_ttl)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """How a command finds a node and who it says it is; TLS files as paths."""
+
+    to: str = DEFAULT_URL
+    agent_id: str | None = None
+    ca_cert: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    pin: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """What a configuration file said, checked for names and types; empty when there is none."""
+
+    path: Path | None
+    values: Mapping[str, Any]
+
+    def table(self, name: str) -> Mapping[str, Any]:
+        """The keys of `[name]`."""
+        found: Mapping[str, Any] = self.values.get(name, {})
+        return found
+
+
+def load_config(flag: str | None, env: Mapping[str, str]) -> ConfigFile:
+    """The file named by `--config`, else `AIMEM_CONFIG`, else the first default place that has one.
+
+    An empty name, or `AI_MEMORY_NO_CONFIG`, means no file. Raises `Misconfigured`: unreadable, not TOML, unknown key.
+    """
+    named = flag if flag is not None else env.get("AIMEM_CONFIG")
+    if named == "" or (named is None and env.get("AI_MEMORY_NO_CONFIG")):
+        return ConfigFile(None, {})
+    places = [Path(named)] if named else [Path("/etc/aimem/aimem.toml"), _home(env) / ".config/aimem/aimem.toml"]
+    for path in places:
+        try:
+            text = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as err:
+            if named:
+                raise Misconfigured(f"there is no configuration file {path}") from err
+            continue
+        except OSError as err:
+            hint = "name another with --config, or none with --config ''"
+            raise Misconfigured(f"can't read the configuration file {path}: {err.strerror}", hint=hint) from err
+        return ConfigFile(path, _checked(path, text))
+    return ConfigFile(None, {})
+
+
+def _home(env: Mapping[str, str]) -> Path:
+    return Path(env.get("HOME") or "/nonexistent")
+
+
+def _checked(path: Path, text: bytes) -> Mapping[str, Any]:
+    import tomllib  # only with a file: most commands run without one
+
+    try:
+        values = tomllib.loads(text.decode())
+    except ValueError as err:
+        raise Misconfigured(f"{path} can't be read: {err}") from err
+    for name, value in values.items():
+        if name in _TABLES and isinstance(value, dict):
+            for key, inner in value.items():
+                _check_key(path, f"[{name}] ", key, inner, _TABLES[name])
+        else:
+            _check_key(path, "", name, value, SERVE_KEYS | dict.fromkeys(_TABLES, dict))
+    return values
+
+
+def _check_key(path: Path, where: str, key: str, value: object, known: Mapping[str, type]) -> None:
+    if key not in known:
+        import difflib
+
+        nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+        raise Misconfigured(f"{path}: {where}{key} is not a known key", hint=f"the nearest one is {nearest}")
+    wanted = known[key]
+    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+        names = {str: "a string", int: "a whole number", bool: "true or false", dict: "a table"}
+        raise Misconfigured(f"{path}: {where}{key} must be {names[wanted]}, not {value!r}")
+
+
+# The settings of each side.
+
+
+def client_settings(flags: Mapping[str, str | None], env: Mapping[str, str], config: ConfigFile) -> ClientSettings:
+    """The `[client]` table, under the environment, under the flags; `None` in `flags` is "not given"."""
+    surroundings = {"to": env.get("AIMEM_URL"), "agent_id": env.get("AI_MEMORY_AGENT_ID") or None}
+    chosen = {
+        name: flags.get(name) or surroundings.get(name) or config.table("client").get(name) for name in CLIENT_KEYS
+    }
+    settings = ClientSettings(**{name: value for name, value in chosen.items() if value})
+    if bool(settings.client_cert) != bool(settings.client_key):
+        raise Misconfigured("--client-cert and --client-key go together")
+    return settings
+
+
+def serve_settings(
+    flags: Mapping[str, Any], env: Mapping[str, str], config: ConfigFile, *, old_name: bool = False
+) -> ServeSettings:
+    """Everything `serve` needs; `None` in `flags` is "not given". Raises `Misconfigured`.
+
+    `old_name`: called as `ai-memory`, where an `./ai-memory.db` that exists counts as the database.
+    """
+    from aimem.core.memory import TtlConfig
+
+    given = {name: value for name, value in flags.items() if value is not None}
+    values = {name: value for name, value in config.values.items() if name not in _TABLES} | given
+    values["db"] = database_path(given.get("db"), env, config, old_name=old_name)
+    cache_dir = given.get("cache_dir") or env.get("AIMEM_CACHE_DIR") or config.values.get("cache_dir")
+    values["cache_dir"] = Path(cache_dir) if cache_dir else None
+    values |= _listening(config.values, given)
+    if "memory_max" in values:
+        values["memory_max_bytes"] = byte_count(values.pop("memory_max"))
+    values["ttl"] = TtlConfig(**config.table("ttl"))
+    names = {each.name for each in fields(ServeSettings)}
+    settings = ServeSettings(**{name: value for name, value in values.items() if name in names})
+    _check_serve(settings)
+    return settings
+
+
+def database_path(
+    flag: str | None, env: Mapping[str, str], config: ConfigFile | None = None, *, old_name: bool = False
+) -> Path:
+    """`--db`, else `AIMEM_DB`, `AI_MEMORY_DB`, the file's `db`, systemd's state directory, the current directory."""
+    named = flag or env.get("AIMEM_DB") or env.get("AI_MEMORY_DB") or (config.values.get("db") if config else None)
+    if named:
+        return Path(named)
+    if state := env.get("STATE_DIRECTORY"):
+        return Path(state.split(":")[0]) / "aimem.db"
+    if old_name and Path("ai-memory.db").exists():
+        return Path("ai-memory.db")
+    return Path("aimem.db")
+
+
+def _listening(config: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Host and port; `bind` is both at once, and a flag of either kind stands above the file's of any kind."""
+    found: dict[str, Any] = {}
+    for source in (config, flags):
+        if "bind" in source:
+            if "host" in source or "port" in source:
+                raise Misconfigured("bind already says host and port: give either it or host and port")
+            host, colon, port = source["bind"].rpartition(":")
+            if not colon or not port.isascii() or not port.isdigit():
+                raise Misconfigured(f"bind takes HOST:PORT, not {source['bind']!r}")
+            found = {"host": host.strip("[]") or "127.0.0.1", "port": int(port)}
+        found |= {name: source[name] for name in ("host", "port") if name in source}
+    return found
+
+
+def byte_count(text: str) -> int:
+    """`512M`, `2G`, `65536`: bytes, with K, M, G in powers of 1024."""
+    digits, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in ("K", "M", "G") else (text, "")
+    if not digits.isascii() or not digits.isdigit() or int(digits) == 0:
+        raise Misconfigured(f"{text!r} is no size", hint="write bytes, or a number with K, M or G")
+    return int(digits) << {"": 0, "K": 10, "M": 20, "G": 30}[unit]
+
+
+def _check_serve(settings: ServeSettings) -> None:
+    for name, allowed in (("tier", TIERS), ("log_format", LOG_FORMATS), ("log_level", LOG_LEVELS)):
+        if getattr(settings, name) not in allowed:
+            raise Misconfigured(f"{name} must be one of {', '.join(allowed)}, not {getattr(settings, name)!r}")
+    if not 0 <= settings.port <= 65_535:
+        raise Misconfigured(f"port must be between 0 and 65535, not {settings.port}")
+    for name in ("tombstone_days", "collect_grace_secs", "shutdown_grace_secs", "archive_max_days"):
+        if (getattr(settings, name) or 0) < 0:
+            raise Misconfigured(f"{name} can't be negative")
+    if not is_loopback(settings.host) and not settings.insecure:
+        raise Misconfigured(
+            f"listening on {settings.host} without authentication would let everybody on the network read and write",
+            hint="listen on 127.0.0.1, or say --insecure if the network is yours alone",
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`. A name other than localhost counts as reachable from outside."""
+    import socket
+
+    if host == "localhost":
+        return True
+    for family, loopback in ((socket.AF_INET, lambda raw: raw[0] == 127), (socket.AF_INET6, _is_loopback6)):
+        try:
+            return loopback(socket.inet_pton(family, host))
+        except OSError:
+            continue
+    return False
+
+
+def _is_loopback6(raw: bytes) -> bool:
+    return raw == bytes(15) + b"\x01"

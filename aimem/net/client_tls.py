@@ -1,0 +1,62 @@
+"""The client's side of a TLS handshake. Imported for https only: `ssl` costs a command ten milliseconds.
+
+A server's certificate is judged by the pin where one is given, else by the named CA, else by the system's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import ssl
+from dataclasses import dataclass
+
+from aimem.errors import Misconfigured, Unreachable
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """What a client brings to a handshake: PEM files, and the SHA-256 of the one certificate that it accepts."""
+
+    ca_cert: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    pin: str | None = None
+
+
+def secured(sock: socket.socket, host: str, files: TlsFiles | None) -> ssl.SSLSocket:
+    """The socket after the handshake; it is closed if that fails. Raises `Unreachable`; `Misconfigured` for a file."""
+    files = files or TlsFiles()
+    try:
+        wrapped = _context(files).wrap_socket(sock, server_hostname=host)
+    except Misconfigured:
+        sock.close()
+        raise
+    except OSError as err:  # every error of ssl is one
+        sock.close()
+        reason = getattr(err, "verify_message", "") or getattr(err, "reason", "") or str(err)
+        hint = "name its CA with --ca-cert, or its certificate with --pin"
+        raise Unreachable(f"TLS handshake with {host} failed: {reason}", hint=hint) from err
+    if files.pin:
+        _check_pin(wrapped, host, files.pin)
+    return wrapped
+
+
+def _context(files: TlsFiles) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=files.ca_cert)
+        if files.client_cert:
+            context.load_cert_chain(files.client_cert, files.client_key)
+    except OSError as err:
+        named = [path for path in (files.ca_cert, files.client_cert, files.client_key) if path]
+        raise Misconfigured(f"can't use the TLS files {', '.join(named)}: {err}") from err
+    if files.pin and not files.ca_cert:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE  # the pin names the one certificate: nothing else is asked of it
+    return context
+
+
+def _check_pin(wrapped: ssl.SSLSocket, host: str, pin: str) -> None:
+    found = hashlib.sha256(wrapped.getpeercert(binary_form=True) or b"").hexdigest()
+    if pin.lower().removeprefix("sha256:").replace(":", "") != found:
+        wrapped.close()
+        raise Unreachable(f"the certificate of {host} is not the pinned one", hint=f"its SHA-256 is {found}")
