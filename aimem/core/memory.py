@@ -18,40 +18,36 @@ What `clean_create` and `clean_update` return needs no further check. Unknown ke
 
 from __future__ import annotations
 
-import json
-import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aimem.core.automatic import NEVER, RANK, TIERS
+from aimem.core.automatic import NEVER, RANK
+from aimem.core.fields import (
+    check_agent_id,
+    check_metadata,
+    check_priority,
+    check_scope,
+    check_source,
+    check_tier,
+    clean_confidence,
+    clean_content,
+    clean_tags,
+    clean_title,
+    given,
+    integer_of,
+    object_of,
+    required,
+    text_of,
+)
 from aimem.core.namespace import DEFAULT, check_namespace
 from aimem.core.record import Record
 from aimem.core.timestamp import SECOND_NS, format_timestamp, parse_timestamp
-from aimem.core.visibility import SCOPES
-from aimem.errors import Invalid, Misconfigured, WrongShape
-from aimem.limits import (
-    AGENT_ID_CHARS_MAX,
-    CONFIG_TTL_SECS_MAX,
-    CONTENT_BYTES_MAX,
-    METADATA_BYTES_MAX,
-    METADATA_DEPTH_MAX,
-    PRIORITY_MAX,
-    PRIORITY_MIN,
-    TAG_BYTES_MAX,
-    TAGS_MAX,
-    TITLE_CHARS_MAX,
-    TTL_SECS_MAX,
-)
+from aimem.errors import Invalid, Misconfigured
+from aimem.limits import CONFIG_TTL_SECS_MAX, TTL_SECS_MAX
 
-SOURCES = ("user", "claude", "hook", "api", "cli", "import", "consolidation", "system", "chaos", "notify")
 DEFAULT_TIER = "mid"
 DEFAULT_PRIORITY = 5
-
-_AGENT_ID = re.compile(r"[A-Za-z0-9_\-:@./]+")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # all but tab and newline, and lone surrogates
-_metadata_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,22 +108,22 @@ def clean_create(
         WrongShape: a field is missing, null or of the wrong type.
         Invalid: a value breaks a rule.
     """
-    fields = _object(raw)
-    tier = check_tier(_given(fields, "tier", DEFAULT_TIER))
-    metadata = dict(check_metadata(_given(fields, "metadata", {})))
+    fields = object_of(raw)
+    tier = check_tier(given(fields, "tier", DEFAULT_TIER))
+    metadata = dict(check_metadata(given(fields, "metadata", {})))
     if (scope := fields.get("scope")) is not None:
         metadata["scope"] = check_scope(scope)
     author = fields.get("agent_id")
     metadata["agent_id"] = check_agent_id(author if author is not None else caller or anonymous)
     body = {
-        "title": clean_title(_required(fields, "title")),
-        "content": clean_content(_required(fields, "content")),
+        "title": clean_title(required(fields, "title")),
+        "content": clean_content(required(fields, "content")),
         "tier": tier,
-        "namespace": check_namespace(_text(_given(fields, "namespace", DEFAULT), "namespace")),
-        "tags": clean_tags(_given(fields, "tags", [])),
-        "priority": check_priority(_given(fields, "priority", DEFAULT_PRIORITY)),
-        "confidence": clean_confidence(_given(fields, "confidence", 1.0)),
-        "source": check_source(_given(fields, "source", source)),
+        "namespace": check_namespace(text_of(given(fields, "namespace", DEFAULT), "namespace")),
+        "tags": clean_tags(given(fields, "tags", [])),
+        "priority": check_priority(given(fields, "priority", DEFAULT_PRIORITY)),
+        "confidence": clean_confidence(given(fields, "confidence", 1.0)),
+        "source": check_source(given(fields, "source", source)),
         "metadata": metadata,
     }
     if (expires := _expiry(fields, tier, now, ttl)) is not None:
@@ -142,20 +138,20 @@ def clean_update(raw: Any) -> dict[str, Any]:
 
     Raises: as `clean_create`.
     """
-    fields = _object(raw)
+    fields = object_of(raw)
     changes = {name: clean(fields[name]) for name, clean in _UPDATABLE.items() if fields.get(name) is not None}
     if (expires := fields.get("expires_at")) is not None:
-        changes["expires_at"] = _bounded(_text(expires, "expires_at")) if expires != "" else None
+        changes["expires_at"] = _bounded(text_of(expires, "expires_at")) if expires != "" else None
     return changes
 
 
 def _expiry(fields: Mapping[str, Any], tier: str, now: int, ttl: TtlConfig) -> int | None:
     """When a new memory expires: as said, else after the seconds said, else after its tier's life, else never."""
     seconds = fields.get("ttl_secs")
-    if seconds is not None and not 1 <= _integer(seconds, "ttl_secs") <= TTL_SECS_MAX:
+    if seconds is not None and not 1 <= integer_of(seconds, "ttl_secs") <= TTL_SECS_MAX:
         raise Invalid(f"ttl_secs is {seconds}; from 1 to {TTL_SECS_MAX} (one year)")
     if (text := fields.get("expires_at")) is not None:
-        expires = _bounded(_text(text, "expires_at"))
+        expires = _bounded(text_of(text, "expires_at"))
         if expires is not None and expires < now:
             raise Invalid(f"expires_at {text} is in the past: it is {format_timestamp(now)}")
         return expires
@@ -169,198 +165,11 @@ def _bounded(text: str) -> int | None:
     return expires if expires < NEVER else None
 
 
-# Single fields. Each gives the value to store, or raises WrongShape for its type and Invalid for its content.
-
-
-def clean_title(value: Any) -> str:
-    """A title: not blank, bounded in characters."""
-    title = _clean_text(value, "title")
-    if len(title) > TITLE_CHARS_MAX:
-        raise Invalid(f"title is {len(title)} characters long; at most {TITLE_CHARS_MAX}")
-    return title
-
-
-def clean_content(value: Any) -> str:
-    """A content: not blank, bounded in bytes of UTF-8."""
-    content = _clean_text(value, "content")
-    _check_bytes(content, CONTENT_BYTES_MAX, "content")
-    return content
-
-
-def clean_tags(value: Any) -> list[str]:
-    """Tags as they come: bounded in number, each not blank and bounded in bytes."""
-    if not isinstance(value, list):
-        raise _wrong("tags", "a list of strings", value)
-    if len(value) > TAGS_MAX:
-        raise Invalid(f"tags holds {len(value)} tags; at most {TAGS_MAX}")
-    return [clean_tag(tag, f"tags[{position}]") for position, tag in enumerate(value)]
-
-
-def clean_tag(value: Any, field: str = "tag") -> str:
-    """One tag."""
-    tag = _clean_text(value, field)
-    _check_bytes(tag, TAG_BYTES_MAX, field)
-    return tag
-
-
-def check_tier(value: Any) -> str:
-    """A tier, in lower case. Another name is a wrong shape, not a wrong value (wire)."""
-    if not isinstance(value, str) or value not in RANK:
-        raise _wrong("tier", f"one of {', '.join(TIERS)}", value)
-    return value
-
-
-def check_priority(value: Any) -> int:
-    """A priority."""
-    if not PRIORITY_MIN <= _integer(value, "priority") <= PRIORITY_MAX:
-        raise Invalid(f"priority is {value}; from {PRIORITY_MIN} to {PRIORITY_MAX}")
-    return int(value)
-
-
-def clean_confidence(value: Any) -> float:
-    """A confidence, as a float whatever number it came as, so that equal values have equal bytes."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise _wrong("confidence", "a number", value)
-    if not (math.isfinite(value) and 0 <= value <= 1):
-        raise Invalid(f"confidence is {value}; from 0.0 to 1.0")
-    return float(value) + 0.0  # the sum turns -0.0 into 0.0
-
-
-def check_source(value: Any) -> str:
-    """Where a memory came from."""
-    return _one_of(value, SOURCES, "source")
-
-
-def check_scope(value: Any) -> str:
-    """Who may see a memory."""
-    return _one_of(value, SCOPES, "scope")
-
-
-def check_agent_id(value: Any, field: str = "agent_id") -> str:
-    """The name of an agent."""
-    name = _text(value, field)
-    if not name or len(name) > AGENT_ID_CHARS_MAX:
-        raise Invalid(f"{field} is {len(name)} characters long; from 1 to {AGENT_ID_CHARS_MAX}")
-    if _AGENT_ID.fullmatch(name) is None:
-        raise Invalid(f"{field} {name!r} may hold only ASCII letters, digits and _ - : @ . /")
-    return name
-
-
-def check_metadata(value: Any) -> dict[str, Any]:
-    """Metadata: an object, bounded in depth (itself the first level) and in bytes of compact JSON.
-
-    Anything but an object is a wrong value, not a wrong shape (wire).
-    """
-    if not isinstance(value, dict):
-        raise Invalid("metadata must be an object")
-    if not value:
-        return value
-    _check_depth(value)
-    try:
-        size = len(_metadata_text(value).encode())
-    except ValueError as error:
-        raise Invalid(f"metadata can't be written as JSON: {error}") from error
-    if size > METADATA_BYTES_MAX:
-        raise Invalid(f"metadata is {size} bytes long as JSON; at most {METADATA_BYTES_MAX}")
-    return value
-
-
-def _check_depth(value: dict[str, Any]) -> None:
-    """Level by level, without recursion: depth is exactly what a caller may try to exhaust."""
-    level: list[Any] = [value]
-    for _ in range(METADATA_DEPTH_MAX):
-        inside = (item.values() if isinstance(item, dict) else item for item in level)
-        level = [item for items in inside for item in items if isinstance(item, (dict, list))]
-        if not level:
-            return
-    raise Invalid(f"metadata is nested too deep; at most {METADATA_DEPTH_MAX} levels")
-
-
-def _clean_text(value: Any, field: str) -> str:
-    text = _text(value, field)
-    if (bad := _CONTROL.search(text)) is not None:
-        if "\r\n" in text:
-            text = text.replace("\r\n", "\n")
-            bad = _CONTROL.search(text)
-        if bad is not None:
-            raise Invalid(f"{field} holds {_named(bad.group())} at character {bad.start() + 1}", hint=_CONTROL_HINT)
-    if not text.strip():
-        raise Invalid(f"{field} is empty")
-    return text
-
-
-_CONTROL_HINT = "only tab and line breaks (LF or CR LF) are allowed of the control characters"
-
-
-def _named(character: str) -> str:
-    if character == "\r":
-        return "a carriage return without a line feed (U+000D)"
-    kind = "a lone surrogate" if character >= "\ud800" else "a control character"
-    return f"{kind} (U+{ord(character):04X})"
-
-
-def _check_bytes(text: str, bound: int, field: str) -> None:
-    if len(text) * 4 > bound and (size := len(text.encode())) > bound:
-        raise Invalid(f"{field} is {size} bytes long in UTF-8; at most {bound}")
-
-
-def _one_of(value: Any, allowed: tuple[str, ...], field: str) -> str:
-    name = _text(value, field)
-    if name not in allowed:
-        raise Invalid(f"{field} {name[:64]!r} is none of {', '.join(allowed)}")
-    return name
-
-
-def _object(raw: Any) -> dict[str, Any]:
-    if not isinstance(raw, dict):
-        raise _wrong("the memory", "an object", raw)
-    return raw
-
-
-def _required(fields: Mapping[str, Any], name: str) -> Any:
-    if name not in fields:
-        raise WrongShape(f"{name} is missing")
-    return fields[name]
-
-
-def _given(fields: Mapping[str, Any], name: str, default: Any) -> Any:
-    """The value that was sent, or the default. A null is no way to ask for the default (wire)."""
-    value = fields.get(name, default)
-    if value is None:
-        raise WrongShape(f"{name} is null", hint="leave it out to get its default")
-    return value
-
-
-def _text(value: Any, field: str) -> str:
-    if not isinstance(value, str):
-        raise _wrong(field, "a string", value)
-    return value
-
-
-def _integer(value: Any, field: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise _wrong(field, "an integer", value)
-    return value
-
-
-def _wrong(field: str, wanted: str, value: Any) -> WrongShape:
-    shown = repr(value[:64]) if isinstance(value, str) else _JSON_TYPES.get(type(value), "something else")
-    return WrongShape(f"{field} must be {wanted}, not {shown}")
-
-
-_JSON_TYPES: dict[type, str] = {
-    bool: "a boolean",
-    int: "an integer",
-    float: "a number with a fraction",
-    list: "a list",
-    dict: "an object",
-    type(None): "null",
-}
 _UPDATABLE: dict[str, Callable[[Any], Any]] = {
     "title": clean_title,
     "content": clean_content,
     "tier": check_tier,
-    "namespace": lambda value: check_namespace(_text(value, "namespace")),
+    "namespace": lambda value: check_namespace(text_of(value, "namespace")),
     "tags": clean_tags,
     "priority": check_priority,
     "confidence": clean_confidence,

@@ -2,17 +2,19 @@
 
 A question becomes terms: each one word, or several that must follow each other (`follow-up`, `don't`). Words are runs
 of letters and digits, as the FTS5 tokenizer `unicode61` cuts them, so nothing that a user types is query syntax.
-Stemming is the store's business.
+A store that does not stem by itself uses `stems` and `holds`.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from aimem.core.memory import created_ns
 from aimem.core.record import Record
+from aimem.core.stem import stem
 from aimem.core.timestamp import DAY_SECS, SECOND_NS, iso_date
 from aimem.limits import QUERY_TERMS_MAX, TERM_WORDS_MAX
 
@@ -29,6 +31,7 @@ was we were what when where whether which while who whom whose why will with wou
 ain aren couldn d didn doesn don hadn hasn haven isn ll m re s shouldn t ve wasn weren won wouldn
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
+_NOTHING = '""'  # to FTS5 the empty query is an error; the empty phrase matches nothing
 
 _INVISIBLE = re.compile("[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
 _PRIVATE_USE = "\ue000-\uf8ff\U000f0000-\U000ffffd\U00100000-\U0010fffd"
@@ -63,13 +66,13 @@ def search_terms(query: str) -> tuple[Term, ...]:
 
 
 def match_any(terms: Iterable[Term]) -> str:
-    """The FTS5 query that matches any term. The empty text, which matches nothing, for no terms."""
-    return " OR ".join(_quoted(term) for term in terms)
+    """The FTS5 query that matches any term, and nothing when there is none."""
+    return " OR ".join(_quoted(term) for term in terms) or _NOTHING
 
 
 def match_all(terms: Iterable[Term]) -> str:
-    """The FTS5 query that matches all terms. The empty text, which matches nothing, for no terms."""
-    return " ".join(_quoted(term) for term in terms)
+    """The FTS5 query that matches all terms, and nothing when there is none."""
+    return " ".join(_quoted(term) for term in terms) or _NOTHING
 
 
 def _quoted(term: Term) -> str:
@@ -146,3 +149,20 @@ def _iso(ns: int) -> str:
 def _date_words(ns: int) -> str:
     year, month, day = _iso(ns).split("-")
     return f"{int(day)} {_MONTHS[int(month) - 1]} {year}"
+
+
+def stems(text: str) -> list[str]:
+    """The words of a text in order, as a stemming word index keeps them: lower case, without accents, their stems."""
+    return [stem(_folded(word)) for word in _WORD.findall(text)]
+
+
+def holds(text: Sequence[str], term: Sequence[str]) -> bool:
+    """True when the words of `term` follow each other in `text`; both are stems."""
+    size = len(term)
+    return size > 0 and any(list(text[at : at + size]) == list(term) for at in range(len(text) - size + 1))
+
+
+def _folded(word: str) -> str:
+    if word.isascii():
+        return word.lower()
+    return "".join(mark for mark in unicodedata.normalize("NFD", word.lower()) if not unicodedata.combining(mark))

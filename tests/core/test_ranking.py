@@ -1,0 +1,171 @@
+"""Ranking and token budgets."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aimem.core.budget import check_budget, estimate_tokens, pack
+from aimem.core.ranking import GENTLE_TOTAL, Candidate, gentle_factor, rank
+from aimem.errors import Invalid, WrongShape
+
+
+def candidate(key: str, bm25: float | None = None, cosine: float | None = None, **more: Any) -> Candidate:
+    fields = {"version": "v", "tier_rank": 1, "priority": 5, "confidence": 1.0, "age_days": 0.0, **more}
+    return Candidate(key=key, bm25=bm25, cosine=cosine, **fields)
+
+
+SIGNAL = st.none() | st.floats(0, 30)
+CANDIDATES = st.lists(
+    st.builds(
+        Candidate,
+        key=st.uuids().map(str),
+        version=st.sampled_from(["1", "2"]),
+        bm25=SIGNAL,
+        cosine=st.none() | st.floats(-1, 1),
+        tier_rank=st.integers(0, 2),
+        priority=st.integers(1, 10),
+        confidence=st.floats(0, 1),
+        age_days=st.floats(-1, 10_000),
+        namespace=st.sampled_from(["a", "a/b", "a/b/c"]),
+    ),
+    max_size=12,
+    unique_by=lambda each: each.key,
+)
+
+
+def keys(*candidates: Candidate, limit: int = 10, namespace: str | None = None) -> list[str]:
+    return [each.key for each in rank(candidates, limit=limit, namespace=namespace)]
+
+
+def test_both_signals_count_half() -> None:
+    found = rank([candidate("words", 4.0, 0.0), candidate("vector", 1.0, 0.8), candidate("both", 3.0, 0.6)], limit=10)
+    factor = gentle_factor(candidate(""))
+    assert [each.key for each in found] == ["both", "vector", "words"]
+    assert [each.score / factor for each in found] == pytest.approx([0.75, 0.625, 0.5])
+
+
+def test_one_signal_alone_counts_whole() -> None:
+    factor = gentle_factor(candidate(""))
+    assert [each.score / factor for each in rank([candidate("a", 4.0), candidate("b", 1.0)], limit=2)] == [1.0, 0.25]
+    assert [each.score / factor for each in rank([candidate("a", None, 0.5)], limit=2)] == [1.0]
+    assert rank([], limit=10) == []
+    assert rank([candidate("a")], limit=1)[0].score == 0.0
+
+
+@pytest.mark.parametrize(
+    "better",
+    [{"tier_rank": 2}, {"priority": 6}, {"age_days": 0.0}, {"confidence": 1.0}],
+    ids=lambda each: next(iter(each)),
+)
+def test_gentle_factors_order_equals(better: dict[str, Any]) -> None:
+    plain = {"age_days": 9.0, "confidence": 0.9}
+    assert keys(candidate("a", 1.0, **plain), candidate("b", 1.0, **{**plain, **better})) == ["b", "a"]
+
+
+def test_gentle_factors_do_not_bury_a_clear_match() -> None:
+    clear = candidate("clear", 10.0, tier_rank=0, priority=1, confidence=0.0, age_days=9_999)
+    weak = candidate("weak", 10.0 * (1 - GENTLE_TOTAL) - 0.01, tier_rank=2, priority=10)
+    assert keys(weak, clear) == ["clear", "weak"]
+
+
+def test_ties_go_to_the_newer_then_to_the_smaller_id() -> None:
+    assert keys(candidate("b", 1.0), candidate("c", 1.0, version="w"), candidate("a", 1.0)) == ["c", "a", "b"]
+
+
+def test_proximity_counts_before_the_cut() -> None:
+    far = candidate("far", 10.0, namespace="a")
+    near = candidate("near", 9.0, namespace="a/b")
+    assert keys(far, near, limit=1) == ["far"]
+    assert keys(far, near, limit=1, namespace="a/b") == ["near"]
+    assert keys(far, near, limit=1, namespace="a") == ["far"]
+    assert rank([far], limit=1, namespace="a/b/c")[0].score == pytest.approx(gentle_factor(far) / 1.6)
+
+
+@given(CANDIDATES, st.randoms(use_true_random=False), st.integers(0, 12))
+def test_order_is_total_and_scores_are_shares(candidates: list[Candidate], dice: Any, limit: int) -> None:
+    ranked = rank(candidates, limit=limit, namespace="a/b")
+    shuffled = list(candidates)
+    dice.shuffle(shuffled)
+    assert rank(shuffled, limit=limit, namespace="a/b") == ranked
+    assert len(ranked) == min(limit, len(candidates))
+    scores = [each.score for each in ranked]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 <= score <= 1 for score in scores)
+    assert rank(candidates, limit=99, namespace="a/b")[:limit] == ranked
+
+
+@given(CANDIDATES)
+def test_gentle_factor_is_bounded(candidates: list[Candidate]) -> None:
+    for each in candidates:
+        factor = gentle_factor(each)
+        assert factor + 1e-12 >= 1 - GENTLE_TOTAL
+        assert factor <= 1
+
+
+@pytest.mark.parametrize(
+    ("title", "content", "tokens"),
+    [
+        ("Gate stuck", "Gate 3 in the harbour is stuck half open.", 12),
+        ("Pump check", "Pump 3 replaced.", 6),
+        ("", "", 0),
+        ("", "abc", 0),
+        ("", "abcd", 1),
+        ("日本", "東京タワー", 7),
+        ("", "Привет", 3),
+        ("", "😀😀", 4),
+        ("", "ab\ud800", 1),
+    ],
+)
+def test_token_estimate(title: str, content: str, tokens: int) -> None:
+    assert estimate_tokens(title, content) == tokens
+
+
+@given(st.text())
+def test_token_estimate_counts_by_length_in_utf8(text: str) -> None:
+    weight = {1: 1, 2: 2, 3: 4, 4: 8}
+    assert estimate_tokens("", text) == sum(weight[len(each.encode())] for each in text) // 4
+
+
+@pytest.mark.parametrize(
+    ("costs", "budget", "kept", "used", "dropped", "overflows"),
+    [
+        ([], 10, [], 0, 0, False),
+        ([5, 5], None, [0, 1], 10, 0, False),
+        ([5, 5], 10, [0, 1], 10, 0, False),
+        ([5, 6], 10, [0], 5, 1, False),
+        ([11, 4, 7, 6], 10, [1, 3], 10, 2, False),
+        ([11, 12], 10, [0], 11, 1, True),
+        ([0, 11], 1, [0], 0, 1, False),
+    ],
+)
+def test_pack(costs: list[int], budget: int | None, kept: list[int], used: int, dropped: int, overflows: bool) -> None:
+    assert pack(costs, budget) == (kept, used, dropped, overflows)
+
+
+@given(st.lists(st.integers(0, 50), max_size=20), st.integers(1, 100))
+def test_pack_always(costs: list[int], budget: int) -> None:
+    packed = pack(costs, budget)
+    assert packed.kept == sorted(packed.kept)
+    assert packed.used == sum(costs[at] for at in packed.kept)
+    assert len(packed.kept) + packed.dropped == len(costs)
+    assert bool(packed.kept) == bool(costs)
+    assert packed.overflows == (packed.used > budget) == bool(costs and min(costs) > budget)
+    left = math.inf if packed.overflows else budget - packed.used
+    assert packed.overflows or all(costs[at] > left for at in range(len(costs)) if at not in packed.kept)
+
+
+def test_budget_of_a_request() -> None:
+    assert check_budget(None) is None
+    assert check_budget(1) == 1
+    for value in (0, -1):
+        with pytest.raises(Invalid, match=f"budget_tokens is {value}; at least 1"):
+            check_budget(value)
+    wrongs: list[Any] = ["1", 1.0, True, []]
+    for wrong in wrongs:
+        with pytest.raises(WrongShape, match="budget_tokens must be an integer"):
+            check_budget(wrong)
