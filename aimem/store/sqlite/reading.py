@@ -19,6 +19,7 @@ from aimem.core.automatic import RANK, TIERS, use_of
 from aimem.core.kinds import LINK, MEMORY
 from aimem.core.pairs import pair_of, plain_id
 from aimem.core.record import Record, Ref
+from aimem.core.text import match_all, match_any
 from aimem.core.visibility import view_from
 from aimem.limits import READERS
 from aimem.store.base import Counted, Filter, Hit, Memory, Stats, Words
@@ -182,10 +183,9 @@ def select(connection: Connection, which: Filter, limit: int, offset: int) -> li
 
 
 def match_text(words: Words) -> str:
-    """The question in FTS5's language. Every term is quoted, so nothing in it can be syntax."""
-    phrases = ['"' + " ".join(term).replace('"', '""') + '"' for term in words.terms]
-    joined = (" AND " if words.all_of else " OR ").join(phrases)
-    return joined if words.everywhere else f"{{title content tags}} : ({joined})"
+    """The question in FTS5's language."""
+    asked = match_all(words.terms) if words.all_of else match_any(words.terms)
+    return asked if words.everywhere else f"{{title content tags}} : ({asked})"
 
 
 def match(connection: Connection, words: Words, which: Filter, limit: int) -> list[Hit]:

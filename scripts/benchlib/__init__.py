@@ -1,0 +1,1 @@
+"""What `scripts/bench` is made of. Standard library only, so that the load generator weighs as little as it can."""

@@ -1,0 +1,89 @@
+"""A node under test: a process of its own on a free port, with a database in a folder of its own."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DIST = ROOT / "dist" / "aimem"
+_SERVING = re.compile(r"serving http://127\.0\.0\.1:(\d+)")
+
+
+class Node:
+    """`with Node(...) as node`: started, ready, and ended by its process id at the end."""
+
+    def __init__(self, *flags: str, folder: Path | None = None) -> None:
+        self._own = folder is None
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="aimem-bench-"))
+        self.database = self.folder / "bench.db"
+        self._flags = flags
+        self.port = 0
+
+    def __enter__(self) -> Node:
+        self.start()
+        return self
+
+    def start(self) -> float:
+        """Start the process. Seconds until it said that it serves."""
+        began = time.perf_counter()
+        command = [sys.executable, str(DIST), "serve", "--db", str(self.database), "--bind", "127.0.0.1:0"]
+        self.process = subprocess.Popen([*command, *self._flags], stderr=subprocess.PIPE, text=True)
+        assert self.process.stderr is not None
+        said = []
+        for line in self.process.stderr:
+            said.append(line)
+            if found := _SERVING.search(line):
+                self.port = int(found[1])
+                return time.perf_counter() - began
+        raise SystemExit("the node did not start:\n" + "".join(said))
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.stop()
+        if self._own:
+            shutil.rmtree(self.folder)
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """One request over a connection of its own: the parsed reply."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        try:
+            headers = {"Content-Type": "application/json"}
+            connection.request(method, f"/api/v1{path}", None if body is None else json.dumps(body), headers)
+            reply = connection.getresponse()
+            text = reply.read().decode()
+            if reply.status >= 300:
+                raise SystemExit(f"{method} {path}: {reply.status} {text}")
+            return json.loads(text) if reply.getheader("Content-Type", "").startswith("application/json") else text
+        finally:
+            connection.close()
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric over its labels."""
+        found = re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", self.call("GET", "/metrics"), re.MULTILINE)
+        return sum(map(float, found))
+
+    def cpu_seconds(self) -> float:
+        """User and system time of the process so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory_mb(self) -> float:
+        """Resident memory."""
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
