@@ -71,9 +71,10 @@ def command(invocation: Invocation, /, **flags: Any) -> int:
     requests in flight are answered. SIGHUP reads the configuration file again. Flags stand above the environment, and
     the environment above the file.
     """
-    from aimem.http.app import serve
+    settings = _settings(invocation, flags)
+    from aimem.http.app import serve  # after the settings: a mistake in them is told at once
 
-    return serve(_settings(invocation, flags))
+    return serve(settings)
 
 
 def _settings(invocation: Invocation, flags: dict[str, Any]) -> ServeSettings:

@@ -1,0 +1,134 @@
+"""Who wins among flag, environment and file; and what a file may not say."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from aimem import config
+from aimem.cli import main
+from aimem.cli.invocation import Invocation
+from aimem.core.memory import TtlConfig
+from aimem.errors import Misconfigured
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Any:
+    def write(text: str) -> config.ConfigFile:
+        path = tmp_path / "aimem.toml"
+        path.write_text(text)
+        return config.load_config(str(path), {})
+
+    return write
+
+
+NONE = config.ConfigFile(None, {})
+
+
+def test_flag_over_environment_over_file(file: Any) -> None:
+    found = file('db = "file.db"\n[client]\nto = "http://file"\n')
+    env = {"AIMEM_DB": "env.db", "AIMEM_URL": "http://env"}
+    assert config.serve_settings({"db": "flag.db"}, env, found).db == Path("flag.db")
+    assert config.serve_settings({}, env, found).db == Path("env.db")
+    assert config.serve_settings({}, {}, found).db == Path("file.db")
+    assert config.client_settings({"to": "http://flag"}, env, found).to == "http://flag"
+    assert config.client_settings({}, env, found).to == "http://env"
+    assert config.client_settings({}, {}, found).to == "http://file"
+    assert config.client_settings({}, {}, NONE).to == "http://127.0.0.1:9077"
+
+
+def test_where_the_database_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    state = {"STATE_DIRECTORY": "/var/lib/aimem:/other"}
+    assert config.database_path(None, {"AIMEM_DB": "a", "AI_MEMORY_DB": "b", **state}) == Path("a")
+    assert config.database_path(None, {"AI_MEMORY_DB": "b", **state}) == Path("b")
+    assert config.database_path(None, state) == Path("/var/lib/aimem/aimem.db")
+    assert config.database_path(None, {}, old_name=True) == Path("aimem.db")
+    Path("ai-memory.db").touch()
+    assert config.database_path(None, {}, old_name=True) == Path("ai-memory.db")
+    assert config.database_path(None, {}) == Path("aimem.db")
+
+
+def test_which_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / ".config/aimem").mkdir(parents=True)
+    (tmp_path / ".config/aimem/aimem.toml").write_text("port = 1\n")
+    (tmp_path / "b.toml").write_text("port = 2\n")
+    home = {"HOME": str(tmp_path)}
+    named = {**home, "AIMEM_CONFIG": str(tmp_path / "b.toml")}
+    assert config.load_config(None, named).values == {"port": 2}
+    assert config.load_config("", named).values == {}
+    assert config.load_config(None, {**home, "AI_MEMORY_NO_CONFIG": "1"}).values == {}
+    if not Path("/etc/aimem/aimem.toml").exists():
+        assert config.load_config(None, home).values == {"port": 1}
+    with pytest.raises(Misconfigured, match="there is no configuration file"):
+        config.load_config(str(tmp_path / "c.toml"), {})
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "nearest"),
+    [
+        ("tombstone_day = 3", "tombstone_day is not a known key", "tombstone_days"),
+        ("[ttl]\nmid_tll_secs = 3", r"\[ttl\] mid_tll_secs is not a known key", "mid_ttl_secs"),
+        ("[clients]\nto = 'x'", "clients is not a known key", "client"),
+        ("[client]\nurl = 'x'", r"\[client\] url is not a known key", ""),
+        ("port = '9077'", "port must be a whole number", ""),
+        ("port = true", "port must be a whole number", ""),
+        ("insecure = 1", "insecure must be true or false", ""),
+        ("ttl = 3", "ttl must be a table", ""),
+        ("port 3", "can't be read", ""),
+        ("tier = 'smart'", "tier must be one of", ""),
+        ("log_level = 'loud'", "log_level must be one of", ""),
+        ("bind = '9077'", "bind takes HOST:PORT", ""),
+        ("bind = 'a:1'\nport = 2", "bind already says", ""),
+        ("memory_max = '1T'", "no size", ""),
+        ("port = 65536", "port must be between", ""),
+        ("archive_max_days = -1", "can't be negative", ""),
+        ("[ttl]\nmid_ttl_secs = 315360001", "at most 315360000", ""),
+        ("host = '10.0.0.1'", "without authentication", ""),
+    ],
+)
+def test_mistakes_in_a_file_are_told(file: Any, text: str, message: str, nearest: str) -> None:
+    with pytest.raises(Misconfigured, match=message) as caught:
+        config.serve_settings({}, {}, file(text))
+    assert nearest in (caught.value.hint or "")
+
+
+def test_everything_a_file_can_say(file: Any) -> None:
+    settings = config.serve_settings(
+        {"port": 5},
+        {},
+        file(
+            'bind = "[::1]:9000"\ntier = "keyword"\nmemory_max = "2G"\ncache_dir = "/c"\narchive_on_gc = false\n'
+            "archive_max_days = 9\narchive_superseded = true\n[ttl]\nmid_ttl_secs = 0\n"
+        ),
+    )
+    assert (settings.host, settings.port) == ("::1", 5)  # a flag stands above the file's bind
+    assert settings.memory_max_bytes == 2 << 30
+    assert settings.ttl == TtlConfig(mid_ttl_secs=0)
+    assert (settings.archive_on_gc, settings.archive_max_days, settings.archive_superseded) == (False, 9, True)
+    assert settings.cache_dir == Path("/c")
+
+
+def test_insecure_is_a_word_that_must_be_said(file: Any) -> None:
+    assert config.serve_settings({"host": "0.0.0.0", "insecure": True}, {}, NONE).host == "0.0.0.0"
+    for host in ("127.0.0.1", "127.8.9.1", "::1", "localhost"):
+        assert config.is_loopback(host)
+    for host in ("0.0.0.0", "::", "10.0.0.1", "example.org", "127.0.0.1.example.org"):
+        assert not config.is_loopback(host)
+
+
+def test_every_flag_is_a_key_and_every_key_has_a_setting() -> None:
+    group = main.program()
+    serve = group.get_command(click.Context(group, obj=Invocation()), "serve")
+    assert serve is not None
+    flags = {param.name for param in serve.params} - {"config", "check"}
+    only_in_the_file = {"archive_on_gc", "archive_max_days", "archive_superseded"}
+    assert flags | only_in_the_file == set(config.SERVE_KEYS)
+    fields = {field.name for field in dataclasses.fields(config.ServeSettings)}
+    assert set(config.SERVE_KEYS) - {"bind", "memory_max"} == fields - {"check", "memory_max_bytes", "ttl"}
+    assert set(config.TTL_KEYS) == {field.name for field in dataclasses.fields(TtlConfig)}
+    assert set(config.CLIENT_KEYS) == {field.name for field in dataclasses.fields(config.ClientSettings)}

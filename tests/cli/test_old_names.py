@@ -1,0 +1,24 @@
+"""The old program's commands are answered with the line to use."""
+
+from __future__ import annotations
+
+import pytest
+
+from .conftest import Run
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (["store", "-T", "a b", "-c", "-", "-n", "ns"], "aimem push -T 'a b' -c - -n ns"),
+        (["recall", "how so?", "-T", "smart", "--limit", "3"], "aimem query 'how so?' --limit 3"),
+        (["recall", "x", "--context-tokens=a,b"], "aimem query x"),
+        (["search", "x", "--agent-id", "ai:a"], "aimem query --words x --agent ai:a"),
+        (["list", "--agent-id=ai:a", "--offset", "20"], "aimem query --list --agent=ai:a --offset 20"),
+        (["completions", "bash"], "aimem completion bash"),
+    ],
+)
+def test_an_old_command_exits_2_with_the_new_line(run: Run, old: list[str], new: str) -> None:
+    outcome = run(*old)
+    assert outcome.code == 2
+    assert f"\n  {new}\n" in outcome.err
