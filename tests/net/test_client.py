@@ -227,5 +227,5 @@ def test_tls_strangers_are_refused_before_a_byte_is_sent(tls: tuple[Script, Path
 def test_tls_files_that_can_not_be_read_are_named(tls: tuple[Script, Path, str]) -> None:
     script, ca, _ = tls
     script.start([OK])
-    with pytest.raises(Misconfigured, match="nothing.pem"):
+    with pytest.raises(Misconfigured, match=r"nothing\.pem"):
         Client(script.url, tls=TlsFiles(ca_cert=str(ca.parent / "nothing.pem"))).request("GET", "/")
