@@ -43,6 +43,7 @@ LINGER_BYTES_MAX = 8 * BODY_BYTES_MAX  # what is thrown away meanwhile: a caller
 READ_AHEAD_BYTES_MAX = 65_536  # bytes taken in before they are asked for, per connection: then reading pauses
 WRITE_SLICE_BYTES = 65_536  # a long reply is handed to the kernel in such pieces, so that its pace is seen
 CONNECTIONS_MAX = 4_096  # twice the 2,000 agents of one node; 3 KB each when idle
+CONNECTIONS_REFUSED_MAX = 256  # beyond that many are told why and may linger; more are just cut
 REQUESTS_IN_FLIGHT_MAX = 256  # beyond, waiting in line costs the caller more than coming back: 503
 BODIES_BYTES_MAX = 128 * 1024 * 1024  # bodies held in memory at once, over all connections: then 503
 RETRY_AFTER_SECS = 1  # what a 503 asks for: a group commit takes milliseconds, a drain seconds
@@ -67,6 +68,8 @@ GROUP_INTENTS_MAX = 512  # writers that share one fsync; above some hundred the 
 WRITE_QUEUE_MAX = 20_000  # intents that wait; at 2,000 a second that is ten seconds, longer than anybody should wait
 WAL_BYTES_MAX = 64 * 1024 * 1024  # the existing system's log grew to 8.4 GB; at this size ours waits for its readers
 READERS = 4  # read connections, each a thread: more than that only queue for the interpreter
+MATCH_ROWS_BUDGET = 10_000  # rows that the words of a question may rank: some 5 ms; common words alone would rank all
+TERM_COUNTS_KEPT = 10_000  # words whose row count is remembered: more than the words that questions share
 SCAN_BATCH = 1_000  # records in memory at once while a whole kind is read
 
 # Embedding and the vector index.

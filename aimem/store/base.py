@@ -180,7 +180,8 @@ class Store(Protocol):
         """Visible memories by priority, then time of last write, both descending, then id."""
 
     async def match(self, words: Words, which: Filter, limit: int) -> list[Hit]:
-        """The best lexical matches, best first. The filter applies before the cut. Words are matched by stem."""
+        """The best lexical matches, best first. The filter applies before the cut. Words are matched by stem. Where
+        any term may match, terms so common that they can't decide may be left out while rarer ones remain."""
 
     async def rows(self, which: Filter) -> list[int]:
         """Row numbers of all visible memories that pass the filter, in no order."""

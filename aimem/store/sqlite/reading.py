@@ -19,10 +19,9 @@ from aimem.core.automatic import RANK, TIERS, use_of
 from aimem.core.kinds import LINK, MEMORY
 from aimem.core.pairs import pair_of, plain_id
 from aimem.core.record import Record, Ref
-from aimem.core.text import match_all, match_any
 from aimem.core.visibility import view_from
 from aimem.limits import READERS
-from aimem.store.base import Counted, Filter, Hit, Memory, Stats, Words
+from aimem.store.base import Counted, Filter, Memory, Stats
 from aimem.store.sqlite.faults import meaning
 from aimem.store.sqlite.table import COLUMNS, Row, pair_text, row_of, touches_of
 
@@ -182,25 +181,6 @@ def select(connection: Connection, which: Filter, limit: int, offset: int) -> li
     return [_memory(connection, row_of(each)) for each in found]
 
 
-def match_text(words: Words) -> str:
-    """The question in FTS5's language."""
-    asked = match_all(words.terms) if words.all_of else match_any(words.terms)
-    return asked if words.everywhere else f"{{title content tags}} : ({asked})"
-
-
-def match(connection: Connection, words: Words, which: Filter, limit: int) -> list[Hit]:
-    """The best lexical matches."""
-    if not words.terms:
-        return []
-    condition, values = where(which)
-    found = connection.execute(
-        "SELECT r.row, r.key, -bm25(words) AS score FROM words JOIN record r ON r.row = words.rowid "
-        f"WHERE words MATCH :match AND {condition} ORDER BY score DESC, r.seq DESC LIMIT :limit",
-        {**values, "match": match_text(words), "limit": limit},
-    )
-    return [Hit(*each) for each in found]
-
-
 def rows(connection: Connection, which: Filter) -> list[int]:
     """Row numbers of all visible memories that pass the filter."""
     condition, values = where(which)
@@ -210,7 +190,7 @@ def rows(connection: Connection, which: Filter) -> list[int]:
 def namespaces(connection: Connection, now: int) -> list[Counted]:
     """Namespaces with their live, unexpired memories."""
     found = connection.execute(
-        f"SELECT r.namespace, count(*) AS n FROM record r WHERE {_ALIVE} GROUP BY r.namespace ORDER BY n DESC, 1",
+        f"SELECT r.namespace, count(*) AS n FROM record r INDEXED BY record_namespace WHERE {_ALIVE} GROUP BY r.namespace ORDER BY n DESC, 1",
         {"now": now},
     )
     return [Counted(*each) for each in found]
@@ -219,7 +199,8 @@ def namespaces(connection: Connection, now: int) -> list[Counted]:
 def stats(connection: Connection, now: int) -> Stats:
     """Figures of the whole store."""
     tiers = connection.execute(
-        f"SELECT r.tier, count(*) AS n FROM record r WHERE {_ALIVE} GROUP BY r.tier ORDER BY n DESC, 1", {"now": now}
+        f"SELECT r.tier, count(*) AS n FROM record r INDEXED BY record_namespace WHERE {_ALIVE} GROUP BY r.tier ORDER BY n DESC, 1",
+        {"now": now},
     )
     by_tier = [Counted(TIERS[tier], number) for tier, number in tiers]
     expiring = connection.execute(

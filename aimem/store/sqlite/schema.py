@@ -40,6 +40,7 @@ CREATE UNIQUE INDEX record_key ON record (kind, key);
 CREATE UNIQUE INDEX record_seq ON record (seq);
 CREATE INDEX record_pair ON record (pair) WHERE pair IS NOT NULL;
 CREATE INDEX record_namespace ON record (namespace, priority, updated, tier, expires) WHERE visible = 1;
+CREATE INDEX record_order ON record (priority, updated) WHERE visible = 1;
 CREATE INDEX record_expires ON record (expires) WHERE expires IS NOT NULL;
 CREATE INDEX record_stored ON record (stored) WHERE stored IS NOT NULL;
 CREATE VIRTUAL TABLE words USING {WORDS};

@@ -38,6 +38,7 @@ from aimem.store.base import (
 from aimem.store.sqlite import opening, reading, schema
 from aimem.store.sqlite.checking import check
 from aimem.store.sqlite.faults import meaning
+from aimem.store.sqlite.lexical import TermCounts, match
 from aimem.store.sqlite.table import COLUMNS, Transaction, row_of
 from aimem.store.sqlite.writer import State, Writer, pack, unpack
 
@@ -159,6 +160,7 @@ class SqliteStore:
         self._rand = opened.rand
         self._readers = reading.Readers(opened.path)
         self._writer = Writer(opened.path, connection, state, origin=start, now=opened.now, committed=self._committed)
+        self._term_counts = TermCounts()
         self._closed = False
 
     @property
@@ -230,7 +232,7 @@ class SqliteStore:
         return await self._readers.run(reading.select, which, limit, offset)
 
     async def match(self, words: Words, which: Filter, limit: int) -> list[Hit]:
-        return await self._readers.run(reading.match, words, which, limit)
+        return await self._readers.run(match, words, which, limit, self._term_counts, self.visible)
 
     async def rows(self, which: Filter) -> list[int]:
         return await self._readers.run(reading.rows, which)
