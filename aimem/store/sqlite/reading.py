@@ -31,6 +31,7 @@ T = TypeVar("T")
 _HOUR_NS = 3_600 * 10**9
 _ALIVE = "r.visible = 1 AND (r.expires IS NULL OR r.expires > :now)"
 _SCOPE = "coalesce(json_extract(r.body, '$.metadata.scope'), 'private')"
+_COUNTED = "FROM record r INDEXED BY record_namespace WHERE " + _ALIVE
 _FIELDS = ", ".join(f"r.{name}" for name in COLUMNS.split(", "))
 
 
@@ -190,7 +191,7 @@ def rows(connection: Connection, which: Filter) -> list[int]:
 def namespaces(connection: Connection, now: int) -> list[Counted]:
     """Namespaces with their live, unexpired memories."""
     found = connection.execute(
-        f"SELECT r.namespace, count(*) AS n FROM record r INDEXED BY record_namespace WHERE {_ALIVE} GROUP BY r.namespace ORDER BY n DESC, 1",
+        f"SELECT r.namespace, count(*) AS n {_COUNTED} GROUP BY r.namespace ORDER BY n DESC, 1",
         {"now": now},
     )
     return [Counted(*each) for each in found]
@@ -199,7 +200,7 @@ def namespaces(connection: Connection, now: int) -> list[Counted]:
 def stats(connection: Connection, now: int) -> Stats:
     """Figures of the whole store."""
     tiers = connection.execute(
-        f"SELECT r.tier, count(*) AS n FROM record r INDEXED BY record_namespace WHERE {_ALIVE} GROUP BY r.tier ORDER BY n DESC, 1",
+        f"SELECT r.tier, count(*) AS n {_COUNTED} GROUP BY r.tier ORDER BY n DESC, 1",
         {"now": now},
     )
     by_tier = [Counted(TIERS[tier], number) for tier, number in tiers]
