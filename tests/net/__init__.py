@@ -1,0 +1,1 @@
+"""Tests of connections: reading, answering, bounds, and the blocking client."""
