@@ -35,7 +35,7 @@ _aimem() {
         COMPREPLY=($(compgen -W "$words" -- "$cur"))
     elif [[ $files ]]; then
         compopt -o filenames 2>/dev/null
-        COMPREPLY=($(compgen -f -- "$cur"))
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
     fi
 }
 complete -F _aimem aimem
@@ -72,5 +72,5 @@ def _values(flag: Flag) -> str:
     if flag.takes == "choice":
         return f'COMPREPLY=($(compgen -W {shlex.quote(" ".join(flag.choices))} -- "$cur")); '
     if flag.takes in ("file", "dir"):
-        return f'compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -{flag.takes[0]} -- "$cur")); '
+        return f'compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -{flag.takes[0]} -- "$cur"); '
     return ""

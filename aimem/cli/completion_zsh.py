@@ -44,9 +44,9 @@ def script(group: Line, commands: Sequence[Line]) -> str:
 
 
 def _case(line: Line) -> str:
-    rest = f"({' '.join(line.words)})" if line.words else "_files" if line.files else " "
-    lines = [f"                {line.name}) _arguments \\", *_specs(line, " " * 20)]
-    return "\n".join([*lines, f"                    {_quoted(f'*:argument:{rest}')} ;;"])
+    rest = f"({' '.join(line.words)})" if line.words else "_files" if line.files else ""
+    specs = [*_specs(line, " " * 20), *([f"                    {_quoted(f'*:argument:{rest}')} \\"] if rest else [])]
+    return "\n".join([f"                {line.name}) _arguments \\", *specs, "                    ;;"])
 
 
 def _specs(line: Line, indent: str) -> Iterator[str]:

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -22,7 +22,7 @@ from aimem.errors import AimemError
 # In the order of the manual. The short help stands here so that `aimem --help` imports no command; a test compares.
 COMMANDS: Final[dict[str, str]] = {
     "serve": "Run a node.",
-    "push": "Put memories in.",
+    "push": "Put memories in: one, JSON lines, or documents.",
     "query": "Find memories by meaning, by words, or as a list.",
     "get": "Show one memory.",
     "update": "Change a memory.",
@@ -112,9 +112,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = OLD_NAME if os.path.basename(sys.argv[0]) == OLD_NAME else "aimem"
     invocation = Invocation(program=name)
     try:
-        code = program().main(argv, prog_name=name, obj=invocation, standalone_mode=False)
+        # Not `Group.main`: it turns a broken pipe and an interrupt into codes of its own.
+        group = program()
+        with group.make_context(name, list(sys.argv[1:] if argv is None else argv), obj=invocation) as ctx:
+            code = group.invoke(ctx)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as end:
+        sys.stdout.flush()
+        return end.exit_code
     except BaseException as err:
         return _told(err)
     finally:
@@ -144,8 +150,3 @@ def _told(err: BaseException) -> int:
         output.say(f"aimem: {err.strerror}" + (f": {err.filename}" if err.filename else ""))
         return 1
     raise err
-
-
-def with_help(command: click.Command) -> Any:
-    """A context of `command` for reading its tree without running it."""
-    return click.Context(command, info_name=command.name)

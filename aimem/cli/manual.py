@@ -83,8 +83,8 @@ def _command_page(command: click.Command, ctx: click.Context) -> Iterator[str]:
     arguments = " ".join(p.make_metavar(ctx) for p in command.params if isinstance(p, click.Argument))
     yield from (".SH SYNOPSIS", f"\\fBaimem {command.name}\\fR [\\fIoptions\\fR] \\fI{_text(arguments)}\\fR".rstrip())
     yield ".SH DESCRIPTION"
-    for paragraph in (rest or summary).split("\n\n"):
-        yield from (".PP", _text(" ".join(paragraph.split())))
+    paragraphs = [_text(" ".join(paragraph.split())) for paragraph in (rest or summary).split("\n\n")]
+    yield "\n.PP\n".join(paragraphs)
     yield from _options(command, ctx)
     if isinstance(command, Command) and command.examples:
         yield from (".SH EXAMPLES", ".EX", *map(_text, command.examples.strip().split("\n")), ".EE")

@@ -1,0 +1,231 @@
+# Completion of aimem for bash, made from the program: `aimem completion bash`.
+_aimem() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
+    local at word skip= command= flags= words= files=
+    COMPREPLY=()
+    # bash cuts words at `=`: in --tier=mid the value stands two words on.
+    if [[ $cur == = ]]; then cur=
+    elif [[ $prev == = ]]; then prev=${COMP_WORDS[COMP_CWORD-2]}
+    fi
+    for ((at = 1; at < COMP_CWORD; at++)); do
+        word=${COMP_WORDS[at]}
+        if [[ $skip ]]; then skip=; continue; fi
+        case "$word" in
+            --to|--db|--agent-id|--config|--cache-dir|--ca-cert|--client-cert|--client-key|--pin) skip=1 ;;
+            serve|push|query|get|update|delete|promote|namespaces|stats|status|man|completion|licenses) command=$word; break ;;
+        esac
+    done
+    case "$command" in
+        serve)
+            flags='--bind --host --port --tier --insecure --check --memory-max --allow-network-fs --tombstone-days --collect-grace-secs --shutdown-grace-secs --log-format --log-level --db --config --cache-dir --help' words='' files=
+            case "$prev" in
+                --bind) return ;;
+                --host) return ;;
+                --port) return ;;
+                --tier) COMPREPLY=($(compgen -W 'keyword semantic' -- "$cur")); return ;;
+                --memory-max) return ;;
+                --tombstone-days) return ;;
+                --collect-grace-secs) return ;;
+                --shutdown-grace-secs) return ;;
+                --log-format) COMPREPLY=($(compgen -W 'text json' -- "$cur")); return ;;
+                --log-level) COMPREPLY=($(compgen -W 'debug info warning error' -- "$cur")); return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+            esac ;;
+        push)
+            flags='--title --content --jsonl --namespace --tier --tags --priority --confidence --source --expires-at --ttl-secs --scope --on-conflict --parallel --retry-secs --idempotency-key --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=1
+            case "$prev" in
+                -T|--title) return ;;
+                -c|--content) return ;;
+                -n|--namespace) return ;;
+                -t|--tier) COMPREPLY=($(compgen -W 'short mid long' -- "$cur")); return ;;
+                --tags) return ;;
+                -p|--priority) return ;;
+                --confidence) return ;;
+                -S|--source) return ;;
+                --expires-at) return ;;
+                --ttl-secs) return ;;
+                --scope) COMPREPLY=($(compgen -W 'private team unit org collective' -- "$cur")); return ;;
+                --on-conflict) COMPREPLY=($(compgen -W 'merge error version' -- "$cur")); return ;;
+                --parallel) return ;;
+                --retry-secs) return ;;
+                --idempotency-key) return ;;
+                --to) return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --agent-id) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+            esac ;;
+        query)
+            flags='--words --id --list --namespace --tier --tags --since --until --min-priority --agent --as-agent --limit --offset --budget-tokens --jsonl --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            case "$prev" in
+                --id) return ;;
+                -n|--namespace) return ;;
+                -t|--tier) COMPREPLY=($(compgen -W 'short mid long' -- "$cur")); return ;;
+                --tags) return ;;
+                --since) return ;;
+                --until) return ;;
+                --min-priority) return ;;
+                --agent) return ;;
+                --as-agent) return ;;
+                --limit) return ;;
+                --offset) return ;;
+                --budget-tokens) return ;;
+                --to) return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --agent-id) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+            esac ;;
+        get)
+            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            case "$prev" in
+                --to) return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --agent-id) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+            esac ;;
+        update)
+            flags='--title --content --namespace --tier --tags --priority --confidence --expires-at --metadata --if-version --idempotency-key --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            case "$prev" in
+                -T|--title) return ;;
+                -c|--content) return ;;
+                -n|--namespace) return ;;
+                -t|--tier) COMPREPLY=($(compgen -W 'short mid long' -- "$cur")); return ;;
+                --tags) return ;;
+                -p|--priority) return ;;
+                --confidence) return ;;
+                --expires-at) return ;;
+                --metadata) return ;;
+                --if-version) return ;;
+                --idempotency-key) return ;;
+                --to) return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --agent-id) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+            esac ;;
+        delete)
+            flags='--if-version --idempotency-key --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            case "$prev" in
+                --if-version) return ;;
+                --idempotency-key) return ;;
+                --to) return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --agent-id) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+            esac ;;
+        promote)
+            flags='--idempotency-key --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            case "$prev" in
+                --idempotency-key) return ;;
+                --to) return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --agent-id) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+            esac ;;
+        namespaces)
+            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            case "$prev" in
+                --to) return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --agent-id) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+            esac ;;
+        stats)
+            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            case "$prev" in
+                --to) return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --agent-id) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+            esac ;;
+        status)
+            flags='--wait-ready --wait-embedded --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            case "$prev" in
+                --wait-ready) return ;;
+                --wait-embedded) return ;;
+                --to) return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --agent-id) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+            esac ;;
+        man)
+            flags='--list --help' words='serve push query get update delete promote namespaces stats status man completion licenses aimem.7 aimem-api aimem-recall' files=
+            case "$prev" in
+            esac ;;
+        completion)
+            flags=--help words='bash zsh fish' files=
+            case "$prev" in
+            esac ;;
+        licenses)
+            flags=--help words='' files=
+            case "$prev" in
+            esac ;;
+        *)
+            flags='--version --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='serve push query get update delete promote namespaces stats status man completion licenses' files=
+            case "$prev" in
+                --to) return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --agent-id) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+            esac ;;
+    esac
+    if [[ $cur == -* ]]; then
+        COMPREPLY=($(compgen -W "$flags" -- "$cur"))
+    elif [[ $words ]]; then
+        COMPREPLY=($(compgen -W "$words" -- "$cur"))
+    elif [[ $files ]]; then
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+    fi
+}
+complete -F _aimem aimem
