@@ -39,25 +39,30 @@ class ChunkedReader:
         """
         body: list[bytes] = []
         at = 0
-        while self._state != _DONE:
-            if self._state == _DATA:
-                piece = raw[at : at + self._left]
-                if not piece:
+        try:
+            while self._state != _DONE and at < len(raw):
+                if self._state == _DATA:
+                    body.append(self._take_data(raw, at))
+                    at += len(body[-1])
+                elif (line := _line(raw, at)) is not None:
+                    self._take_line(line)
+                    at += len(line) + 2
+                else:
                     break
-                body.append(piece)
-                at += len(piece)
-                self._left -= len(piece)
-                if not self._left:
-                    self._state = _DATA_END
-            else:
-                line = _line(raw, at)
-                if line is None:
-                    break
-                at += len(line) + 2
-                self._take(line)
+        except Malformed:
+            if not body:
+                raise
+            # What came before the fault is given first; the next call meets the fault again.
         return b"".join(body), raw[at:]
 
-    def _take(self, line: bytes) -> None:
+    def _take_data(self, raw: bytes, at: int) -> bytes:
+        piece = raw[at : at + self._left]
+        self._left -= len(piece)
+        if not self._left:
+            self._state = _DATA_END
+        return piece
+
+    def _take_line(self, line: bytes) -> None:
         if self._state == _DATA_END:
             if line:
                 raise Malformed("a chunk is longer than it said")

@@ -75,7 +75,7 @@ class Hub:
         self.bounds = bounds
         self.counters = Counters()
         self.loop = asyncio.get_running_loop()
-        self.now = self.loop.time
+        self.now: Callable[[], float] = self.loop.time
         self.draining = False
         self.sessions: set[Session] = set()
         self.tasks: set[asyncio.Task[None]] = set()  # handlers that run

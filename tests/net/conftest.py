@@ -56,7 +56,7 @@ class Caller:
         if self._left:
             connection.receive_data(self._left)
         head: h11.Response | None = None
-        body = b""
+        body = bytearray()
         while True:
             event = connection.next_event()
             if event is h11.NEED_DATA:
@@ -71,7 +71,7 @@ class Caller:
                 assert isinstance(event, h11.InformationalResponse), event
         assert head is not None
         self._left = connection.trailing_data[0]
-        return Reply(head.status_code, {name.decode(): value.decode() for name, value in head.headers}, body)
+        return Reply(head.status_code, {name.decode(): value.decode() for name, value in head.headers}, bytes(body))
 
     async def closed(self) -> bool:
         """True once the server has ended the connection, and nothing came that was not read."""
