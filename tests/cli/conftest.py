@@ -27,6 +27,7 @@ class Seen:
     query: dict[str, str]
     headers: dict[str, str]
     body: Any
+    port: int  # of the client: one for each connection
 
 
 Answer = tuple[int, dict[str, Any]] | Callable[[Seen], tuple[int, dict[str, Any]] | None]
@@ -71,7 +72,8 @@ def _handler(node: FakeNode) -> type[BaseHTTPRequestHandler]:
             url = urlsplit(self.path)
             body = json.loads(raw) if raw else None
             headers = {name.lower(): value for name, value in self.headers.items()}
-            answer = node.answer(Seen(self.command, url.path, dict(parse_qsl(url.query)), headers, body))
+            port = self.client_address[1]
+            answer = node.answer(Seen(self.command, url.path, dict(parse_qsl(url.query)), headers, body, port))
             if answer is None:
                 self.close_connection = True
                 return

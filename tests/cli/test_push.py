@@ -103,6 +103,12 @@ def test_of_two_rows_with_one_pair_the_later_stands(run: Run, store: Store) -> N
     last = "".join(json.dumps({"title": f"t{n}", "content": f"last {n}"}) + "\n" for n in range(900))
     assert run("push", "--jsonl", "--parallel", "8", stdin=first + last).code == 0
     assert all(store.pairs["global", f"t{n}"]["content"] == f"last {n}" for n in range(900))
+    ports = {row["title"]: set[int]() for seen in store.batches for row in seen.body}
+    for seen in store.batches:
+        for row in seen.body:
+            ports[row["title"]].add(seen.port)
+    assert all(len(of_one) == 1 for of_one in ports.values())  # one connection: nothing can overtake
+    assert len(set.union(*ports.values())) > 1
 
 
 def test_rows_as_large_as_a_request_go_alone(run: Run, store: Store) -> None:
