@@ -36,7 +36,7 @@ class Caller(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back what the caller holds: a connection, a lock."""
+        """Give back what the caller holds: a connection, a lock. To do it twice is harmless."""
         ...
 
 

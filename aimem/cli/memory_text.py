@@ -57,8 +57,7 @@ def print_memory(memory: Memory, links: Sequence[Mapping[str, Any]]) -> None:
     for name in (*_SHOWN_FIRST, *rest):
         if memory.get(name) in (None, [], {}, ""):
             continue
-        value = memory[name]
-        print(output.colour(f"{name}:", "bold"), output.one_line(", ".join(value) if name == "tags" else value))
+        print(output.colour(f"{name}:", "bold"), output.value_text(memory[name]))
     print()
     print(output.many_lines(str(memory.get("content", ""))))
     if links:

@@ -128,7 +128,13 @@ def print_fields(value: Mapping[str, Any], prefix: str = "") -> None:
         if isinstance(inner, Mapping):
             print_fields(inner, f"{prefix}{name}.")
         else:
-            words = {True: "yes", False: "no", None: "-"}
-            plain = words[inner] if inner is None or isinstance(inner, bool) else inner
-            text = ", ".join(map(str, plain)) if isinstance(plain, list) else str(plain)
-            print(f"{prefix}{name}: {one_line(text)}")
+            print(f"{prefix}{name}: {value_text(inner)}")
+
+
+def value_text(value: object) -> str:
+    """A JSON value on one line: plain words where it is plain, else JSON."""
+    if value is None or isinstance(value, bool):
+        return {True: "yes", False: "no", None: "-"}[value]
+    if isinstance(value, list) and all(isinstance(inner, str) for inner in value):
+        return one_line(", ".join(value))
+    return one_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
@@ -80,7 +79,7 @@ def command(invocation: Invocation, /, **flags: Any) -> int:
 def _settings(invocation: Invocation, flags: dict[str, Any]) -> ServeSettings:
     shared = {name: invocation.flags.get(name) for name in ("db", "cache_dir")}
     old_name = invocation.program == OLD_NAME
-    return serve_settings(flags | shared, os.environ, invocation.config, old_name=old_name)
+    return serve_settings(flags | shared, invocation.env, invocation.config, old_name=old_name)
 
 
 command.params += [
