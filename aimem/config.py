@@ -78,7 +78,7 @@ class ServeSettings:
     insecure: bool = False
     check: bool = False
     cache_dir: Path | None = None
-    memory_max_bytes: int | None = None
+    memory_max: int | None = None  # bytes
     allow_network_fs: bool = False
     tombstone_days: int = 30
     collect_grace_secs: int = 3_600
@@ -202,7 +202,7 @@ def serve_settings(
     values["cache_dir"] = Path(cache_dir) if cache_dir else None
     values |= _listening(config.values, given)
     if "memory_max" in values:
-        values["memory_max_bytes"] = byte_count(values.pop("memory_max"))
+        values["memory_max"] = byte_count(values["memory_max"])
     values["ttl"] = TtlConfig(**config.table("ttl"))
     names = {each.name for each in fields(ServeSettings)}
     settings = ServeSettings(**{name: value for name, value in values.items() if name in names})

@@ -107,7 +107,7 @@ def test_everything_a_file_can_say(file: Any) -> None:
         ),
     )
     assert (settings.host, settings.port) == ("::1", 5)  # a flag stands above the file's bind
-    assert settings.memory_max_bytes == 2 << 30
+    assert settings.memory_max == 2 << 30
     assert settings.ttl == TtlConfig(mid_ttl_secs=0)
     assert (settings.archive_on_gc, settings.archive_max_days, settings.archive_superseded) == (False, 9, True)
     assert settings.cache_dir == Path("/c")
@@ -129,6 +129,6 @@ def test_every_flag_is_a_key_and_every_key_has_a_setting() -> None:
     only_in_the_file = {"archive_on_gc", "archive_max_days", "archive_superseded"}
     assert flags | only_in_the_file == set(config.SERVE_KEYS)
     fields = {field.name for field in dataclasses.fields(config.ServeSettings)}
-    assert set(config.SERVE_KEYS) - {"bind", "memory_max"} == fields - {"check", "memory_max_bytes", "ttl"}
+    assert set(config.SERVE_KEYS) - {"bind"} == fields - {"check", "ttl"}
     assert set(config.TTL_KEYS) == {field.name for field in dataclasses.fields(TtlConfig)}
     assert set(config.CLIENT_KEYS) == {field.name for field in dataclasses.fields(config.ClientSettings)}
