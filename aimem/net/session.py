@@ -168,6 +168,7 @@ class Session:
 
     def _take_head(self, head: Head) -> None:
         self._in_head = False
+        self._out.sent = 0
         exchange = self._exchange = Exchange(self._hub, self._peer, head)
         if head.length != 0:
             self._deadline = self._hub.now() + self._hub.bounds.body_idle_secs
@@ -227,7 +228,6 @@ class Session:
 
     async def _answer(self, exchange: Exchange) -> None:
         request = exchange.request
-        self._out.sent = 0
         try:
             if exchange.refusal is not None:
                 raise exchange.refusal

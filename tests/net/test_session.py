@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 
@@ -56,6 +55,7 @@ class Table:
         self.hub.now = lambda: self.time
         self.wire = Tape()
         self.statuses: list[int] = []
+        self.sent: list[int] = []
         self.session = Session(self.hub, self.wire, Peer("test"))
         self.session.open()
 
@@ -69,8 +69,9 @@ class Table:
     def _streams(self, head: Head) -> bool:
         return head.path == "/stream"
 
-    def _done(self, request: Request, status: int, *_: Any) -> None:
+    def _done(self, request: Request, status: int, sent: int, seconds: float) -> None:
         self.statuses.append(status)
+        self.sent.append(sent)
 
     def pass_secs(self, secs: float) -> None:
         self.time += secs
@@ -200,3 +201,16 @@ async def test_a_close_that_does_not_get_through_is_cut(table: Table) -> None:
     assert table.wire.calls == ["close"]
     table.pass_secs(limits.WRITE_STALL_SECS + 0.1)
     assert table.wire.calls == ["close", "abort"]
+
+
+async def test_a_caller_lost_in_its_body_is_accounted_for(table: Table) -> None:
+    table.answer.set()
+    table.session.received(GET)
+    await table.run()
+    table.session.received(CHUNKED + b"3\r\nabc\r\n")
+    assert table.hub.counters.bodies_bytes == 3
+    table.session.lost()
+    assert table.statuses == [200, 499]
+    assert table.sent == [len(table.wire.written), 0]
+    assert table.hub.counters.bodies_bytes == 0
+    assert table.hub.empty.is_set()
