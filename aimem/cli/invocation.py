@@ -63,6 +63,12 @@ class Invocation:
         """How to find a node and who we are."""
         return client_settings(self.flags, self.env, self.config)
 
+    @cached_property
+    def identity(self) -> Mapping[str, str]:
+        """The header fields that say who is calling."""
+        who = author(self.client, self.env)
+        return {"X-Agent-Id": who} if who else {}
+
     @property
     def target(self) -> str:
         """Where requests go, in words: the node's address or the database file."""
@@ -81,9 +87,7 @@ class Invocation:
             return _offline(self)
         from aimem.net.client import Client
 
-        who = author(self.client, self.env)
-        tls = _tls_files(self.client) if self.client.to.startswith("https:") else None
-        return Client(self.client.to, tls=tls, headers={"X-Agent-Id": who} if who else {})
+        return Client(self.client.to, tls=_tls_files(self.client) if self.client.to.startswith("https:") else None)
 
     def close(self) -> None:
         """Close the caller, if one was made."""
@@ -93,7 +97,7 @@ class Invocation:
     def read(self, path: str, query: Mapping[str, Any] | None = None, body: object = None) -> dict[str, Any]:
         """The JSON of a GET, or of a POST when there is a body. Raises what the node refuses."""
         given = {name: _text(value) for name, value in (query or {}).items() if value not in (None, ())}
-        reply = self.caller.request("GET" if body is None else "POST", path, given or None, body)
+        reply = self.caller.request("GET" if body is None else "POST", path, given or None, body, self.identity)
         if error := refusal(reply):
             raise error
         return reply.json()
@@ -104,7 +108,8 @@ class Invocation:
         A change that waits for approval is no error: it is said on stderr.
         """
         key = str(self.flags.get("idempotency_key") or os.urandom(16).hex())
-        headers = {"Idempotency-Key": key} | ({"If-Match": f'"{version}"'} if version else {})
+        condition = {"If-Match": f'"{version}"'} if version else {}
+        headers = {**self.identity, "Idempotency-Key": key, **condition}
         try:
             reply = self.caller.request(method, path, None, body, headers)
         except NoAnswer as err:

@@ -112,19 +112,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = OLD_NAME if os.path.basename(sys.argv[0]) == OLD_NAME else "aimem"
     invocation = Invocation(program=name)
     try:
-        # Not `Group.main`: it turns a broken pipe and an interrupt into codes of its own.
-        group = program()
-        with group.make_context(name, list(sys.argv[1:] if argv is None else argv), obj=invocation) as ctx:
-            code = group.invoke(ctx)
+        code = _run(list(sys.argv[1:] if argv is None else argv), invocation)
         sys.stdout.flush()
-        return code if isinstance(code, int) else 0
-    except click.exceptions.Exit as end:
-        sys.stdout.flush()
-        return end.exit_code
+        return code
     except BaseException as err:
         return _told(err)
     finally:
         invocation.close()
+
+
+def _run(args: list[str], invocation: Invocation) -> int:
+    """Parse and run, without `Group.main`: that turns a broken pipe and an interrupt into codes of its own."""
+    group = program()
+    try:
+        with group.make_context(invocation.program, args, obj=invocation) as ctx:
+            code = group.invoke(ctx)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    return code if isinstance(code, int) else 0
 
 
 def _told(err: BaseException) -> int:

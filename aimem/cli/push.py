@@ -123,11 +123,12 @@ def _push_many(
 
     files = files_of(paths)
     store = str(invocation.read(path_of("status")).get("incarnation", ""))
-    about = (invocation.target, store, str(invocation.client.agent_id), json.dumps([paths, defaults, jsonl, parallel]))
+    about = (invocation.target, store, str(invocation.identity), json.dumps([paths, defaults, jsonl, parallel]))
     journal = Journal.of(about, invocation.env)
     offline = bool(invocation.flags.get("db"))  # one process holds the file: its one caller serves one lane
     lanes = Lanes(
         (lambda: invocation.caller) if offline else invocation.connect,
+        invocation.identity,
         journal,
         Progress(bytes_of(files), "memories"),
         count=1 if offline else parallel,

@@ -14,7 +14,7 @@ import random
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -65,14 +65,24 @@ class Totals:
 
 
 class Lanes:
-    """Sends rows to `connect()`; `retry_secs` is how long one batch is tried again while the node is away or busy."""
+    """Sends rows to `connect()`, with the header fields `identity`.
+
+    `retry_secs` is how long one batch is tried again while the node is away or busy.
+    """
 
     def __init__(
-        self, connect: Callable[[], Caller], journal: Journal, progress: Progress, *, count: int, retry_secs: float
+        self,
+        connect: Callable[[], Caller],
+        identity: Mapping[str, str],
+        journal: Journal,
+        progress: Progress,
+        *,
+        count: int,
+        retry_secs: float,
     ) -> None:
         self.totals = Totals()
         self._connect, self._journal, self._progress = connect, journal, progress
-        self._retry_secs = retry_secs
+        self._identity, self._retry_secs = identity, retry_secs
         self._queues: list[queue.Queue[Batch | None]] = [queue.Queue(maxsize=1) for _ in range(count)]
         self._stopped, self._lock = threading.Event(), threading.Lock()
         self._failure: BaseException | None = None
@@ -151,7 +161,7 @@ class Lanes:
 
     def _tried(self, caller: Caller, body: bytes, key: str) -> Reply:
         """The reply, after as many tries as `retry_secs` allow."""
-        headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
+        headers = {**self._identity, "Idempotency-Key": key, "Content-Type": "application/json"}
         until, pause = time.monotonic() + self._retry_secs, _PAUSE_SECS
         while True:
             wait_secs = pause * random.uniform(0.5, 1.5)

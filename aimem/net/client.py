@@ -70,13 +70,11 @@ class Client:
         url: str,
         *,
         tls: TlsFiles | None = None,
-        headers: Mapping[str, str] | None = None,
         connect_secs: float = limits.CONNECT_SECS,
         read_secs: float = limits.READ_SECS,
     ) -> None:
         self.address = Address.parse(url)
         self._tls = tls
-        self._headers = {"Host": self.address.authority, **(headers or {})}
         self._connect_secs, self._read_secs = connect_secs, read_secs
         self._socket: socket.socket | None = None
         self._buffer = bytearray()
@@ -121,7 +119,7 @@ class Client:
         if content or method not in ("GET", "HEAD"):
             fields["Content-Length"] = str(len(content))
         target = self.address.prefix + path + (f"?{urlencode(query)}" if query else "")
-        lines = [f"{name}: {value}" for name, value in (self._headers | fields).items()]
+        lines = [f"{name}: {value}" for name, value in {"Host": self.address.authority, **fields}.items()]
         head = "\r\n".join([f"{method} {target} HTTP/1.1", *lines])
         if not head.isascii() or not all(map(str.isprintable, lines)):
             raise Usage("an agent id, version or key may hold printable ASCII characters only")

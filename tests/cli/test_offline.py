@@ -24,11 +24,11 @@ ROOT = Path(__file__).parents[2]
 class InProcess:
     """Answers like a node, without one; counts how often it was opened and closed."""
 
-    opened: list[str]
     closed = 0
 
     def __init__(self) -> None:
-        self.opened = []
+        self.opened: list[str] = []
+        self.agents: set[str] = set()
         self.titles: list[str] = []
 
     def open(self, path: str) -> InProcess:
@@ -43,6 +43,7 @@ class InProcess:
         body: object = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
+        self.agents.add((headers or {}).get("X-Agent-Id", ""))
         if path.endswith("/bulk"):
             assert isinstance(body, bytes)
             rows = json.loads(body)
@@ -71,8 +72,12 @@ def test_a_thin_command_works_on_a_file(run: Run, node: FakeNode, file: InProces
 
 def test_push_opens_the_file_once_and_keeps_the_order(run: Run, file: InProcess) -> None:
     text = "".join(json.dumps({"title": f"t{n}", "content": "c"}) + "\n" for n in range(900))
-    assert run("--db", "x.db", "push", "--jsonl", "--parallel", "8", stdin=text).out == "stored: 900\n"
+    assert (
+        run("--db", "x.db", "--agent-id", "ai:a", "push", "--jsonl", "--parallel", "8", stdin=text).out
+        == "stored: 900\n"
+    )
     assert file.opened == ["x.db"]
+    assert file.agents == {"ai:a"}
     assert file.titles == [f"t{n}" for n in range(900)]
 
 
