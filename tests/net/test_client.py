@@ -16,6 +16,7 @@ import trustme
 from aimem.errors import AimemError, Misconfigured, NoAnswer, Unreachable, Usage
 from aimem.net.client import Address, Client, path_of
 from aimem.net.client_tls import TlsFiles
+from aimem.net.head import recognise
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -94,6 +95,17 @@ def test_every_end_of_a_body(script: Script, client: Client, raw: bytes) -> None
     reply = client.request("GET", "/x", {"q": "a b&c"})
     assert (reply.status, reply.json()) == (200, {})
     assert script.requests[0].startswith(b"GET /x?q=a+b%26c HTTP/1.1\r\nHost: 127.0.0.1:")
+
+
+def test_its_heads_have_the_common_shape(script: Script, client: Client) -> None:
+    """So a node reads them without h11."""
+    script.start([OK, OK])
+    client.request("GET", path_of("memories", "a b"), {"q": "é/?&"}, headers={"X-Agent-Id": "host:a"})
+    client.request("DELETE", path_of("memories", "x"), headers={"Idempotency-Key": "k", "If-Match": '"v"'})
+    for raw in script.requests:
+        head = recognise(raw)
+        assert head is not None
+        assert head.length == 0
 
 
 def test_a_connection_is_kept(script: Script, client: Client) -> None:
