@@ -80,7 +80,7 @@ complete -c aimem -n '__fish_seen_subcommand_from query' -l since -x -d 'Made at
 complete -c aimem -n '__fish_seen_subcommand_from query' -l until -x -d 'Made at this time (RFC 3339) or earlier.'
 complete -c aimem -n '__fish_seen_subcommand_from query' -l min-priority -x -d 'With this priority or a higher one.'
 complete -c aimem -n '__fish_seen_subcommand_from query' -l agent -x -d 'Written by this agent.'
-complete -c aimem -n '__fish_seen_subcommand_from query' -l as-agent -x -d 'Only what this agent may see.'
+complete -c aimem -n '__fish_seen_subcommand_from query' -l as-agent -x -d 'Only what an agent whose place is this namespace may see.'
 complete -c aimem -n '__fish_seen_subcommand_from query' -l limit -x -d 'At most so many. [10 by meaning, else 20]'
 complete -c aimem -n '__fish_seen_subcommand_from query' -l offset -x -d 'Leave out the first N; with --list.'
 complete -c aimem -n '__fish_seen_subcommand_from query' -l budget-tokens -x -d 'As many as fit in N tokens; by meaning.'

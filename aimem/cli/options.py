@@ -133,7 +133,7 @@ def filters(function: Decorated) -> Decorated:
             click.option("--until", metavar="TIME", help="Made at this time (RFC 3339) or earlier."),
             click.option("--min-priority", type=click.IntRange(1, 10), help="With this priority or a higher one."),
             click.option("--agent", metavar="ID", help="Written by this agent."),
-            click.option("--as-agent", metavar="ID", help="Only what this agent may see."),
+            click.option("--as-agent", metavar="NS", help="Only what an agent whose place is this namespace may see."),
         )
     ):
         function = option(function)

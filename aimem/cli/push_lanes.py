@@ -25,7 +25,7 @@ from aimem.cli.push_sources import Row
 from aimem.errors import AimemError
 from aimem.limits import BODY_BYTES_MAX, PUSH_BATCH_BYTES, PUSH_BATCH_ITEMS
 from aimem.net.client import path_of
-from aimem.net.reply import Reply, refusal
+from aimem.net.reply import Reply, error_from, refusal
 
 _PAUSE_SECS, _PAUSE_SECS_MAX = 0.2, 5.0
 _LEAVE_SECS = 2.0  # how long an interrupted run waits for requests in flight
@@ -167,7 +167,7 @@ class Lanes:
             wait_secs = pause * random.uniform(0.5, 1.5)
             try:
                 reply = caller.request("POST", _BULK, None, body, headers)
-                error = refusal(reply)
+                error = refusal(reply) or _transient(reply)
                 if error is None:
                     return reply
                 wait_secs = max(wait_secs, _seconds(reply.headers.get("retry-after")))
@@ -198,6 +198,12 @@ def _encoded(row: Row) -> tuple[bytes, str]:
     except ValueError:
         return b"", "a number in it is out of range"
     return text, "" if len(text) <= BODY_BYTES_MAX - 2 else f"takes more than {BODY_BYTES_MAX} bytes as JSON"
+
+
+def _transient(reply: Reply) -> AimemError | None:
+    """The error of a row that may go away by itself: then the batch is sent again, and its stored rows are repeats."""
+    found = (error_from(row, 0) for row in reply.json().get("errors", ()))
+    return next((error for error in found if error.retryable), None)
 
 
 def _seconds(text: str | None) -> float:

@@ -69,11 +69,18 @@ def refusal(reply: Reply) -> AimemError | None:
         fields = reply.json()
     except AimemError:
         fields = {}
-    message = str(fields.pop("error", "") or f"the node answered with status {reply.status}")
-    hint = fields.pop("hint", None)
-    code = fields.pop("code", message)  # the existing system's quorum shortfall has its code in `error`
-    by_status = _BY_STATUS.get(reply.status, AimemError) if fields or reply.body else AimemError
-    kind = _leaves(AimemError).get(code, by_status)
-    if issubclass(kind, errors.NoRoute | errors.MethodNotAllowed) or (kind is AimemError and reply.status == 404):
-        return AimemError(message, hint=hint or _NOT_A_NODE)
-    return kind(message, hint=str(hint) if hint else None, extra=fields)
+    if not fields:
+        return AimemError(f"the node answered with status {reply.status}", hint=_NOT_A_NODE)
+    error = error_from(fields, reply.status)
+    if isinstance(error, errors.NoRoute | errors.MethodNotAllowed):
+        return AimemError(error.message, hint=error.hint or _NOT_A_NODE)
+    return error
+
+
+def error_from(fields: Mapping[str, Any], status: int) -> AimemError:
+    """The error that the object `fields` spells: of a whole reply, or of one row of it."""
+    message = str(fields.get("error") or f"the node answered with status {status}")
+    code = fields.get("code", message)  # the existing system's quorum shortfall has its code in `error`
+    kind = _leaves(AimemError).get(code, _BY_STATUS.get(status, AimemError))
+    extra = {name: value for name, value in fields.items() if name not in ("error", "code", "hint")}
+    return kind(message, hint=str(fields["hint"]) if fields.get("hint") else None, extra=extra)

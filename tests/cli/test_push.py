@@ -172,6 +172,14 @@ def test_a_busy_node_is_asked_again_with_the_same_key(run: Run, store: Store, mo
     assert store.order == ["t0", "t1", "t2"]
 
 
+def test_a_row_that_met_a_full_disk_is_sent_again(run: Run, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aimem.cli.push_lanes._PAUSE_SECS", 0.001)
+    full = {"created": 2, "ids": [], "errors": [{"index": 1, "title": "t1", "error": "full", "code": "disk_full"}]}
+    replies = iter([(200, full)])
+    store.node.answers[BULK] = lambda seen: next(replies, None) or store.bulk(seen)
+    assert run("push", "--jsonl", "--parallel", "1", stdin=lines(3)).out == "stored: 3\n"
+
+
 def test_a_refusal_that_no_repeat_can_mend_ends_the_run(run: Run, store: Store) -> None:
     store.node.answers[BULK] = (403, {"error": "not you", "code": "denied"})
     outcome = run("push", "--jsonl", stdin=lines(2000))
