@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -73,7 +74,8 @@ def command(invocation: Invocation, /, **flags: Any) -> int:
     settings = _settings(invocation, flags)
     from aimem.http.app import serve  # after the settings: a mistake in them is told at once
 
-    return serve(settings)
+    # A copy of the invocation has not read the file yet.
+    return serve(settings, reload=lambda: _settings(replace(invocation), flags))
 
 
 def _settings(invocation: Invocation, flags: dict[str, Any]) -> ServeSettings:
