@@ -130,18 +130,29 @@ Listener = Callable[[Sequence[Change]], None]
 class Store(Protocol):
     """A store. Use from one event loop. Times are ns since the epoch and come in as values."""
 
-    incarnation: str
-    """Random id of this history of the store: new when it is restored, copied, or its past proves to be another."""
-    start: str
-    """Id of this opening of the store; its first `seq` is recorded."""
-    digest: Digest
-    """Digest of the committed state."""
-    head: int
-    """The highest committed `seq`."""
-    floor: int
-    """The highest version time that a sweep has dropped: 0 before the first."""
-    visible: int
-    """How many memories are visible, expired ones included: kept up to date, so reading it costs nothing."""
+    @property
+    def incarnation(self) -> str:
+        """Random id of this history of the store: new when it is restored, copied, or its past proves to be another."""
+
+    @property
+    def start(self) -> str:
+        """Id of this opening of the store; its first `seq` is recorded."""
+
+    @property
+    def digest(self) -> Digest:
+        """Digest of the committed state."""
+
+    @property
+    def head(self) -> int:
+        """The highest committed `seq`."""
+
+    @property
+    def floor(self) -> int:
+        """The highest version time that a sweep has dropped: 0 before the first."""
+
+    @property
+    def visible(self) -> int:
+        """How many memories are visible, expired ones included: kept up to date, so reading it costs nothing."""
 
     async def close(self) -> None:
         """Finish what was accepted, then let go of the store. Idempotent."""
