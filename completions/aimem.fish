@@ -177,7 +177,7 @@ complete -c aimem -n '__fish_seen_subcommand_from stats' -l client-cert -r -F -d
 complete -c aimem -n '__fish_seen_subcommand_from stats' -l client-key -r -F -d 'Its private key.'
 complete -c aimem -n '__fish_seen_subcommand_from stats' -l pin -x -d 'Fingerprint of the one certificate that the node may have.'
 complete -c aimem -n '__fish_seen_subcommand_from status' -l wait-ready -x -d 'Wait so long until it is ready.'
-complete -c aimem -n '__fish_seen_subcommand_from status' -l wait-embedded -x -d 'Wait so long until every memory has its vector.'
+complete -c aimem -n '__fish_seen_subcommand_from status' -l wait-embedded -x -d 'Wait so long until every memory has its vector and recall goes by meaning.'
 complete -c aimem -n '__fish_seen_subcommand_from status' -l help -d 'Show this message and exit.'
 complete -c aimem -n '__fish_seen_subcommand_from status' -l to -x -d 'Address of the node. [AIMEM_URL; http://127.0.0.1:9077]'
 complete -c aimem -n '__fish_seen_subcommand_from status' -l db -r -F -d 'Work on this database file, which no node holds.'

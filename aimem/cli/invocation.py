@@ -152,6 +152,6 @@ def _tls_files(settings: ClientSettings) -> Any:
 
 
 def _offline(invocation: Invocation) -> Caller:
-    from aimem.node.offline import open_offline
+    from aimem.http.offline import open_offline
 
     return open_offline(invocation.flags["db"])

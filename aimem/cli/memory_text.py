@@ -1,6 +1,7 @@
 """A memory as text: one whole, or many as a table for a terminal and as plain lines for a pipe.
 
-A plain line is `ID  SCORE  TIER  NAMESPACE  TITLE  CONTENT` with tabs between; the score is empty where there is none.
+A plain line is `ID  SCORE  TIER  NAMESPACE  TITLE  PREVIEW` with tabs between; the score is empty where there is none,
+the preview is the beginning of the content.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ def print_memories(memories: Sequence[Memory], *, json_lines: bool) -> None:
     else:
         for memory in memories:
             score = f"{memory['score']:.3f}" if "score" in memory else ""
-            fields = (memory.get(name, "") for name in ("tier", "namespace", "title", "content"))
-            output.print_line(memory.get("id", ""), score, *fields)
+            fields = (memory.get(name, "") for name in ("tier", "namespace", "title"))
+            output.print_line(memory.get("id", ""), score, *fields, _preview(memory))
 
 
 def _print_table(memories: Sequence[Memory]) -> None:
@@ -43,8 +44,13 @@ def _print_table(memories: Sequence[Memory]) -> None:
     print(head)
     for memory, line in zip(memories, lines, strict=True):
         print(line)
-        preview = output.one_line(str(memory.get("content", ""))[:_PREVIEW_CHARS])
-        print(output.colour("    " + output.cut(preview, output.terminal_columns() - 4), "dim"))
+        print(output.colour("    " + output.cut(_preview(memory), output.terminal_columns() - 4), "dim"))
+
+
+def _preview(memory: Memory) -> str:
+    """The beginning of the content, on one line."""
+    content = str(memory.get("content", ""))
+    return output.one_line(content[:_PREVIEW_CHARS]) + ("…" if len(content) > _PREVIEW_CHARS else "")
 
 
 def _age(memory: Memory) -> str:

@@ -133,8 +133,10 @@ def print_fields(value: Mapping[str, Any], prefix: str = "") -> None:
 
 def value_text(value: object) -> str:
     """A JSON value on one line: plain words where it is plain, else JSON."""
-    if value is None or isinstance(value, bool):
-        return {True: "yes", False: "no", None: "-"}[value]
+    if value in ("", None, [], {}):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list) and all(isinstance(inner, str) for inner in value):
         return one_line(", ".join(value))
     return one_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

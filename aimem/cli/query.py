@@ -47,7 +47,7 @@ def command(
 
     TEXT is a question or a few words in plain language. A recall by meaning counts as a use: it extends the life of
     what it finds. Finding nothing is no error. On a terminal the answer is a table; in a pipe each line is ID, score,
-    tier, namespace, title and content, with tabs between.
+    tier, namespace, title and the beginning of the content, with tabs between. --jsonl has the memories whole.
     """
     _check_form(text, words=words, id=id, as_list=as_list, chosen=chosen)
     asked = {_RECALL_NAMES.get(name, name): value for name, value in chosen.items() if value is not None}

@@ -23,7 +23,7 @@ _POLL_SECS = 0.2
     "--wait-embedded",
     type=click.FloatRange(0),
     metavar="SECONDS",
-    help="Wait so long until every memory has its vector.",
+    help="Wait so long until every memory has its vector and recall goes by meaning.",
 )
 def command(invocation: Invocation, wait_ready: float | None, wait_embedded: float | None) -> int:
     """Tell how the node is, and wait until it is ready.
@@ -68,14 +68,21 @@ def _wait_embedded(invocation: Invocation, secs: float) -> None:
     until, first = time.monotonic() + secs, backlog(_status(invocation))
     progress = Progress(first or None, "memories to embed")
     try:
-        while left := backlog(_status(invocation)):
+        while _waits(status := _status(invocation)):
+            left = backlog(status)
             progress.show(max(first - left, 0), left)
             if time.monotonic() > until:
                 hint = "wait longer; until then they are found by their words"
-                raise Drift(f"{left} memories have no vector yet after {secs:g} s", hint=hint)
+                what = f"{left} memories wait for their vector" if left else "the model or its index is not ready"
+                raise Drift(f"after {secs:g} s {what}", hint=hint)
             time.sleep(_POLL_SECS)
     finally:
         progress.clear()
+
+
+def _waits(status: Mapping[str, Any]) -> bool:
+    """Whether recall will get better by waiting: vectors are missing, or the model or the index is still loading."""
+    return backlog(status) > 0 or (status.get("tier") == "semantic" and not status.get("embedder_ready"))
 
 
 def backlog(status: Mapping[str, Any]) -> int:

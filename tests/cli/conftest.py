@@ -132,6 +132,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureF
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("AIMEM_CONFIG", "")
     monkeypatch.setenv("AIMEM_URL", node.url)
+    monkeypatch.chdir(tmp_path)
 
     def call(*args: str, stdin: str | bytes = "") -> Outcome:
         raw = stdin.encode() if isinstance(stdin, str) else stdin

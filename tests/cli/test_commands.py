@@ -44,6 +44,8 @@ def test_query_prints_one_plain_line_in_a_pipe(run: Run, recall: FakeNode, memor
     fields = run("query", "x").out.rstrip("\n").split("\t")
     content = "The resolver's cache was full. We doubled it."
     assert fields == [memory["id"], "0.834", "mid", "ops/dns", "DNS outage", content]
+    recall.answers["POST", "/api/v1/recall"] = (200, {"memories": [{**memory, "content": "x" * 300}]})
+    assert run("query", "x").out.endswith("\t" + "x" * 200 + "…\n")
 
 
 @pytest.mark.usefixtures("terminal")
@@ -153,14 +155,17 @@ def test_status_is_8_while_not_ready(run: Run, node: FakeNode) -> None:
 
 def test_status_waits_until_ready_and_embedded(run: Run, node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aimem.cli.status._POLL_SECS", 0)
-    left = iter([(False, 9), (True, 9), (True, 9), (True, 4), (True, 0)])
+    steps = iter([(False, 9, False), (True, 9, True), (True, 9, True), (True, 4, True), (True, 0, False)])
+    asked = []
 
     def status(seen: object) -> tuple[int, dict[str, Any]]:
-        ready, backlog = next(left, (True, 0))
-        return 200, {"ready": ready, "embedding_backlog": backlog}
+        ready, backlog, embedder = step = next(steps, (True, 0, True))
+        asked.append(step)
+        return 200, {"ready": ready, "embedding_backlog": backlog, "tier": "semantic", "embedder_ready": embedder}
 
     node.answers["GET", "/api/v1/status"] = status
     assert run("status", "--wait-ready", "60", "--wait-embedded", "60", "--json").json["embedding_backlog"] == 0
+    assert asked[5:] == [(True, 0, True)] * 2  # a backlog of none was not enough while the model was loading
 
 
 def test_status_gives_up_with_8(run: Run, node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +173,7 @@ def test_status_gives_up_with_8(run: Run, node: FakeNode, monkeypatch: pytest.Mo
     node.answers["GET", "/api/v1/status"] = (200, {"ready": True, "embedding_backlog": 5})
     outcome = run("status", "--wait-embedded", "0")
     assert outcome.code == 8
-    assert "5 memories have no vector yet" in outcome.err
+    assert "5 memories wait for their vector" in outcome.err
     assert run("status", "--wait-ready", "0", "--to", "http://127.0.0.1:1").code == 7
 
 

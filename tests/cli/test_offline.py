@@ -58,9 +58,9 @@ class InProcess:
 @pytest.fixture
 def file(monkeypatch: pytest.MonkeyPatch) -> InProcess:
     made = InProcess()
-    module = ModuleType("aimem.node.offline")
+    module = ModuleType("aimem.http.offline")
     module.open_offline = made.open  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "aimem.node.offline", module)
+    monkeypatch.setitem(sys.modules, "aimem.http.offline", module)
     return made
 
 

@@ -44,8 +44,10 @@ def test_ages(back: timedelta, words: str) -> None:
 
 
 def test_fields_are_plain_words_or_json(capsys: pytest.CaptureFixture[str]) -> None:
-    output.print_fields({"a": {"b": 1.5, "c": None}, "d": ["x", "y"], "e": [{"f": True}], "g": False, "h": "1\n2"})
-    assert capsys.readouterr().out == 'a.b: 1.5\na.c: -\nd: x, y\ne: [{"f": true}]\ng: no\nh: 1 2\n'
+    output.print_fields(
+        {"a": {"b": 1.5, "c": None}, "d": ["x", "y"], "e": [{"f": True}], "g": False, "h": "1\n2", "i": []}
+    )
+    assert capsys.readouterr().out == 'a.b: 1.5\na.c: -\nd: x, y\ne: [{"f": true}]\ng: no\nh: 1 2\ni: -\n'
 
 
 def test_a_bar_is_drawn_on_a_terminal_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
