@@ -14,6 +14,7 @@ from aimem import __version__, config, errors
 from aimem.cli import main
 from aimem.cli.invocation import Invocation
 from aimem.cli.manual import SECTION_7, page_names, page_source, section_1
+from aimem.http.routes import API, ROUTES
 
 from .conftest import Run
 
@@ -97,6 +98,12 @@ def test_the_manual_knows_every_key_of_the_configuration() -> None:
     page = plain(page_source("aimem.7"))
     for key in (*config.SERVE_KEYS, *config.TTL_KEYS, *config.CLIENT_KEYS):
         assert re.search(rf"\b{key}\b", page), key
+
+
+def test_the_manual_knows_every_route() -> None:
+    page = plain(page_source("aimem-api.7"))
+    documented = set(re.findall(r"\b(GET|POST|PUT|DELETE) (/[a-z/{}.]*)", page))
+    assert documented == {(route.method, route.path.removeprefix(API)) for route in ROUTES}
 
 
 def test_codes_in_the_manual_exist() -> None:
