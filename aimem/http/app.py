@@ -1,0 +1,180 @@
+"""The process that `aimem serve` runs: opens the node, listens, tells the service manager, drains, ends.
+
+What always holds: it says that it serves only when a request would be answered, and every write that it acknowledged
+is on disk however it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from aimem.config import ServeSettings
+from aimem.errors import AimemError
+from aimem.http import access, systemd
+from aimem.limits import CONNECTIONS_MAX, CONNECTIONS_REFUSED_MAX
+
+if TYPE_CHECKING:
+    from aimem.node.node import Node
+    from aimem.node.settings import NodeSettings
+
+log = logging.getLogger(__name__)
+
+_OTHER_FILES = 256  # descriptors that are no connection: database, log, pipes, modules
+Reload = Callable[[], ServeSettings]
+
+
+def serve(settings: ServeSettings, reload: Reload | None = None) -> int:
+    """Run a node until SIGTERM or SIGINT: the exit code. `reload` gives the settings anew at SIGHUP.
+
+    Raises:
+        AimemError: it can't start; which part, and what to do, is said.
+    """
+    access.configure(settings.log_format, settings.log_level)
+    _raise_file_limit()
+    node_settings = _prepare(settings)
+    if settings.check:
+        return asyncio.run(_check(node_settings))
+    return asyncio.run(_Service(settings, node_settings, reload).run())
+
+
+def _prepare(settings: ServeSettings) -> NodeSettings:
+    """Make importable what the tier needs, and say it in the node's words."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small products: more threads only wait for each other
+    from aimem import unpack
+
+    if settings.cache_dir is not None:
+        unpack.set_cache_dir(settings.cache_dir)
+    named = {}
+    if settings.tier == "semantic":
+        unpack.native()
+        named["model"] = unpack.model_dir()
+    from aimem.node.settings import NodeSettings
+
+    return NodeSettings(
+        db=settings.db,
+        tier=settings.tier,
+        ttl=settings.ttl,
+        tombstone_days=settings.tombstone_days,
+        collect_grace_secs=settings.collect_grace_secs,
+        archive_on_gc=settings.archive_on_gc,
+        allow_network_fs=settings.allow_network_fs,
+        memory_max=settings.memory_max,
+        **named,
+    )
+
+
+def _raise_file_limit() -> None:
+    """Every connection is a file: ask for as many as the bounds allow."""
+    wanted = CONNECTIONS_MAX + CONNECTIONS_REFUSED_MAX + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+async def _check(settings: NodeSettings) -> int:
+    """Open everything, compare what derives from the records with them, and serve nothing."""
+    from aimem.node.node import Node
+
+    node = await Node.open(settings)
+    try:
+        wrong = await node.check()
+    finally:
+        await node.close()
+    for line in wrong:
+        sys.stderr.write(f"aimem: {settings.db}: {line}\n")
+    if not wrong:
+        sys.stderr.write(f"aimem: {settings.db} and the settings are well\n")
+    return 1 if wrong else 0
+
+
+class _Service:
+    """One run of the process."""
+
+    def __init__(self, settings: ServeSettings, node_settings: NodeSettings, reload: Reload | None) -> None:
+        self._settings = settings
+        self._node_settings = node_settings
+        self._reload = reload
+        self._stop = asyncio.Event()
+
+    async def run(self) -> int:
+        from aimem.http.metrics import server_metrics
+        from aimem.http.router import Router
+        from aimem.http.routes import ROUTES
+        from aimem.net.server import Server
+        from aimem.node.node import Node
+
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_settings)
+        node = await Node.open(self._node_settings)
+        try:
+            router = Router(ROUTES)
+            server = Server(lambda request: router.answer(node, request), on_done=access.on_done())
+            router.served = server_metrics(server.counters)
+            sockets = await server.start(self._settings.host, self._settings.port)
+            url = _url(sockets[0].getsockname())
+            self._announce(url)
+            watchdog = asyncio.create_task(self._keep_watchdog(node))
+            await self._stop.wait()
+            systemd.notify("STOPPING=1", "STATUS=answering the requests in flight")
+            watchdog.cancel()
+            cut = await server.drain(self._settings.shutdown_grace_secs)
+            if cut:
+                log.warning("%d requests were cut: they took longer than the grace of the shutdown", cut)
+        finally:
+            await node.close()
+        return 0
+
+    def _announce(self, url: str) -> None:
+        settings = self._settings
+        sys.stderr.write(f"aimem: serving {url} from {settings.db} (tier {settings.tier}, one node, W=1)\n")
+        sys.stderr.flush()
+        systemd.notify("READY=1", f"STATUS=serving {url}", f"MAINPID={os.getpid()}")
+
+    async def _keep_watchdog(self, node: Node) -> None:
+        """Tell the service manager that the process is well, only while loop and storage answer."""
+        every = systemd.watchdog_secs()
+        while every is not None:
+            with contextlib.suppress(AimemError):
+                await node.changes({"limit": "1"})
+                systemd.notify("WATCHDOG=1")
+            await asyncio.sleep(every)
+
+    def _reload_settings(self) -> None:
+        """SIGHUP: what can change while serving does (the log, the grace of a shutdown); the rest needs a restart."""
+        if self._reload is None:
+            return
+        try:
+            fresh = self._reload()
+        except AimemError as error:
+            log.error("the settings stay as they are: %s", error.message)
+            return
+        access.configure(fresh.log_format, fresh.log_level)
+        kept = _restart_needed(self._settings, fresh)
+        self._settings = fresh
+        if kept:
+            log.warning("these settings need a restart to change: %s", ", ".join(kept))
+
+
+_LIVE = frozenset({"log_format", "log_level", "shutdown_grace_secs", "check"})
+
+
+def _restart_needed(old: ServeSettings, new: ServeSettings) -> list[str]:
+    names = (name for name in ServeSettings.__slots__ if name not in _LIVE)
+    return [name for name in names if getattr(old, name) != getattr(new, name)]
+
+
+def _url(address: tuple[str, int] | tuple[str, int, int, int]) -> str:
+    host, port = address[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

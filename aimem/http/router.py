@@ -1,0 +1,106 @@
+"""Which handler answers a request: exact routes, 404 for other paths, 405 with Allow for other methods.
+
+HEAD is answered as GET, OPTIONS with Allow. The table comes in as a value.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aimem.errors import AimemError, MethodNotAllowed, NoRoute
+from aimem.http.call import Call, decoded_segment
+from aimem.net.message import Request, Response, error_response
+from aimem.node.metrics import Metric
+from aimem.node.node import Node
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Call], Awaitable[Response]]
+Schema = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One thing that is served.
+
+    `changes` tells a write from a read. `parameters` of the query by name, `body` and `replies` by status are JSON
+    schemas: the OpenAPI document is made of them.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    replies: dict[int, Schema]
+    changes: bool = False
+    parameters: dict[str, Schema] = field(default_factory=dict)
+    body: Schema | None = None
+    body_required: bool = True
+
+
+class Router:
+    """Answers requests from a table of routes. `served` are the metrics of the server in front of it."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self.served: Sequence[Metric] = ()
+        self._exact: dict[str, dict[str, Route]] = {}
+        self._named: list[tuple[list[str], dict[str, Route]]] = []
+        for route in routes:
+            if "{" not in route.path:
+                self._exact.setdefault(route.path, {})[route.method] = route
+                continue
+            parts = route.path.split("/")
+            known = next((methods for segments, methods in self._named if segments == parts), None)
+            if known is None:
+                known = {}
+                self._named.append((parts, known))
+            known[route.method] = route
+
+    async def answer(self, node: Node, request: Request) -> Response:
+        """The reply to a request, errors included."""
+        try:
+            methods, values = self._find(request.path)
+            if request.method == "OPTIONS":
+                return Response(204, headers={"allow": _allow(methods)})
+            route = methods.get("GET" if request.method == "HEAD" else request.method)
+            if route is None:
+                return _not_allowed(request, methods)
+            return await route.handler(Call(node, request, values, self.served))
+        except AimemError as error:
+            if error.status >= 500 and not error.retryable:
+                log.error("%s %s (request %s): %s", request.method, request.path, request.request_id, error.message)
+            return error_response(error)
+        except Exception:
+            log.exception("%s %s (request %s) failed", request.method, request.path, request.request_id)
+            return error_response(AimemError("internal server error", extra={"request_id": request.request_id}))
+
+    def _find(self, path: str) -> tuple[dict[str, Route], dict[str, str]]:
+        exact = self._exact.get(path)
+        if exact is not None:
+            return exact, {}
+        segments = path.split("/")
+        for parts, methods in self._named:
+            if len(parts) == len(segments) and all(
+                part == segment or (part.startswith("{") and segment)
+                for part, segment in zip(parts, segments, strict=True)
+            ):
+                values = {
+                    part[1:-1]: decoded_segment(segment)
+                    for part, segment in zip(parts, segments, strict=True)
+                    if part.startswith("{")
+                }
+                return methods, values
+        raise NoRoute(f"nothing is served at {path[:200]}", hint="GET /api/v1/openapi.json lists what is")
+
+
+def _allow(methods: dict[str, Route]) -> str:
+    return ", ".join(sorted({*methods, "OPTIONS", *(["HEAD"] if "GET" in methods else [])}))
+
+
+def _not_allowed(request: Request, methods: dict[str, Route]) -> Response:
+    allowed = _allow(methods)
+    refusal = error_response(MethodNotAllowed(f"{request.path[:200]} takes {allowed}, not {request.method}"))
+    return Response(refusal.status, refusal.body, {**refusal.headers, "allow": allowed})

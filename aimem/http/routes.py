@@ -1,0 +1,134 @@
+"""The table of everything that is served. A new call is a line here and a handler; the rest is made from it."""
+
+from __future__ import annotations
+
+from aimem.http import about, finding, memories
+from aimem.http.openapi import document_handler
+from aimem.http.router import Handler, Route, Schema
+from aimem.http.schemas import FLAG, OBJECT, TEXT, TIER, listing, ref
+
+API = "/api/v1"
+
+_NUMBER = {"type": "integer"}
+_FILTER: dict[str, Schema] = {
+    "namespace": TEXT,
+    "tier": TIER,
+    "tags": TEXT,
+    "agent_id": TEXT,
+    "min_priority": _NUMBER,
+    "since": TEXT,
+    "until": TEXT,
+    "limit": _NUMBER,
+}
+_RECALL: dict[str, Schema] = {name: _FILTER[name] for name in ("namespace", "tags", "since", "until", "limit")} | {
+    "context": TEXT,
+    "query": TEXT,
+    "q": TEXT,
+    "as_agent": TEXT,
+    "budget_tokens": _NUMBER,
+}
+_METRICS = {"text/plain": TEXT}
+
+
+def _get(
+    path: str, handler: Handler, summary: str, reply: str, parameters: dict[str, Schema] | None = None
+) -> Route:
+    return Route("GET", f"{API}{path}", handler, summary, {200: ref(reply)}, parameters=parameters or {})
+
+
+MEMORIES = (
+    Route(
+        "POST",
+        f"{API}/memories",
+        memories.create,
+        "Store a memory under its namespace and title",
+        {201: ref("Stored")},
+        changes=True,
+        body=ref("NewMemory"),
+    ),
+    Route(
+        "POST",
+        f"{API}/memories/bulk",
+        memories.bulk,
+        "Store up to 1,000 memories, each judged by itself",
+        {200: ref("BulkOutcome")},
+        changes=True,
+        body={
+            "oneOf": [
+                listing(OBJECT),
+                {"type": "object", "required": ["memories"], "properties": {"memories": listing(OBJECT)}},
+            ]
+        },
+    ),
+    _get("/memories", memories.listed, "List memories", "MemoryList", {**_FILTER, "offset": _NUMBER}),
+    _get("/memories/{id}", memories.get, "One memory, by id or unique prefix", "MemoryWithLinks"),
+    Route(
+        "PUT",
+        f"{API}/memories/{{id}}",
+        memories.update,
+        "Change the named fields of a memory",
+        {200: ref("Memory")},
+        changes=True,
+        body=ref("MemoryChanges"),
+    ),
+    Route(
+        "DELETE",
+        f"{API}/memories/{{id}}",
+        memories.delete,
+        "Delete a memory",
+        {200: ref("Deleted")},
+        changes=True,
+        body={"type": "object", "properties": {"expected_version": TEXT}},
+        body_required=False,
+    ),
+    Route(
+        "POST",
+        f"{API}/memories/{{id}}/promote",
+        memories.promote,
+        "Make a memory long-lived",
+        {200: ref("Promoted")},
+        changes=True,
+        body={"type": "object", "properties": {"expected_version": TEXT}},
+        body_required=False,
+    ),
+)
+FINDING = (
+    _get(
+        "/search",
+        finding.search,
+        "Memories that hold all words",
+        "SearchResult",
+        {**_FILTER, "q": TEXT, "as_agent": TEXT},
+    ),
+    _get("/recall", finding.recall, "Memories by meaning and by words", "RecallResult", _RECALL),
+    Route(
+        "POST",
+        f"{API}/recall",
+        finding.recall_posted,
+        "Memories by meaning and by words",
+        {200: ref("RecallResult")},
+        body=ref("RecallRequest"),
+    ),
+    _get("/namespaces", finding.namespaces, "Namespaces and their counts", "Namespaces"),
+)
+ABOUT = (
+    Route("GET", f"{API}/health", about.health, "Whether the node is well", {200: ref("Health"), 503: ref("Health")}),
+    _get("/capabilities", about.capabilities, "What the node can do", "Capabilities"),
+    _get("/stats", about.stats, "Figures of the whole store", "Stats"),
+    _get("/status", about.status, "The node's state in full", "Status"),
+    _get(
+        "/changes",
+        about.changes,
+        "The change feed after a cursor",
+        "Changes",
+        {"after": TEXT, "limit": _NUMBER, "kinds": TEXT},
+    ),
+    _get("/digest", about.digest, "The state digest", "Digest", {"buckets": FLAG}),
+    Route("GET", f"{API}/metrics", about.metrics, "Metrics for Prometheus", {200: _METRICS}),
+    Route("GET", "/metrics", about.metrics, "Metrics for Prometheus", {200: _METRICS}),
+)
+_DESCRIBED = (*MEMORIES, *FINDING, *ABOUT)
+ROUTES: tuple[Route, ...] = (
+    *_DESCRIBED,
+    Route("GET", f"{API}/openapi.json", document_handler(_DESCRIBED), "This document", {200: OBJECT}),
+)

@@ -1,0 +1,157 @@
+"""JSON schemas of what the routes take and give, as the OpenAPI document has them. Fields are only ever added."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+NUMBER: Schema = {"type": "number"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+FLAG: Schema = {"type": "boolean"}
+TIME: Schema = {"type": "string", "format": "date-time"}
+TIER: Schema = {"type": "string", "enum": ["short", "mid", "long"]}
+OBJECT: Schema = {"type": "object"}
+
+
+def ref(name: str) -> Schema:
+    """A component by name."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def listing(item: Schema) -> Schema:
+    """A list of these."""
+    return {"type": "array", "items": item}
+
+
+def fields(required: dict[str, Schema], optional: dict[str, Schema] | None = None) -> Schema:
+    """An object with these fields; others may come later."""
+    return {"type": "object", "required": list(required), "properties": {**required, **(optional or {})}}
+
+
+_MEMORY = {
+    "id": TEXT,
+    "tier": TIER,
+    "namespace": TEXT,
+    "title": TEXT,
+    "content": TEXT,
+    "tags": listing(TEXT),
+    "priority": {"type": "integer", "minimum": 1, "maximum": 10},
+    "confidence": {"type": "number", "minimum": 0, "maximum": 1},
+    "source": TEXT,
+    "access_count": COUNT,
+    "created_at": TIME,
+    "updated_at": TIME,
+    "metadata": OBJECT,
+    "version": TEXT,
+}
+_MEMORY_OPTIONAL = {"last_accessed_at": TIME, "expires_at": TIME}
+_NEW_OPTIONAL = {
+    **{name: _MEMORY[name] for name in ("tier", "namespace", "tags", "priority", "confidence", "source", "metadata")},
+    "expires_at": {"type": ["string", "null"]},
+    "ttl_secs": {"type": ["integer", "null"]},
+    "agent_id": {"type": ["string", "null"]},
+    "scope": {"type": ["string", "null"], "enum": ["private", "team", "unit", "org", "collective", None]},
+    "on_conflict": {"type": ["string", "null"], "enum": ["merge", "error", "version", None]},
+    "check_contradictions": {"type": ["boolean", "null"]},
+}
+_COUNTED = {"count": COUNT}
+
+COMPONENTS: dict[str, Schema] = {
+    "Error": fields({"error": TEXT, "code": TEXT}, {"hint": TEXT}),
+    "Memory": fields(_MEMORY, _MEMORY_OPTIONAL),
+    "MemoryWithLinks": fields({**_MEMORY, "memory": ref("Memory"), "links": listing(OBJECT)}, _MEMORY_OPTIONAL),
+    "Recalled": fields({**_MEMORY, "score": NUMBER}, _MEMORY_OPTIONAL),
+    "NewMemory": fields({"title": TEXT, "content": TEXT}, _NEW_OPTIONAL),
+    "MemoryChanges": fields(
+        {},
+        {
+            **{name: {**_MEMORY[name]} for name in ("title", "content", "tier", "namespace", "tags", "metadata")},
+            "priority": _MEMORY["priority"],
+            "confidence": _MEMORY["confidence"],
+            "expires_at": TEXT,
+            "expected_version": TEXT,
+        },
+    ),
+    "Stored": fields(
+        {
+            "id": TEXT,
+            "tier": TIER,
+            "namespace": TEXT,
+            "title": TEXT,
+            "agent_id": {"type": ["string", "null"]},
+            "version": TEXT,
+        },
+        {"potential_contradictions": listing(TEXT)},
+    ),
+    "BulkOutcome": fields(
+        {
+            "created": COUNT,
+            "ids": listing(TEXT),
+            "errors": listing(
+                fields({"index": COUNT, "title": {"type": ["string", "null"]}, "error": TEXT, "code": TEXT})
+            ),
+            "results": listing(fields({"index": COUNT, "status": COUNT})),
+        }
+    ),
+    "Deleted": fields({"deleted": FLAG, "id": TEXT, "version": TEXT}),
+    "Promoted": fields({"promoted": FLAG, "id": TEXT, "tier": TIER, "version": TEXT}),
+    "MemoryList": fields({"memories": listing(ref("Memory")), **_COUNTED}),
+    "SearchResult": fields(
+        {"results": listing(ref("Memory")), "memories": listing(ref("Memory")), **_COUNTED, "query": TEXT}
+    ),
+    "RecallRequest": fields(
+        {},
+        {
+            "context": TEXT,
+            "query": TEXT,
+            "q": TEXT,
+            "namespace": {"type": ["string", "null"]},
+            "limit": {"type": ["integer", "null"]},
+            "tags": {"type": ["string", "null"]},
+            "since": {"type": ["string", "null"]},
+            "until": {"type": ["string", "null"]},
+            "as_agent": {"type": ["string", "null"]},
+            "budget_tokens": {"type": ["integer", "null"]},
+        },
+    ),
+    "RecallResult": fields(
+        {
+            "memories": listing(ref("Recalled")),
+            **_COUNTED,
+            "tokens_used": COUNT,
+            "mode": {"type": "string", "enum": ["hybrid", "keyword"]},
+        },
+        {"budget_tokens": COUNT, "meta": OBJECT},
+    ),
+    "Namespaces": fields({"namespaces": listing(fields({"namespace": TEXT, "count": COUNT}))}),
+    "Stats": fields(
+        {
+            "total": COUNT,
+            "by_tier": listing(fields({"tier": TIER, "count": COUNT})),
+            "by_namespace": listing(fields({"namespace": TEXT, "count": COUNT})),
+            "expiring_soon": COUNT,
+            "links_count": COUNT,
+            "db_size_bytes": COUNT,
+        }
+    ),
+    "Health": fields(
+        {
+            "status": {"type": "string", "enum": ["ok", "error"]},
+            "service": TEXT,
+            "product": TEXT,
+            "version": TEXT,
+            "ready": FLAG,
+            "degraded": listing(TEXT),
+            "embedder_ready": FLAG,
+            "federation_enabled": FLAG,
+        }
+    ),
+    "Capabilities": fields(
+        {"schema_version": TEXT, "tier": TEXT, "version": TEXT, "features": OBJECT, "models": OBJECT}
+    ),
+    "Status": OBJECT,
+    "Changes": fields({"changes": listing(OBJECT), **_COUNTED, "cursor": TEXT, "more": FLAG}),
+    "Digest": fields({"digest": TEXT}),
+}
