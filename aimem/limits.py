@@ -77,3 +77,22 @@ TOKENIZER_WORDS_MAX = 20_000  # words whose pieces are remembered, then forgotte
 TOKENIZER_CHARACTERS_MAX = 20_000  # likewise for characters: any living script fits
 PIECES_MAX = 16  # parts of one long text that are embedded: 16 * 222 tokens, some 2,700 words
 EMBED_QUEUE_MAX = 4_096  # texts waiting for the background embedders: minutes of work, 1 GB at the very worst
+
+# A node: what it does for one request, and behind them.
+ID_PREFIX_MATCHES_SHOWN = 20  # ids in the error for a prefix that several share: enough to choose from
+CONTRADICTIONS_MAX = 5  # ids of similar titles in the reply of a store (wire)
+CONTRADICTIONS_ROWS_MAX = 1_000  # up to so many memories each store looks for them unasked: some 0.3 ms; then on request
+QUESTION_CHARS_EMBEDDED_MAX = 32_768  # more than the model reads of any question, and tokenized in some milliseconds
+CHANGES_LIMIT_DEFAULT, CHANGES_LIMIT_MAX = 100, 1_000
+CHANGES_BYTES_MAX = 1024 * 1024  # of one page of the feed; one record alone may exceed it
+EMBED_BATCH = 32  # memories whose vectors share one write: half a second of work, and so much to do again after a kill
+EMBED_ADVANCE_EVERY = 10_000  # changes that needed no embedding, after which the position is kept all the same
+TOUCH_FOLD_SECS = 3.0  # between two writes of gathered touches: the price of a recall must not be an fsync
+TOUCH_FOLD_BATCH = 256  # touches in one write: other writers wait for it no longer than for a group of their own
+TOUCHES_WAITING_MAX = 100_000  # memories with gathered touches, some 20 MB; the disk must be full for long to get there
+HOUSEKEEPING_SECS = 60.0  # a minute more of life after a grace of an hour is nothing
+HOUSEKEEPING_BATCH = 200  # records ended or swept in one write: some 20 ms of the writer
+HOUSEKEEPING_BATCHES_MAX = 50  # in one round, so that 10,000 a minute end: far above what a node can store for long
+RECALL_CHECK_EVERY = 50  # of so many recalls by meaning one is checked against exact search, which is slow at a million
+RECALL_CHECKS_KEPT = 50  # the gauge is their mean: some thousand recalls
+BACKGROUND_RETRY_SECS = 2.0  # before failed background work begins again

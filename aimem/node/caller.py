@@ -1,0 +1,62 @@
+"""Who asks, and what they said about the request beside its body."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from aimem.core.fields import check_agent_id, text_of
+from aimem.core.writes import Once, request_hash
+from aimem.errors import Invalid
+from aimem.limits import IDEMPOTENCY_KEY_BYTES_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`agent_id` is a claim that nothing has proved. `expected_version` is the version that the caller last saw."""
+
+    agent_id: str | None
+    request_id: str
+    idempotency_key: str | None = None
+    expected_version: str | None = None
+
+    def claim(self) -> str | None:
+        """The agent id, if it is one.
+
+        Raises:
+            Invalid: it breaks the rules of agent ids.
+        """
+        return None if self.agent_id is None else check_agent_id(self.agent_id, "the caller's agent id")
+
+    def anonymous(self) -> str:
+        """The author of what a caller without a name stores: fresh for each request, the same in one request."""
+        return f"anonymous:req-{hashlib.sha256(self.request_id.encode()).hexdigest()[:8]}"
+
+    def once(self, *request: Any, row: int | None = None) -> Once | None:
+        """The idempotency key as it stands for `request`, or for one `row` of a request of many. None without a key.
+
+        Raises:
+            Invalid: the key is empty or too long.
+        """
+        key = self.idempotency_key
+        if key is None:
+            return None
+        if not 1 <= len(key.encode()) <= IDEMPOTENCY_KEY_BYTES_MAX:
+            raise Invalid(f"the idempotency key must be 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes long")
+        name = key if row is None else f"{key}\0{row}"  # no header can hold a zero byte, so no other key is this one
+        return Once(self.agent_id or "", name, request_hash(*request))
+
+    def expected(self, raw: Any) -> str | None:
+        """The version that must still stand: as the transport or the body names it.
+
+        Raises:
+            Invalid: both do, and they differ.
+        """
+        named = raw.get("expected_version") if isinstance(raw, dict) else None
+        if named is None:
+            return self.expected_version
+        text = text_of(named, "expected_version")
+        if self.expected_version not in (None, text):
+            raise Invalid(f"If-Match names version {self.expected_version}, expected_version {text}")
+        return text

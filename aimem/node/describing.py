@@ -1,0 +1,156 @@
+"""What a node says about itself: health, capabilities, status, digest. Never anything that is not so.
+
+Health reads only what is kept in memory, so its price does not grow with the store.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from aimem import __version__
+from aimem.core.timestamp import format_timestamp
+from aimem.node.conditions import STORAGE_FAILED, Conditions
+from aimem.node.metrics import Meters
+from aimem.node.settings import SEMANTIC, NodeSettings
+from aimem.store.base import Store
+from aimem.store.sqlite.schema import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from aimem.node.meaning import Meaning
+
+SERVICE, PRODUCT = "ai-memory", "aimem"  # the name on the wire, and ours
+CAPABILITIES_SCHEMA = "2"
+
+
+class Describing:
+    """Health, capabilities, status, digest."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: NodeSettings,
+        conditions: Conditions,
+        meters: Meters,
+        meaning: Meaning | None,
+        now: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._conditions = conditions
+        self._meaning = meaning
+        self._now = now
+        self._began = monotonic()
+        meters.gauge("ai_memory_memories", "Visible memories.", lambda: store.visible)
+        meters.gauge("aimem_feed_head", "The last position of the change feed.", lambda: store.head)
+        meters.gauge("aimem_degraded", "Conditions that hold.", lambda: len(conditions.codes()))
+        meters.gauge("aimem_database_bytes", "Size of the database file.", lambda: _size(settings.db))
+        meters.gauge("aimem_wal_bytes", "Size of the write-ahead log.", self._wal_size)
+        meters.watch("aimem_fsyncs_total", "Groups of writes committed.", lambda: getattr(store, "fsyncs", None))
+
+    def health(self) -> dict[str, Any]:
+        """How the node is, in constant time."""
+        failed = STORAGE_FAILED in self._conditions
+        return {
+            "status": "error" if failed else "ok",
+            "service": SERVICE,
+            "product": PRODUCT,
+            "version": __version__,
+            "ready": not failed,
+            "degraded": self._conditions.codes(),
+            "embedder_ready": self._meaning is not None and self._meaning.ready,
+            "embedding_backlog": self._backlog(),
+            "federation_enabled": False,
+        }
+
+    def digest(self) -> dict[str, Any]:
+        """The state digest: one text for the whole state, and the sums of its buckets."""
+        return {
+            "digest": self._store.digest.root(),
+            "buckets": [f"{total:064x}" for total in self._store.digest.sums],
+            "head": self._store.head,
+            "incarnation": self._store.incarnation,
+        }
+
+    async def status(self) -> dict[str, Any]:
+        """All that an operator asks first."""
+        floor = self._store.floor
+        return {
+            **self.health(),
+            "tier": self._settings.tier,
+            "incarnation": self._store.incarnation,
+            "start": self._store.start,
+            "schema": SCHEMA_VERSION,
+            "digest": self._store.digest.root(),
+            "head": self._store.head,
+            "floor": format_timestamp(floor) if floor else None,
+            "tombstone_days": self._settings.tombstone_days,
+            "memories": self._store.visible,
+            "embedding": self._meaning.describe() if self._meaning is not None else None,
+            "uptime_secs": int(monotonic() - self._began),
+            "db": {
+                "path": str(self._settings.db),
+                "size_bytes": _size(self._settings.db),
+                "wal_bytes": self._wal_size(),
+            },
+            "conditions": [
+                {"code": code, "words": condition.words, "since": format_timestamp(condition.since)}
+                for code, condition in self._conditions.items()
+            ],
+        }
+
+    def capabilities(self) -> dict[str, Any]:
+        """What this node can do, in the shape that clients know."""
+        semantic = self._settings.tier == SEMANTIC
+        loaded = self._meaning is not None and self._meaning.loaded
+        described = self._meaning.describe() if self._meaning is not None else {"model": "none", "dims": 0}
+        ready = self._meaning is not None and self._meaning.ready
+        return {
+            "schema_version": CAPABILITIES_SCHEMA,
+            "tier": self._settings.tier,
+            "version": __version__,
+            "product": PRODUCT,
+            "features": {
+                "keyword_search": True,
+                "semantic_search": semantic,
+                "hybrid_recall": semantic,
+                "query_expansion": False,
+                "auto_consolidation": False,
+                "auto_tagging": False,
+                "contradiction_analysis": False,
+                "cross_encoder_reranking": False,
+                "memory_reflection": False,
+                "embedder_loaded": loaded,
+                "recall_mode_active": ("hybrid" if ready else "degraded") if semantic else "disabled",
+                "reranker_active": "off",
+            },
+            "models": {
+                "embedding": described["model"],
+                "embedding_dim": described["dims"],
+                "llm": "none",
+                "cross_encoder": "none",
+            },
+            "permissions": {"mode": "off", "active_rules": 0, "rule_summary": []},
+            "hooks": {"registered_count": 0, "by_event": {}},
+            "compaction": {"enabled": False, "interval_minutes": None, "last_run_at": None, "last_run_stats": None},
+            "approval": {"subscribers": 0, "pending_requests": 0, "default_timeout_seconds": 0},
+            "transcripts": {"enabled": False, "total_count": 0, "total_size_mb": 0},
+            "state_digest": self._store.digest.root(),
+            "db_schema_version": SCHEMA_VERSION,
+        }
+
+    def _backlog(self) -> int:
+        return self._meaning.embedding.backlog if self._meaning is not None else 0
+
+    def _wal_size(self) -> int:
+        return _size(f"{self._settings.db}-wal")
+
+
+def _size(path: str | os.PathLike[str]) -> int:
+    """Bytes of a file; 0 where there is none."""
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0

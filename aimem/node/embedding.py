@@ -1,0 +1,160 @@
+"""Embedding behind the acknowledgement: every live memory gets the vector of its text, some time after it was stored.
+
+Reads the change feed from where it last got to. That position is kept in the same write as the vectors it stands for,
+so a kill at any instant loses no memory and computes at most a batch again. A memory whose stored vector is already
+that of its text and of this model is passed over; the position belongs to one model, so another begins anew.
+Texts of the next batch are handed to the embedder's threads before the vectors of the last are written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from aimem.core import upkeep
+from aimem.core.automatic import is_archived
+from aimem.core.kinds import MEMORY, VECTOR
+from aimem.core.record import Record, Ref
+from aimem.core.text import embedded_text
+from aimem.errors import AimemError
+from aimem.limits import CHANGES_BYTES_MAX, EMBED_ADVANCE_EVERY, EMBED_BATCH
+from aimem.node.lane import Lane
+from aimem.node.metrics import Meters
+from aimem.recall.embedder import Matrix
+from aimem.recall.pool import EmbedPool
+from aimem.recall.vector_record import encode, text_sha256
+from aimem.store.base import Change, FeedPage, Store
+
+log = logging.getLogger(__name__)
+
+_BATCHES = 2  # one that is being written, one whose texts keep the threads busy meanwhile
+
+
+class _Job(NamedTuple):
+    """A memory as it was read, its text, and the vectors to come."""
+
+    record: Record
+    text: str
+    vectors: asyncio.Future[Matrix]
+
+
+class _Batch(NamedTuple):
+    """Jobs under way, and the feed position after them."""
+
+    jobs: list[_Job]
+    position: int
+
+
+class Embedding:
+    """Works off the backlog, and knows how long it is."""
+
+    def __init__(self, store: Store, lane: Lane, meters: Meters, pool: EmbedPool, model_id: str) -> None:
+        self._store = store
+        self._lane = lane
+        self._meters = meters
+        self._pool = pool
+        self._model = model_id
+        self._name = f"embedded:{model_id}"
+        self._position = self._kept = 0
+        self._unread = 0
+        self._heard: list[int] = []
+        self._in_hand: list[_Batch] = []
+        self._news = asyncio.Event()
+
+    @property
+    def backlog(self) -> int:
+        """Memories that may still need a vector. Exact near the end; while much is unread, an upper bound."""
+        return self._unread + len(self._heard) + sum(len(batch.jobs) for batch in self._in_hand)
+
+    async def open(self) -> None:
+        """Find out where the last run got to. The backlog is right from here on."""
+        self._store.subscribe(self._listen)
+        self._position = self._kept = await self._store.progress(self._name)
+        page, missing = await self._look()
+        unread = min(self._store.head - self._position, self._store.visible)
+        self._unread = max(1, unread) if page.more else len(missing)
+
+    async def run(self) -> None:
+        """Embed, for ever."""
+        while True:
+            more = True
+            while more and len(self._in_hand) < _BATCHES:
+                more = await self._read()
+            if self._in_hand:
+                await self._write(self._in_hand[0])
+                del self._in_hand[0]
+            else:
+                await self._news.wait()
+
+    async def _look(self) -> tuple[FeedPage, list[Record]]:
+        """The next page of the feed, and what of it needs a vector."""
+        page = await self._store.changes(self._position, EMBED_BATCH, CHANGES_BYTES_MAX, (MEMORY,))
+        return page, await self._without_vector([record for _, record in page.changes])
+
+    async def _read(self) -> bool:
+        """Read on, and hand in the texts that need it. Whether there is more to read."""
+        self._news.clear()
+        page, missing = await self._look()
+        jobs = [self._begin(record) for record in missing]
+        later = sum(seq > page.cursor.seq for seq in self._heard)
+        self._heard = []
+        self._unread = max(1, self._unread + later - len(page.changes)) if page.more else later
+        self._position = page.cursor.seq
+        if jobs or self._position - self._kept >= EMBED_ADVANCE_EVERY:
+            self._in_hand.append(_Batch(jobs, self._position))
+        return page.more
+
+    def _begin(self, record: Record) -> _Job:
+        text = embedded_text(record)
+        return _Job(record, text, asyncio.wrap_future(self._pool.submit(text)))
+
+    async def _without_vector(self, records: Sequence[Record]) -> list[Record]:
+        """The live ones of these memories whose stored vector, if any, is of another text or model."""
+        live = [record for record in records if not record.deleted and not is_archived(record)]
+        stored = await self._store.get([Ref(VECTOR, record.key) for record in live]) if live else []
+        return [record for record, vector in zip(live, stored, strict=True) if not self._is_current(record, vector)]
+
+    def _is_current(self, record: Record, vector: Record | None) -> bool:
+        if vector is None or vector.deleted or vector.body.get("model") != self._model:
+            return False
+        return bool(vector.body.get("text") == text_sha256(embedded_text(record)))
+
+    async def _write(self, batch: _Batch) -> None:
+        """Keep the vectors of a batch, and that the feed is worked off so far.
+
+        Raises:
+            AimemError: the store takes no writes. The batch stays in hand.
+        """
+        intents = []
+        for job in batch.jobs:
+            vectors = await self._vectors(job)
+            if vectors is not None:
+                body = encode(self._model, job.text, vectors)
+                intents.append(upkeep.keep_vector(job.record.key, job.record.version, body))
+        outcomes = await self._lane.write([*intents, upkeep.advance({self._name: batch.position})])
+        for outcome in outcomes:
+            if isinstance(outcome, AimemError):
+                raise outcome
+        self._kept = batch.position
+        self._meters.embedded.inc(len(intents))
+
+    async def _vectors(self, job: _Job) -> Matrix | None:
+        """The vectors of a job; None when the model can't take its text, which must not stop all others."""
+        try:
+            return await asyncio.shield(job.vectors)
+        except AimemError:
+            raise  # the model itself is missing or damaged
+        except Exception:
+            log.exception("memory %s could not be embedded", job.record.key)
+            self._meters.embed_failures.inc()
+            return None
+
+    def _listen(self, changes: Sequence[Change]) -> None:
+        self._heard += [change.seq for change in changes if change.record.kind == MEMORY]
+        if len(self._heard) > EMBED_ADVANCE_EVERY:  # nobody reads on at the moment: their number is enough
+            self._unread += len(self._heard)
+            self._heard = []
+        if self.backlog:
+            self._news.set()

@@ -1,0 +1,85 @@
+"""What a node does about age: it ends the lives of expired memories, and sweeps what nobody can need any more.
+
+Both in small writes, so that callers never wait behind them, and bounded per round: what is left over waits for the
+next. A memory that has expired is hidden from every read at once; its life is ended a grace later, so that an extension
+that was given elsewhere can still arrive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from aimem.core import upkeep
+from aimem.core.kinds import DAY_NS
+from aimem.core.timestamp import SECOND_NS
+from aimem.errors import AimemError
+from aimem.limits import HOUSEKEEPING_BATCH, HOUSEKEEPING_BATCHES_MAX, HOUSEKEEPING_SECS
+from aimem.node.conditions import DISK_FULL, Conditions
+from aimem.node.lane import Lane
+from aimem.node.metrics import Meters
+from aimem.node.settings import NodeSettings
+from aimem.store.base import Store
+
+
+class Housekeeping:
+    """One round every minute."""
+
+    def __init__(
+        self,
+        store: Store,
+        lane: Lane,
+        conditions: Conditions,
+        meters: Meters,
+        settings: NodeSettings,
+        now: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._lane = lane
+        self._conditions = conditions
+        self._meters = meters
+        self._settings = settings
+        self._now = now
+
+    async def run(self) -> None:
+        """Rounds, for ever."""
+        while True:
+            await self.round()
+            await asyncio.sleep(HOUSEKEEPING_SECS)
+
+    async def round(self) -> None:
+        """End what has expired, sweep what is old.
+
+        Raises:
+            AimemError: the store takes no writes.
+        """
+        if DISK_FULL in self._conditions:
+            await self._lane.write([upkeep.advance({})])  # has somebody made room? else this raises
+        await self._collect()
+        await self._sweep()
+
+    async def _collect(self) -> None:
+        before = self._now() - self._settings.collect_grace_secs * SECOND_NS
+        for _ in range(HOUSEKEEPING_BATCHES_MAX):
+            ids = await self._store.expired(before, HOUSEKEEPING_BATCH)
+            if not ids:
+                return
+            as_archived = self._settings.archive_on_gc
+            outcomes = await self._lane.write([upkeep.collect(each, before, as_archived=as_archived) for each in ids])
+            for outcome in outcomes:
+                if isinstance(outcome, AimemError):
+                    raise outcome
+                self._meters.collected.inc(bool(outcome.reply))
+            if len(ids) < HOUSEKEEPING_BATCH:
+                return
+
+    async def _sweep(self) -> None:
+        """Without peers, whatever this store has fed to itself was read by all."""
+        now = self._now()
+        before = now - self._settings.tombstone_days * DAY_NS
+        for _ in range(HOUSEKEEPING_BATCHES_MAX):
+            swept = await self._store.sweep(before, self._store.head, now, HOUSEKEEPING_BATCH)
+            self._meters.swept.inc(swept.tombstones, what="tombstones")
+            self._meters.swept.inc(swept.aged, what="aged")
+            if max(swept.tombstones, swept.aged) < HOUSEKEEPING_BATCH:
+                return

@@ -1,0 +1,42 @@
+"""From what a caller calls a memory to its id: the id itself, or a prefix that only one memory has."""
+
+from __future__ import annotations
+
+from aimem.core.kinds import MEMORY
+from aimem.core.record import Ref
+from aimem.errors import Ambiguous, Invalid, NotFound
+from aimem.limits import ID_BYTES_MAX, ID_PREFIX_MATCHES_SHOWN
+from aimem.store.base import Store
+
+
+def check_id(text: str) -> str:
+    """The same text, when it can be an id.
+
+    Raises:
+        Invalid: it is empty or too long.
+    """
+    if not 1 <= len(text.encode(errors="replace")) <= ID_BYTES_MAX:
+        raise Invalid(f"an id is 1 to {ID_BYTES_MAX} bytes long")
+    return text
+
+
+async def by_prefix(store: Store, prefix: str) -> str:
+    """The id of the one visible memory whose id starts so. What is itself an id, though its memory is gone, is no
+    prefix: who deletes `task-1` twice must not hit `task-10`.
+
+    Raises:
+        NotFound: there is none. Ambiguous: there are several.
+    """
+    (gone,) = await store.get([Ref(MEMORY, prefix)])
+    if gone is not None:
+        raise NotFound("not found")
+    found = await store.ids_with_prefix(prefix, ID_PREFIX_MATCHES_SHOWN)
+    if not found:
+        raise NotFound("not found")
+    if len(found) > 1:
+        raise Ambiguous(
+            f"ambiguous ID prefix {prefix!r}: {', '.join(found)}",
+            hint="give more of the id",
+            extra={"ids": found},
+        )
+    return found[0]

@@ -1,0 +1,160 @@
+"""Keeps the vector index what the stored vectors say: built from all of them at start, kept up by what is heard.
+
+Building runs beside everything else; until it is done, recall uses words alone. What changes meanwhile is noted and
+looked at again afterwards, so nothing is lost. A deleted memory leaves the index before its delete is acknowledged.
+
+A vector counts only while it was made from the text that its memory has now. That is not left to the order of events:
+the index keeps a mark of the text behind each row's vectors, and whoever uses a vector compares it (`is_current`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from aimem.core.kinds import MEMORY, VECTOR
+from aimem.core.record import Record, Ref
+from aimem.core.text import embedded_text
+from aimem.errors import Invalid
+from aimem.limits import EMBED_BATCH
+from aimem.recall.index import VectorIndex
+from aimem.recall.vector_record import Vectors, decode, text_sha256
+from aimem.store.base import Change, Memory, Store
+
+log = logging.getLogger(__name__)
+
+_MARK_HEX = 16  # 64 bits of the hash: that two texts of one memory share them does not happen
+
+
+class Indexing:
+    """Owns the vector index. `ready` once it is built."""
+
+    def __init__(self, store: Store, model_id: str, dims: int) -> None:
+        self.index = VectorIndex(dims)
+        self.ready = False
+        self._store = store
+        self._model = model_id
+        self._dims = dims
+        self._marks = np.zeros(1024, dtype=np.uint64)
+        self._changed: dict[str, None] = {}
+        self._gone: set[int] | None = set()
+        self._news = asyncio.Event()
+        store.subscribe(self._listen)
+
+    def is_current(self, memory: Memory) -> bool:
+        """Whether the index holds vectors of the text that this memory has now."""
+        row = memory.row
+        return row in self.index and int(self._marks[row]) == _mark(text_sha256(embedded_text(memory.record)))
+
+    async def build(self) -> None:
+        """Put all stored vectors in, once."""
+        if self._gone is not None:
+            async for batch in self._store.scan(VECTOR):
+                await asyncio.to_thread(self._add_batch, batch)
+            gone, self._gone = self._gone, None
+            for row in gone:
+                self.index.remove(row)
+        await self.catch_up()
+        self.ready = True
+
+    async def run(self) -> None:
+        """Keep it up, for ever."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Look again at everything that was heard to have changed."""
+        while self._changed:
+            ids = list(self._changed)[:EMBED_BATCH]
+            for memory_id in ids:
+                del self._changed[memory_id]
+            try:
+                await self._refresh(ids)
+            except BaseException:
+                self._changed.update(dict.fromkeys(ids))
+                self._news.set()
+                raise
+
+    async def check(self) -> list[str]:
+        """Compare the index with the stored vectors, while nobody writes. Empty when they agree."""
+        if not self.ready:
+            return ["index: it is not built yet"]
+        await self.catch_up()
+        wrong: list[str] = []
+        rows = 0
+        async for batch in self._store.scan(VECTOR):
+            for row, vectors in await asyncio.to_thread(self._usable, batch):
+                rows += 1
+                if row not in self.index or int(self._marks[row]) != _mark(vectors.text_sha256):
+                    wrong.append(f"index: row {row} is missing, or has the vectors of another text")
+        if rows != len(self.index):
+            wrong.append(f"index: it holds {len(self.index)} rows, the store vectors for {rows}")
+        return wrong
+
+    def _add_batch(self, batch: Sequence[tuple[int, Record]]) -> None:
+        """Put stored vectors in. Runs in a thread; nothing else adds before the index is built."""
+        usable = sorted(self._usable(batch), key=lambda item: item[0])
+        if not usable:
+            return
+        for row, vectors in usable:
+            self._set_mark(row, vectors)
+        rows = np.concatenate([np.full(len(vectors.pieces), row, dtype=np.int64) for row, vectors in usable])
+        self.index.add_many(rows, np.concatenate([vectors.pieces for _, vectors in usable]))
+
+    def _usable(self, batch: Sequence[tuple[int, Record]]) -> list[tuple[int, Vectors]]:
+        """Rows of visible memories with their vectors by this model."""
+        decoded = ((row, self._decoded(record)) for row, record in batch if row)
+        return [(row, vectors) for row, vectors in decoded if vectors is not None]
+
+    def _decoded(self, record: Record) -> Vectors | None:
+        if record.body.get("model") != self._model:
+            return None
+        try:
+            return decode(record.body, self._dims)
+        except Invalid as error:
+            log.warning("the stored vector of memory %s can't be used: %s", record.key, error)
+            return None
+
+    async def _refresh(self, ids: list[str]) -> None:
+        """Bring the rows of these memories up to date. What changes during the reads is heard, and looked at again."""
+        memories = await self._store.memories(ids)
+        stored = await self._store.get([Ref(VECTOR, memory_id) for memory_id in ids])
+        for memory_id, memory, vector in zip(ids, memories, stored, strict=True):
+            if memory is None or memory.record.key != memory_id or memory_id in self._changed:
+                continue
+            vectors = self._decoded(vector) if vector is not None and not vector.deleted else None
+            if vectors is None:
+                self.index.remove(memory.row)
+            elif memory.row not in self.index or self._marks[memory.row] != _mark(vectors.text_sha256):
+                self._set_mark(memory.row, vectors)
+                self.index.add(memory.row, vectors.pieces)
+
+    def _set_mark(self, row: int, vectors: Vectors) -> None:
+        if row >= len(self._marks):
+            self._marks = np.resize(self._marks, max(row + 1, 2 * len(self._marks)))
+        self._marks[row] = _mark(vectors.text_sha256)
+
+    def _listen(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            record = change.record
+            if record.kind == MEMORY:
+                if change.old is None:
+                    continue  # a new memory: its vector is heard when it is there
+                if not change.visible:
+                    self.index.remove(change.row)
+                    if self._gone is not None:
+                        self._gone.add(change.row)
+            elif record.kind != VECTOR:
+                continue
+            self._changed[record.key] = None
+        if self._changed:
+            self._news.set()
+
+
+def _mark(text_hash: str) -> int:
+    return int(text_hash[:_MARK_HEX], 16)

@@ -1,0 +1,184 @@
+"""The side of a node that knows meaning: the model, embedding behind the acknowledgement, and the vector index.
+
+Only the semantic tier has it; nothing of it is imported otherwise, so a node of the keyword tier needs no native
+library. Until model and index are there, and whenever the model fails, recall goes on by words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aimem.core.automatic import effect_of
+from aimem.errors import AimemError
+from aimem.limits import (
+    QUESTION_CHARS_EMBEDDED_MAX,
+    RECALL_CHECK_EVERY,
+    RECALL_CHECKS_KEPT,
+)
+from aimem.node.background import Background
+from aimem.node.conditions import EMBEDDER_FAILED, EMBEDDER_LOADING, INDEX_BUILDING, Conditions
+from aimem.node.embedding import Embedding
+from aimem.node.indexing import Indexing
+from aimem.node.lane import Lane
+from aimem.node.metrics import Meters
+from aimem.recall.embedder import Embedder, Matrix
+from aimem.recall.pool import EmbedPool
+from aimem.store.base import Filter, Memory, Store
+
+log = logging.getLogger(__name__)
+
+_K = 10  # what the checked recall is the recall at
+_WIDER = 4  # how much more is asked for when what was found does not count
+
+
+class Meaning:
+    """Open it before anything is written, close it before the store."""
+
+    def __init__(
+        self,
+        store: Store,
+        lane: Lane,
+        conditions: Conditions,
+        meters: Meters,
+        background: Background,
+        model: Path,
+        now: Callable[[], int],
+    ) -> None:
+        self._embedder = Embedder(model)
+        self._pool = EmbedPool(self._embedder)
+        self._store = store
+        self._conditions = conditions
+        self._background = background
+        self._now = now
+        self.embedding = Embedding(store, lane, meters, self._pool, self._embedder.model_id)
+        self.indexing = Indexing(store, self._embedder.model_id, self._embedder.dims)
+        self.loaded = False
+        self._asked = 0
+        self._checks: deque[float] = deque(maxlen=RECALL_CHECKS_KEPT)
+        self._checking: asyncio.Task[None] | None = None
+        meters.gauge("aimem_embedding_backlog", "Memories that wait for their vector.", lambda: self.embedding.backlog)
+        meters.gauge("ai_memory_hnsw_size", "Rows in the vector index.", lambda: len(self.indexing.index))
+        meters.gauge("aimem_index_bytes", "Memory of the vector index.", self.indexing.index.memory_bytes)
+        meters.gauge("aimem_recall_at_10", "Share of the true ten nearest found, by sampled checks.", self.recall_at_10)
+
+    async def open(self) -> None:
+        """Start in the background whatever takes long; returns when the backlog is known."""
+        await self.embedding.open()
+        self._conditions.set(EMBEDDER_LOADING, "the embedding model is being loaded: recall uses words", self._now())
+        self._conditions.set(INDEX_BUILDING, "the vector index is being built: recall uses words", self._now())
+        self._background.start("embedding", self._load_and_embed)
+        self._background.start("indexing", self._index)
+
+    async def close(self) -> None:
+        """Let go of the threads. The background is closed before."""
+        if self._checking is not None:
+            await asyncio.gather(self._checking, return_exceptions=True)
+        await asyncio.to_thread(self._pool.close)
+
+    @property
+    def ready(self) -> bool:
+        """Whether recall goes by meaning."""
+        return self.loaded and self.indexing.ready
+
+    def recall_at_10(self) -> float | None:
+        """The mean of the last sampled checks of the index against exact search; None before the first."""
+        return sum(self._checks) / len(self._checks) if self._checks else None
+
+    def describe(self) -> dict[str, Any]:
+        """What status tells about this side."""
+        return {
+            "model": self._embedder.model_id,
+            "dims": self._embedder.dims,
+            "loaded": self.loaded,
+            "backlog": self.embedding.backlog,
+            "index_ready": self.indexing.ready,
+            "index_rows": len(self.indexing.index),
+            "index_bytes": self.indexing.index.memory_bytes(),
+            "recall_at_10": self.recall_at_10(),
+        }
+
+    async def vector_of(self, question: str) -> Matrix | None:
+        """The vector of a question; None when the model fails, which is noted as a condition."""
+        try:
+            vector = await asyncio.wrap_future(self._pool.query(question[:QUESTION_CHARS_EMBEDDED_MAX]))
+        except Exception as error:
+            log.exception("a question could not be embedded")
+            self._conditions.set(EMBEDDER_FAILED, f"the embedding model fails: {error}", self._now())
+            return None
+        self._conditions.clear(EMBEDDER_FAILED)
+        self._sample(vector)
+        return vector
+
+    async def nearest(self, vector: Matrix, which: Filter, k: int) -> list[tuple[Memory, float]]:
+        """The `k` memories nearest to a vector that pass the filter, with their cosines, best first.
+
+        What the index holds and what may not be shown (expired, or its text changed since) takes no place: as long as
+        such is found and more is there, more is asked for.
+        """
+        allow = await self._allowed(which)
+        asked = k
+        while True:
+            found = await asyncio.to_thread(self.indexing.index.search, vector, asked, allow)
+            memories = await self._store.by_rows([row for row, _ in found])
+            good = [
+                (memory, cosine)
+                for memory, (_, cosine) in zip(memories, found, strict=True)
+                if memory is not None and _alive(memory, which.now) and self.indexing.is_current(memory)
+            ]
+            if len(good) >= k or len(found) < asked:
+                return good[:k]
+            asked *= _WIDER
+
+    async def cosines(self, vector: Matrix, memories: Sequence[Memory]) -> dict[int, float]:
+        """By row, how near these memories are; without those that have no vector yet."""
+        rows = [memory.row for memory in memories if self.indexing.is_current(memory)]
+        if not rows:
+            return {}
+        allow = np.array(rows, dtype=np.int64)
+        return dict(await asyncio.to_thread(self.indexing.index.search, vector, len(rows), allow, exact=True))
+
+    async def _allowed(self, which: Filter) -> Any:
+        """The rows that pass a filter, or None when nothing but expiry is asked."""
+        if which == Filter(which.now):
+            return None
+        return np.array(await self._store.rows(which), dtype=np.int64)
+
+    def _sample(self, vector: Matrix) -> None:
+        self._asked += 1
+        if self.indexing.ready and self._asked % RECALL_CHECK_EVERY == 1 and self._checking is None:
+            self._checking = asyncio.create_task(self._check(vector), name="aimem-recall-check")
+
+    async def _check(self, vector: Matrix) -> None:
+        """Compare what the index finds with what is there, beside everything else."""
+        try:
+            self._checks.append(await asyncio.to_thread(self.indexing.index.recall, [vector], _K))
+        finally:
+            self._checking = None
+
+    async def _load_and_embed(self) -> None:
+        try:
+            await asyncio.to_thread(self._embedder.load)
+        except AimemError as error:
+            log.error("%s", error)
+            self._conditions.clear(EMBEDDER_LOADING)
+            self._conditions.set(EMBEDDER_FAILED, f"{error.message}: recall uses words", self._now())
+            return
+        self.loaded = True
+        self._conditions.clear(EMBEDDER_LOADING)
+        await self.embedding.run()
+
+    async def _index(self) -> None:
+        await self.indexing.build()
+        self._conditions.clear(INDEX_BUILDING)
+        await self.indexing.run()
+
+
+def _alive(memory: Memory, now: int) -> bool:
+    return max(effect_of(memory.record).expires, memory.use.expires) > now

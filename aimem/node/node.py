@@ -1,0 +1,168 @@
+"""A node: the use cases over one store, wired together. Each is in a file of its own; this one only opens and closes.
+
+Whoever gives a node to the world (HTTP, the command line on a file) calls these methods with what the caller sent, and
+prints what they return. Refusals are `AimemError`s.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from aimem.core.writes import Answer
+from aimem.errors import AimemError
+from aimem.node.background import Background
+from aimem.node.caller import Caller
+from aimem.node.conditions import Conditions
+from aimem.node.describing import Describing
+from aimem.node.housekeeping import Housekeeping
+from aimem.node.lane import Lane
+from aimem.node.metrics import Meters, Metric
+from aimem.node.parameters import Parameters
+from aimem.node.reading import Reading
+from aimem.node.recalling import Recalling
+from aimem.node.settings import SEMANTIC, NodeSettings
+from aimem.node.touching import Touching
+from aimem.node.writing import Writing
+from aimem.store.base import Store
+
+if TYPE_CHECKING:
+    from aimem.node.meaning import Meaning
+
+log = logging.getLogger(__name__)
+
+
+class Node:
+    """Made by `open`. Use from one event loop."""
+
+    def __init__(self, store: Store, settings: NodeSettings, now: Callable[[], int]) -> None:
+        self._store = store
+        self._meters = Meters()
+        self._background = Background(self._meters)
+        conditions = Conditions()
+        lane = Lane(store, conditions, now)
+        self._meaning = self._make_meaning(lane, conditions, settings, now) if settings.tier == SEMANTIC else None
+        self.touching = Touching(store, lane, self._meters, settings.ttl)
+        self.housekeeping = Housekeeping(store, lane, conditions, self._meters, settings, now)
+        self._writing = Writing(store, lane, self.touching, self._meters, settings.ttl, now)
+        self._reading = Reading(store, self.touching, now)
+        self._recalling = Recalling(store, self.touching, self._meters, now, self._meaning)
+        self._describing = Describing(store, settings, conditions, self._meters, self._meaning, now)
+
+    def _make_meaning(
+        self, lane: Lane, conditions: Conditions, settings: NodeSettings, now: Callable[[], int]
+    ) -> Meaning:
+        from aimem.node.meaning import Meaning  # native libraries, which the keyword tier must not need
+
+        return Meaning(self._store, lane, conditions, self._meters, self._background, settings.model, now)
+
+    @classmethod
+    async def open(
+        cls, settings: NodeSettings, *, store: Store | None = None, now: Callable[[], int] = time.time_ns
+    ) -> Node:
+        """Open the database that `settings` name (or take the `store` that is given), and start what runs behind.
+        Returns when recall by words can be answered; recall by meaning follows.
+
+        Raises:
+            AimemError: the database or the model can't be used; which, and what to do, is said.
+        """
+        if store is None:
+            from aimem.store.sqlite.store import open_sqlite
+
+            store = await open_sqlite(settings.db, now=now, allow_network_fs=settings.allow_network_fs)
+        try:
+            node = cls(store, settings, now)
+            if node._meaning is not None:
+                await node._meaning.open()
+        except BaseException:
+            await store.close()
+            raise
+        node._background.start("touches", node.touching.run)
+        node._background.start("housekeeping", node.housekeeping.run)
+        return node
+
+    async def close(self) -> None:
+        """End what runs behind, write the touches that are gathered, let go of the store. Idempotent."""
+        await self._background.close()
+        if self._meaning is not None:
+            await self._meaning.close()
+        try:
+            await self.touching.fold()
+        except AimemError as error:
+            log.warning("gathered touches are lost: %s", error)
+        await self._store.close()
+
+    async def create(self, raw: object, caller: Caller) -> Answer:
+        """Store one memory."""
+        return await self._writing.create(raw, caller)
+
+    async def bulk(self, raw: object, caller: Caller) -> Answer:
+        """Store many memories."""
+        return await self._writing.bulk(raw, caller)
+
+    async def update(self, memory_id: str, raw: object, caller: Caller) -> Answer:
+        """Change the named fields of a memory."""
+        return await self._writing.update(memory_id, raw, caller)
+
+    async def delete(self, memory_id: str, raw: object | None, caller: Caller) -> Answer:
+        """Delete a memory."""
+        return await self._writing.delete(memory_id, raw, caller)
+
+    async def promote(self, memory_id: str, caller: Caller, raw: object | None = None) -> Answer:
+        """Make a memory long-lived."""
+        return await self._writing.promote(memory_id, raw, caller)
+
+    async def get(self, memory_id: str) -> dict[str, Any]:
+        """One memory."""
+        return await self._reading.get(memory_id)
+
+    async def list(self, params: Parameters) -> dict[str, Any]:
+        """A page of memories."""
+        return await self._reading.list(params)
+
+    async def search(self, params: Parameters) -> dict[str, Any]:
+        """Memories that hold all words of a query."""
+        return await self._reading.search(params)
+
+    async def recall(self, params: Parameters, caller: Caller) -> dict[str, Any]:
+        """Memories that answer a question."""
+        return await self._recalling.recall(params, caller)
+
+    async def namespaces(self, params: Parameters) -> dict[str, Any]:
+        """Namespaces and their sizes."""
+        return await self._reading.namespaces(params)
+
+    async def stats(self) -> dict[str, Any]:
+        """Figures of the whole store."""
+        return await self._reading.stats()
+
+    async def changes(self, params: Parameters) -> dict[str, Any]:
+        """A page of the change feed."""
+        return await self._reading.changes(params)
+
+    def digest(self) -> dict[str, Any]:
+        """The state digest."""
+        return self._describing.digest()
+
+    def health(self) -> dict[str, Any]:
+        """How the node is, in constant time."""
+        return self._describing.health()
+
+    async def status(self) -> dict[str, Any]:
+        """What an operator asks first."""
+        return await self._describing.status()
+
+    async def capabilities(self) -> dict[str, Any]:
+        """What this node can do."""
+        return self._describing.capabilities()
+
+    def metrics(self) -> Sequence[Metric]:
+        """All that is counted."""
+        return self._meters.all
+
+    async def check(self) -> Sequence[str]:
+        """Compare all that derives from records with the records, while nobody writes. Empty when all is well."""
+        wrong = await self._store.check()
+        return wrong + (await self._meaning.indexing.check() if self._meaning is not None else [])

@@ -1,0 +1,27 @@
+"""What a node can be told. Where the values come from (flags, environment, file) is decided above."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aimem.core.memory import TtlConfig
+
+KEYWORD, SEMANTIC = "keyword", "semantic"
+CHECKOUT_MODEL = Path(__file__).resolve().parent.parent.parent / "build" / "model"
+"""Where a source checkout builds the embedding model. The one-file program names the folder that it unpacked."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """`tier` is `keyword` (words only, no model) or `semantic`. `memory_max` is in bytes; None is no limit."""
+
+    db: Path
+    tier: str = SEMANTIC
+    model: Path = CHECKOUT_MODEL
+    ttl: TtlConfig = field(default_factory=TtlConfig)
+    tombstone_days: int = 30
+    collect_grace_secs: int = 3_600
+    archive_on_gc: bool = True
+    allow_network_fs: bool = False
+    memory_max: int | None = None

@@ -1,0 +1,89 @@
+"""A node over a store, without HTTP: its clock is set by the test, its background does what the test awaits."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from aimem.node.caller import Caller
+from aimem.node.node import Node
+from aimem.node.settings import CHECKOUT_MODEL, KEYWORD, SEMANTIC, NodeSettings
+
+_requests = itertools.count(1)
+
+
+class Clock:
+    """A wall clock that goes on only when told to."""
+
+    def __init__(self) -> None:
+        self.now = time.time_ns()
+
+    def __call__(self) -> int:
+        return self.now
+
+    def forward(self, *, seconds: float = 0, days: float = 0) -> None:
+        self.now += int((seconds + days * 86_400) * 10**9)
+
+
+def caller(
+    agent_id: str | None = "ai:tester", *, key: str | None = None, expected: str | None = None, request: str = ""
+) -> Caller:
+    """A caller; every request has an id of its own."""
+    return Caller(agent_id, request or f"r{next(_requests)}", key, expected)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+Open = Callable[..., Awaitable[Node]]
+
+
+@pytest.fixture
+async def open_node(tmp_path: Path, clock: Clock) -> AsyncIterator[Open]:
+    """Opens nodes on one database file, one after the other; those still open are closed at the end."""
+    opened: list[Node] = []
+
+    async def opening(tier: str = KEYWORD, **settings: object) -> Node:
+        node = await Node.open(NodeSettings(tmp_path / "a.db", tier, **settings), now=clock)  # type: ignore[arg-type]
+        opened.append(node)
+        return node
+
+    yield opening
+    for node in opened:
+        await node.close()
+
+
+@pytest.fixture
+async def node(open_node: Open) -> Node:
+    """A node that knows only words."""
+    return await open_node()
+
+
+@pytest.fixture
+async def meaning_node(open_node: Open) -> Node:
+    """A node that recalls by meaning, its model and index ready."""
+    if not (CHECKOUT_MODEL / "model.json").is_file():
+        pytest.fail(f"there is no embedding model in {CHECKOUT_MODEL}: scripts/test builds it")
+    node = await open_node(SEMANTIC)
+    await until(lambda: node.health()["embedder_ready"])
+    return node
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Give the background its turn until the condition holds; the test's own time limit ends it."""
+    import asyncio
+
+    while not condition():
+        await asyncio.sleep(0.002)
+
+
+async def embedded(node: Node) -> None:
+    """Until every memory has its vector, and the index has them too."""
+    await until(lambda: not node.health()["embedding_backlog"])
+    assert await node.check() == []
