@@ -81,7 +81,9 @@ EMBED_QUEUE_MAX = 4_096  # texts waiting for the background embedders: minutes o
 # A node: what it does for one request, and behind them.
 ID_PREFIX_MATCHES_SHOWN = 20  # ids in the error for a prefix that several share: enough to choose from
 CONTRADICTIONS_MAX = 5  # ids of similar titles in the reply of a store (wire)
-CONTRADICTIONS_ROWS_MAX = 1_000  # up to so many memories each store looks for them unasked: some 0.3 ms; then on request
+CONTRADICTIONS_ROWS_MAX = (
+    1_000  # up to so many memories each store looks for them unasked: some 0.3 ms; then on request
+)
 QUESTION_CHARS_EMBEDDED_MAX = 32_768  # more than the model reads of any question, and tokenized in some milliseconds
 CHANGES_LIMIT_DEFAULT, CHANGES_LIMIT_MAX = 100, 1_000
 CHANGES_BYTES_MAX = 1024 * 1024  # of one page of the feed; one record alone may exceed it

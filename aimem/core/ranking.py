@@ -1,8 +1,8 @@
 """Ranking: from what the words and the vectors found to one order. All weights of recall stand in this file.
 
-Relevance is the mean of two signals, each scaled to 0..1 over the candidates at hand. Gentle factors then move a score
-by at most `GENTLE_TOTAL`, so they order near ties and can't bury a clear match. The order is total and depends only on
-the candidates, not on how they were listed.
+Relevance is the mean of two signals between 0 and 1: how much of the question's words a memory holds, and how near it
+is among the candidates. Gentle factors then move a score by at most `GENTLE_TOTAL`, so they order near ties and can't
+bury a clear match. The order is total and depends only on the candidates, not on how they were listed.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ DISTANCE_WEIGHT = 0.3  # per level that a memory lies above the namespace that w
 class Candidate(NamedTuple):
     """One memory that words or vectors found.
 
-    `key` is its id and `version` the text of its version: they break ties. `bm25` (higher is better) and `cosine` are
-    None where that side did not find it or could not judge it. `age_days` counts from its creation.
+    `key` is its id and `version` the text of its version: they break ties. `words` is the share of the question's
+    weight that it holds, `cosine` its nearness; each is None where that side did not find it or can't judge it.
+    `age_days` counts from its creation.
     """
 
     key: str
     version: str
-    bm25: float | None
+    words: float | None
     cosine: float | None
     tier_rank: int
     priority: int
@@ -67,25 +68,24 @@ def rank(candidates: Sequence[Candidate], *, limit: int, namespace: str | None =
 
 
 def _relevance(candidates: Sequence[Candidate]) -> list[float]:
-    """The fused signals, 0 to 1. A side that found nothing at all does not pull the other down."""
-    words = _scaled([each.bm25 for each in candidates], from_lowest=False)
-    vectors = _scaled([each.cosine for each in candidates], from_lowest=True)
-    if vectors is None or words is None:
-        return words or vectors or [0.0] * len(candidates)
-    return [WORDS_WEIGHT * word + VECTORS_WEIGHT * vector for word, vector in zip(words, vectors, strict=True)]
+    """The fused signals, 0 to 1.
 
-
-def _scaled(values: Sequence[float | None], *, from_lowest: bool) -> list[float] | None:
-    """Values as shares of the highest, counted from the lowest one or from zero; 0 where there is none. None when no
-    candidate has a value."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    low = min(known) if from_lowest else 0.0
-    span = max(known) - low
-    if span <= 0:
-        return [0.0 if value is None else 1.0 for value in values]
-    return [0.0 if value is None else max(0.0, (value - low) / span) for value in values]
+    Words count by the share of the question that they cover, so that one rare word in common does not outweigh what is
+    near in meaning. A candidate that vectors can't judge, because its own is not made yet, is judged by words alone,
+    against the best that words found.
+    """
+    shares = [each.words or 0.0 for each in candidates]
+    best = max(shares, default=0.0)
+    cosines = [each.cosine for each in candidates if each.cosine is not None]
+    low, high = min(cosines, default=0.0), max(cosines, default=0.0)
+    fused = []
+    for each, share in zip(candidates, shares, strict=True):
+        if each.cosine is None:
+            fused.append(share / best if best > 0 else 0.0)
+        else:
+            near = (each.cosine - low) / (high - low) if high > low else 1.0
+            fused.append(WORDS_WEIGHT * share / max(best, 1.0) + VECTORS_WEIGHT * near if best > 0 else near)
+    return fused
 
 
 def gentle_factor(candidate: Candidate) -> float:

@@ -30,9 +30,7 @@ _RECALL: dict[str, Schema] = {name: _FILTER[name] for name in ("namespace", "tag
 _METRICS = {"text/plain": TEXT}
 
 
-def _get(
-    path: str, handler: Handler, summary: str, reply: str, parameters: dict[str, Schema] | None = None
-) -> Route:
+def _get(path: str, handler: Handler, summary: str, reply: str, parameters: dict[str, Schema] | None = None) -> Route:
     return Route("GET", f"{API}{path}", handler, summary, {200: ref(reply)}, parameters=parameters or {})
 
 

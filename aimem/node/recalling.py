@@ -50,7 +50,7 @@ class _Found(NamedTuple):
     """Memories that one side or both found, and each side's score of them, by row."""
 
     memories: dict[int, Memory]
-    bm25: dict[int, float]
+    words: dict[int, float]
     cosine: dict[int, float]
     mode: str
 
@@ -95,7 +95,7 @@ class Recalling:
         near = [(memory, cosine) for memory, cosine in near if cosine > COSINE_MIN]
         cosine = {memory.row: cosine for memory, cosine in near}
         cosine |= await meaning.cosines(vector, [each for row, each in found.memories.items() if row not in cosine])
-        return _Found({**found.memories, **{memory.row: memory for memory, _ in near}}, found.bm25, cosine, HYBRID)
+        return _Found({**found.memories, **{memory.row: memory for memory, _ in near}}, found.words, cosine, HYBRID)
 
     async def _by_words(self, asked: _Asked) -> _Found:
         """What the words of the question find."""
@@ -124,7 +124,7 @@ def _candidates(found: _Found, now: int) -> list[Candidate]:
         Candidate(
             key=memory.record.key,
             version=str(memory.record.version),
-            bm25=found.bm25.get(row),
+            words=found.words.get(row),
             cosine=found.cosine.get(row),
             tier_rank=effect_of(memory.record).rank,
             priority=memory.record.body["priority"],

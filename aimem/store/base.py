@@ -84,7 +84,9 @@ class Words(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """A lexical match: the row, the memory's id, and a score, higher is better."""
+    """A lexical match: the row, the memory's id, and a score, higher is better: the share of the question's weight
+    that the memory holds. A memory of ordinary length that holds every word of it once has about 1, whether or not
+    such a memory exists; rare words weigh more."""
 
     row: int
     id: str

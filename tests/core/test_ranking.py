@@ -14,9 +14,9 @@ from aimem.core.ranking import GENTLE_TOTAL, Candidate, gentle_factor, rank
 from aimem.errors import Invalid, WrongShape
 
 
-def candidate(key: str, bm25: float | None = None, cosine: float | None = None, **more: Any) -> Candidate:
+def candidate(key: str, words: float | None = None, cosine: float | None = None, **more: Any) -> Candidate:
     fields = {"version": "v", "tier_rank": 1, "priority": 5, "confidence": 1.0, "age_days": 0.0, **more}
-    return Candidate(key=key, bm25=bm25, cosine=cosine, **fields)
+    return Candidate(key=key, words=words, cosine=cosine, **fields)
 
 
 SIGNAL = st.none() | st.floats(0, 30)
@@ -25,7 +25,7 @@ CANDIDATES = st.lists(
         Candidate,
         key=st.uuids().map(str),
         version=st.sampled_from(["1", "2"]),
-        bm25=SIGNAL,
+        words=SIGNAL,
         cosine=st.none() | st.floats(-1, 1),
         tier_rank=st.integers(0, 2),
         priority=st.integers(1, 10),
@@ -43,15 +43,26 @@ def keys(*candidates: Candidate, limit: int = 10, namespace: str | None = None) 
 
 
 def test_both_signals_count_half() -> None:
-    found = rank([candidate("words", 4.0, 0.0), candidate("vector", 1.0, 0.8), candidate("both", 3.0, 0.6)], limit=10)
+    found = rank([candidate("words", 1.0, 0.0), candidate("vector", 0.25, 0.8), candidate("both", 0.75, 0.6)], limit=10)
     factor = gentle_factor(candidate(""))
     assert [each.key for each in found] == ["both", "vector", "words"]
     assert [each.score / factor for each in found] == pytest.approx([0.75, 0.625, 0.5])
 
 
+def test_words_that_cover_little_of_the_question_do_not_outweigh_what_is_near() -> None:
+    assert (
+        keys(candidate("words", 0.3, 0.1), candidate("vector", None, 0.4), candidate("far", None, 0.0))[0] == "vector"
+    )
+    assert keys(candidate("words", 0.9, 0.1), candidate("vector", None, 0.3), candidate("far", None, 0.0))[0] == "words"
+
+
+def test_what_vectors_can_not_judge_yet_is_judged_by_words_alone() -> None:
+    assert keys(candidate("fresh", 0.3), candidate("vector", 0.1, 0.4), candidate("far", None, 0.0))[0] == "fresh"
+
+
 def test_one_signal_alone_counts_whole() -> None:
     factor = gentle_factor(candidate(""))
-    assert [each.score / factor for each in rank([candidate("a", 4.0), candidate("b", 1.0)], limit=2)] == [1.0, 0.25]
+    assert [each.score / factor for each in rank([candidate("a", 0.4), candidate("b", 0.1)], limit=2)] == [1.0, 0.25]
     assert [each.score / factor for each in rank([candidate("a", None, 0.5)], limit=2)] == [1.0]
     assert rank([], limit=10) == []
     assert rank([candidate("a")], limit=1)[0].score == 0.0

@@ -7,6 +7,7 @@ common that they can't decide, and ranking every row that holds one costs half a
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from aimem.store.base import Filter, Hit, Words
 from aimem.store.sqlite.reading import where
 
 _GROWN = 1.25  # counts are taken anew when the store has grown or shrunk by a quarter
+_WEIGHT_MIN = 1e-6  # FTS5's own: for words that more than half of all rows hold
 _FIRST_CUT = 4  # how many more rows than asked for are ranked before the filter is applied to them
 
 
@@ -56,15 +58,21 @@ def match(
     """The best lexical matches that pass the filter, best first."""
     if not words.terms or limit < 1:
         return []
-    terms = list(words.terms)
+    terms, rows = list(words.terms), [counts.count(connection, term, total) for term in words.terms]
+    weight = sum(_weight(each, total) for each in rows)
     if not words.all_of and total > MATCH_ROWS_BUDGET:
-        terms = deciding(terms, [counts.count(connection, term, total) for term in terms])
+        terms = deciding(terms, rows)
     asked = match_all(terms) if words.all_of else match_any(terms)
     if not words.everywhere:
         asked = f"{{title content tags}} : ({asked})"
-    if which == Filter(which.now):
-        return _ranked_first(connection, asked, which, limit)
-    return _filtered_first(connection, asked, which, limit)
+    found = (_ranked_first if which == Filter(which.now) else _filtered_first)(connection, asked, which, limit)
+    return [Hit(hit.row, hit.id, hit.score / weight) for hit in found]
+
+
+def _weight(rows: int, total: int) -> float:
+    """What a word adds to a bm25 score where it occurs once in a text of ordinary length: its inverse document
+    frequency, as FTS5 computes it."""
+    return max(_WEIGHT_MIN, math.log((max(total, rows) - rows + 0.5) / (rows + 0.5)))
 
 
 def _filtered_first(connection: sqlite3.Connection, asked: str, which: Filter, limit: int) -> list[Hit]:

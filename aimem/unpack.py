@@ -1,0 +1,194 @@
+"""What the one file carries beside pure Python: native packages, the model, licences. Unpacked once, on demand.
+
+Parts lie in `carried.zip` inside the file, each file once under the hash of its content, with an index per part. A part
+is unpacked to `<cache>/<hash of its index>/`: made beside it and renamed into place, so it is whole or not there, and
+two processes that start at once do no harm. In a source checkout there is nothing to unpack. Only the standard library
+is imported here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aimem.errors import DiskFull, Misconfigured
+
+if TYPE_CHECKING:
+    import zipfile
+
+NATIVE_PACKAGES = ("numpy", "onnxruntime")
+_CARRIED = "carried.zip"
+_chosen: Path | None = None
+
+
+def set_cache_dir(path: Path) -> None:
+    """Unpack to this folder, and nowhere else."""
+    global _chosen
+    _chosen = path
+
+
+def native() -> None:
+    """Make the native packages importable.
+
+    Raises:
+        Misconfigured: they are not carried for this Python, or the cache directory can't hold them.
+    """
+    if archive() is None:
+        missing = [name for name in NATIVE_PACKAGES if find_spec(name) is None]
+        if missing:
+            raise Misconfigured(f"{', '.join(missing)} can't be imported", hint=_without("install what is missing"))
+        return
+    name = f"native-{sys.implementation.name}-{sys.version_info[0]}.{sys.version_info[1]}-{_machine()}"
+    if name not in (parts := _index()):
+        carried = ", ".join(sorted(part.removeprefix("native-") for part in parts if part.startswith("native-")))
+        raise Misconfigured(
+            f"this file carries no native parts for {name.removeprefix('native-')}, only for {carried}",
+            hint=_without("run it with one of those"),
+        )
+    folder = str(_unpacked(name, executable=True))
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        import numpy  # noqa: F401
+    except ImportError as error:
+        raise Misconfigured(
+            f"the native parts in {folder} can't be loaded: {error}", hint=_without("they need glibc on x86-64")
+        ) from error
+
+
+def _without(first: str) -> str:
+    return f"{first}, or do without them: --tier keyword"
+
+
+def _machine() -> str:
+    return os.uname().machine
+
+
+def model_dir() -> Path:
+    """The folder with the embedding model.
+
+    Raises:
+        Misconfigured: there is none, or the cache directory can't hold it.
+    """
+    if archive() is not None:
+        return _unpacked("model", executable=False)
+    built = Path(__file__).resolve().parent.parent / "build" / "model"
+    if not (built / "model.onnx").exists():
+        raise Misconfigured(f"there is no model in {built}", hint="run scripts/build, or serve with --tier keyword")
+    return built
+
+
+def licenses() -> str:
+    """The licences of everything that the file carries."""
+    with _carried() as carried:
+        if carried is not None:
+            return carried.read("licenses.txt").decode()
+    licence = Path(__file__).resolve().parent.parent / "LICENSE"
+    return f"aimem (a source checkout: the built file prints what it carries)\n\n{licence.read_text()}"
+
+
+def archive() -> Path | None:
+    """The file that this program runs from, None for a source checkout."""
+    found = getattr(globals()["__loader__"], "archive", None)  # a zip importer's, and only its
+    return Path(found) if found else None
+
+
+@contextmanager
+def _carried() -> Iterator[zipfile.ZipFile | None]:
+    path = archive()
+    if path is None:
+        yield None
+        return
+    import zipfile
+
+    with zipfile.ZipFile(path) as outer, outer.open(_CARRIED) as inner, zipfile.ZipFile(inner) as carried:
+        yield carried
+
+
+def _index() -> dict[str, Any]:
+    """Per part: the `hash` of its list of files, and `files` by path, each (hash of its content, executable)."""
+    with _carried() as carried:
+        assert carried is not None
+        found: dict[str, Any] = json.loads(carried.read("index.json"))
+        return found
+
+
+def _unpacked(part: str, *, executable: bool) -> Path:
+    """The folder of a part, unpacked if it was not yet."""
+    described = _index()[part]
+    refused: list[str] = []
+    for cache in _caches():
+        try:
+            return _unpack_to(cache, described, executable=executable)
+        except OSError as error:
+            if error.errno == 28:  # ENOSPC
+                raise DiskFull(
+                    f"no room to unpack {part} in {cache}", hint="free some space, or name --cache-dir"
+                ) from error
+            refused.append(f"{cache}: {error.strerror or error}")
+    raise Misconfigured(
+        f"{part} can't be unpacked: {'; '.join(refused)}",
+        hint=_without("name a folder that this user may write and execute from with --cache-dir"),
+    )
+
+
+def _unpack_to(cache: Path, described: dict[str, Any], *, executable: bool) -> Path:
+    target: Path = cache / described["hash"][:32]
+    if target.is_dir():
+        _check_executable(target, executable=executable)
+        return target
+    _make_private(cache)
+    _check_executable(cache, executable=executable)
+    made = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=cache))
+    try:
+        with _carried() as carried:
+            assert carried is not None
+            for name, content in described["files"].items():
+                place = made / name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(carried.read(content))
+        os.rename(made, target)
+    except BaseException as error:
+        import shutil
+
+        shutil.rmtree(made, ignore_errors=True)
+        if isinstance(error, OSError) and target.is_dir():
+            return target  # another process was faster
+        raise
+    return target
+
+
+def _check_executable(folder: Path, *, executable: bool) -> None:
+    if executable and os.statvfs(folder).f_flag & os.ST_NOEXEC:
+        raise OSError(13, "mounted noexec, so native parts can't be loaded from it")
+
+
+def _caches() -> Iterator[Path]:
+    """Where to unpack: the folder that was named, and then no other; else the user's cache, else one in /var/tmp."""
+    named = _chosen or os.environ.get("AIMEM_CACHE_DIR") or os.environ.get("CACHE_DIRECTORY", "").split(":")[0]
+    if named:
+        yield Path(named)
+        return
+    home = os.environ.get("HOME")
+    if user := os.environ.get("XDG_CACHE_HOME") or (home and os.path.join(home, ".cache")):
+        yield Path(user) / "aimem"
+    yield Path(f"/var/tmp/aimem-{os.getuid()}")  # noqa: S108 - private: see _make_private
+
+
+def _make_private(cache: Path) -> None:
+    """Make a cache folder. One in /var/tmp must be ours alone, or somebody else could put code into it."""
+    os.makedirs(cache.parent, exist_ok=True)
+    with suppress(FileExistsError):
+        os.mkdir(cache, 0o700)
+    if cache.parent == Path("/var/tmp"):  # noqa: S108
+        found = os.lstat(cache)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
+            raise OSError(1, "it is not a private folder of this user")
