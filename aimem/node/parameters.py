@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from aimem.core.automatic import TIERS
-from aimem.core.fields import check_agent_id, check_priority, text_of, wrong_shape
+from aimem.core.fields import check_agent_id, text_of, wrong_shape
 from aimem.core.namespace import check_namespace
 from aimem.core.timestamp import parse_timestamp
 from aimem.errors import Invalid, Malformed
+from aimem.limits import PRIORITY_MAX, PRIORITY_MIN
 from aimem.store.base import Filter
 
 Parameters = Mapping[str, Any]
@@ -75,7 +76,7 @@ def memory_filter(params: Parameters, now: int) -> Filter:
         namespaces=None if namespace is None else (namespace,),
         tier=tier,
         tag=text(params, "tags"),
-        min_priority=None if priority is None else check_priority(priority),
+        min_priority=None if priority is None else max(PRIORITY_MIN, min(priority, PRIORITY_MAX + 1)),
         since=_time(params, "since"),
         until=_time(params, "until"),
         agent_id=None if agent is None else check_agent_id(agent),

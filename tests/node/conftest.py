@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from aimem.core.intent import Intent
+from aimem.errors import AimemError
 from aimem.node.caller import Caller
 from aimem.node.node import Node
 from aimem.node.settings import CHECKOUT_MODEL, KEYWORD, SEMANTIC, NodeSettings
+from aimem.store.base import Outcome, Store
+from aimem.store.sqlite.store import open_sqlite
 
 _requests = itertools.count(1)
 
@@ -34,6 +40,22 @@ def caller(
 ) -> Caller:
     """A caller; every request has an id of its own."""
     return Caller(agent_id, request or f"r{next(_requests)}", key, expected)
+
+
+class Faulty:
+    """A store whose writes fail while a `fault` is set; all else is the store's own."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.fault: AimemError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def write(self, intents: Sequence[Intent]) -> list[Outcome]:
+        if self.fault is not None:
+            raise self.fault
+        return await self._store.write(intents)
 
 
 @pytest.fixture
@@ -66,10 +88,31 @@ async def node(open_node: Open) -> Node:
 
 
 @pytest.fixture
-async def meaning_node(open_node: Open) -> Node:
-    """A node that recalls by meaning, its model and index ready."""
+async def faulty(tmp_path: Path, clock: Clock) -> Faulty:
+    return Faulty(await open_sqlite(tmp_path / "faulty.db", now=clock))
+
+
+@pytest.fixture
+async def faulty_node(faulty: Faulty, tmp_path: Path, clock: Clock) -> AsyncIterator[Node]:
+    """A node of words over a store that can be made to fail."""
+    settings = NodeSettings(tmp_path / "faulty.db", KEYWORD)
+    node = await Node.open(settings, store=cast(Store, faulty), now=clock)
+    yield node
+    faulty.fault = None
+    await node.close()
+
+
+@pytest.fixture
+def model() -> Path:
+    """The folder of the embedding model."""
     if not (CHECKOUT_MODEL / "model.json").is_file():
         pytest.fail(f"there is no embedding model in {CHECKOUT_MODEL}: scripts/test builds it")
+    return CHECKOUT_MODEL
+
+
+@pytest.fixture
+async def meaning_node(open_node: Open, model: Path) -> Node:
+    """A node that recalls by meaning, its model and index ready."""
     node = await open_node(SEMANTIC)
     await until(lambda: node.health()["embedder_ready"])
     return node
@@ -77,8 +120,6 @@ async def meaning_node(open_node: Open) -> Node:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Give the background its turn until the condition holds; the test's own time limit ends it."""
-    import asyncio
-
     while not condition():
         await asyncio.sleep(0.002)
 

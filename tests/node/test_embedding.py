@@ -1,0 +1,256 @@
+"""Embedding behind the acknowledgement, and the index: nothing forgotten, nothing done twice, nothing mixed up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aimem.core.kinds import MEMORY, VECTOR
+from aimem.core.record import Record, Ref
+from aimem.errors import DiskFull
+from aimem.limits import EMBED_BATCH
+from aimem.node import background
+from aimem.node.node import Node
+from aimem.node.settings import KEYWORD, SEMANTIC, NodeSettings
+from aimem.recall.vector_record import text_sha256
+from aimem.store.base import Store
+from aimem.store.sqlite.store import open_sqlite
+from tests.node.conftest import Clock, Faulty, Open, caller, embedded, until
+
+
+async def fill(node: Node, count: int, first: int = 0) -> list[str]:
+    rows = [
+        {"title": f"note {number}", "content": f"Words of note {number}."} for number in range(first, first + count)
+    ]
+    ids: list[str] = (await node.bulk(rows, caller())).body["ids"]
+    return ids
+
+
+def value(node: Node, name: str) -> float:
+    (metric,) = [each for each in node.metrics() if each.name == name]
+    (sample,) = metric.samples()
+    return sample.value
+
+
+async def vectors(path: Path, ids: list[str]) -> list[Record | None]:
+    store = await open_sqlite(path)
+    try:
+        return await store.get([Ref(VECTOR, each) for each in ids])
+    finally:
+        await store.close()
+
+
+async def test_every_memory_gets_a_vector_derived_from_its_version(
+    meaning_node: Node, tmp_path: Path, open_node: Open
+) -> None:
+    ids = await fill(meaning_node, 3)
+    versions = [(await meaning_node.get(each))["version"] for each in ids]
+    await embedded(meaning_node)
+    await meaning_node.close()
+    for record, version in zip(await vectors(tmp_path / "a.db", ids), versions, strict=True):
+        assert record is not None
+        assert str(record.version) == version
+        assert record.body["model"] == "all-MiniLM-L6-v2/int8-1"
+
+
+async def test_what_a_node_without_model_stored_is_embedded_by_the_next(open_node: Open, model: Path) -> None:
+    first = await open_node(KEYWORD)
+    await fill(first, EMBED_BATCH + 8)
+    assert first.health()["embedding_backlog"] == 0  # nobody here embeds
+    await first.close()
+    node = await open_node(SEMANTIC)
+    assert node.health()["embedding_backlog"] >= EMBED_BATCH + 8
+    await embedded(node)
+    assert value(node, "aimem_embedded_total") == value(node, "ai_memory_hnsw_size") == EMBED_BATCH + 8
+
+
+async def test_a_backlog_of_one_page_is_counted_exactly_at_once(open_node: Open, model: Path) -> None:
+    first = await open_node(KEYWORD)
+    ids = await fill(first, 5)
+    await first.delete(ids[0], None, caller())
+    await first.close()
+    assert (await open_node(SEMANTIC)).health()["embedding_backlog"] == 4
+
+
+async def test_what_was_embedded_is_not_embedded_again(open_node: Open, meaning_node: Node) -> None:
+    await fill(meaning_node, 5)
+    await embedded(meaning_node)
+    await meaning_node.close()
+    again = await open_node(SEMANTIC)
+    assert again.health()["embedding_backlog"] == 0
+    await until(lambda: again.health()["embedder_ready"])
+    await fill(again, 1, first=5)
+    await embedded(again)
+    assert value(again, "aimem_embedded_total") == 1
+    assert value(again, "ai_memory_hnsw_size") == 6
+
+
+async def test_an_end_in_the_middle_of_a_backlog_loses_nothing(open_node: Open, meaning_node: Node) -> None:
+    await fill(meaning_node, 3 * EMBED_BATCH)
+    await until(lambda: value(meaning_node, "aimem_embedded_total") >= EMBED_BATCH)
+    await meaning_node.close()
+    done = int(value(meaning_node, "aimem_embedded_total"))
+    assert done < 3 * EMBED_BATCH
+    node = await open_node(SEMANTIC)
+    assert node.health()["embedding_backlog"] >= 3 * EMBED_BATCH - done
+    await until(lambda: node.health()["embedder_ready"])
+    await embedded(node)
+    assert value(node, "ai_memory_hnsw_size") == 3 * EMBED_BATCH
+
+
+async def test_only_a_changed_text_is_embedded_anew(meaning_node: Node, tmp_path: Path) -> None:
+    one, two = await fill(meaning_node, 2)
+    await embedded(meaning_node)
+    await meaning_node.update(one, {"priority": 9}, caller())
+    await meaning_node.promote(two, caller())
+    await embedded(meaning_node)
+    assert value(meaning_node, "aimem_embedded_total") == 2
+    await meaning_node.update(one, {"content": "Other words."}, caller())
+    await embedded(meaning_node)
+    assert value(meaning_node, "aimem_embedded_total") == 3
+    await meaning_node.close()
+    changed, same = await vectors(tmp_path / "a.db", [one, two])
+    assert changed is not None
+    assert same is not None
+    assert changed.version > same.version
+
+
+async def test_a_deleted_memory_leaves_the_index_and_comes_back_when_created_again(meaning_node: Node) -> None:
+    (memory_id,) = await fill(meaning_node, 1)
+    await embedded(meaning_node)
+    await meaning_node.delete(memory_id, None, caller())
+    assert value(meaning_node, "ai_memory_hnsw_size") == 0
+    assert await fill(meaning_node, 1) == [memory_id]
+    await embedded(meaning_node)
+    assert value(meaning_node, "ai_memory_hnsw_size") == 1
+
+
+async def test_vectors_of_another_model_do_not_count(open_node: Open, meaning_node: Node, tmp_path: Path) -> None:
+    await fill(meaning_node, 2)
+    await embedded(meaning_node)
+    await meaning_node.close()
+    newer = tmp_path / "newer"
+    newer.mkdir()
+    for file in NodeSettings(tmp_path).model.iterdir():
+        content = file.read_bytes()
+        if file.name == "model.json":
+            content = content.replace(b"int8-1", b"int8-2")
+        (newer / file.name).write_bytes(content)
+    node = await open_node(SEMANTIC, model=newer)
+    assert node.health()["embedding_backlog"] == 2
+    await until(lambda: node.health()["embedder_ready"])
+    await embedded(node)
+    assert value(node, "aimem_embedded_total") == value(node, "ai_memory_hnsw_size") == 2
+
+
+class Slow:
+    """A store whose scan stops after each batch until it is told to go on."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.reached = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def scan(self, kind: str) -> AsyncIterator[list[tuple[int, Record]]]:
+        async for batch in self._store.scan(kind):
+            if kind == VECTOR:
+                self.reached.set()
+                await self.go_on.wait()
+            yield batch
+
+
+async def test_what_changes_while_the_index_is_built_is_not_lost(
+    meaning_node: Node, tmp_path: Path, clock: Clock
+) -> None:
+    gone, changed, *_ = await fill(meaning_node, 4)
+    await embedded(meaning_node)
+    await meaning_node.close()
+    slow = Slow(await open_sqlite(tmp_path / "a.db", now=clock))
+    node = await Node.open(NodeSettings(tmp_path / "a.db"), store=slow, now=clock)
+    try:
+        await slow.reached.wait()
+        assert "index_building" in node.health()["degraded"]
+        assert (await node.recall({"context": "words of note"}, caller()))["mode"] == "keyword"
+        await node.delete(gone, None, caller())
+        await node.update(changed, {"content": "She prefers tea without sugar."}, caller())
+        await fill(node, 2, first=4)
+        await until(lambda: not node.health()["embedding_backlog"])
+        slow.go_on.set()
+        await until(lambda: node.health()["degraded"] == [])
+        assert await node.check() == []
+        assert value(node, "ai_memory_hnsw_size") == 5
+        reply = await node.recall({"context": "favourite hot drink", "limit": 1}, caller())
+        assert (reply["mode"], reply["memories"][0]["id"]) == ("hybrid", changed)
+    finally:
+        slow.go_on.set()
+        await node.close()
+
+
+async def test_the_check_sees_an_index_that_is_not_what_is_stored(meaning_node: Node) -> None:
+    await fill(meaning_node, 2)
+    await embedded(meaning_node)
+    assert meaning_node._meaning is not None
+    indexing = meaning_node._meaning.indexing
+    row = next(row for row in range(100) if row in indexing.index)
+    indexing.index.remove(row)
+    assert len(await meaning_node.check()) == 2
+
+
+async def test_a_full_disk_stops_embedding_and_room_starts_it_again(
+    tmp_path: Path, clock: Clock, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "BACKGROUND_RETRY_SECS", 0.01)
+    faulty = Faulty(await open_sqlite(tmp_path / "f.db", now=clock))
+    node = await Node.open(NodeSettings(tmp_path / "f.db"), store=faulty, now=clock)
+    try:
+        await until(lambda: node.health()["embedder_ready"])
+        await fill(node, 3)
+        faulty.fault = DiskFull("no room")
+        await until(lambda: "disk_full" in node.health()["degraded"])
+        assert node.health()["embedding_backlog"] > 0
+        faulty.fault = None
+        await embedded(node)
+        assert node.health()["degraded"] == []
+        assert value(node, "ai_memory_hnsw_size") == 3
+    finally:
+        await node.close()
+
+
+async def test_a_text_that_the_model_can_not_take_stops_no_other(
+    meaning_node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert meaning_node._meaning is not None
+    embedder = meaning_node._meaning._embedder
+    embed = embedder.embed
+
+    def failing(text: str, *rest: Any) -> Any:
+        if "note 1" in text:
+            raise RuntimeError("not this one")
+        return embed(text, *rest)
+
+    monkeypatch.setattr(embedder, "embed", failing)
+    await fill(meaning_node, 3)
+    await until(lambda: not meaning_node.health()["embedding_backlog"])
+    assert value(meaning_node, "aimem_embed_failures_total") == 1
+    await until(lambda: value(meaning_node, "ai_memory_hnsw_size") == 2)
+
+
+async def test_the_mark_of_a_vector_is_that_of_the_embedded_text(meaning_node: Node, tmp_path: Path) -> None:
+    (memory_id,) = await fill(meaning_node, 1)
+    await embedded(meaning_node)
+    await meaning_node.close()
+    store = await open_sqlite(tmp_path / "a.db")
+    vector, memory = await store.get([Ref(VECTOR, memory_id), Ref(MEMORY, memory_id)])
+    await store.close()
+    assert vector is not None
+    assert memory is not None
+    from aimem.core.text import embedded_text
+
+    assert vector.body["text"] == text_sha256(embedded_text(memory))
