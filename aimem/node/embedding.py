@@ -137,8 +137,8 @@ class Embedding:
         for outcome in outcomes:
             if isinstance(outcome, AimemError):
                 raise outcome
+            self._meters.embedded.inc(outcome.reply is True)  # not when its memory is gone, or a newer vector stands
         self._kept = batch.position
-        self._meters.embedded.inc(len(intents))
 
     async def _vectors(self, job: _Job) -> Matrix | None:
         """The vectors of a job; None when the model can't take its text, which must not stop all others."""

@@ -42,6 +42,7 @@ class Indexing:
         self._changed: dict[str, None] = {}
         self._gone: set[int] | None = set()
         self._news = asyncio.Event()
+        self._catching_up = asyncio.Lock()
         store.subscribe(self._listen)
 
     def is_current(self, memory: Memory) -> bool:
@@ -68,17 +69,18 @@ class Indexing:
             await self.catch_up()
 
     async def catch_up(self) -> None:
-        """Look again at everything that was heard to have changed."""
-        while self._changed:
-            ids = list(self._changed)[:EMBED_BATCH]
-            for memory_id in ids:
-                del self._changed[memory_id]
-            try:
-                await self._refresh(ids)
-            except BaseException:
-                self._changed.update(dict.fromkeys(ids))
-                self._news.set()
-                raise
+        """Look again at everything that was heard to have changed. Done when it returns, whoever else is at it."""
+        async with self._catching_up:
+            while self._changed:
+                ids = list(self._changed)[:EMBED_BATCH]
+                for memory_id in ids:
+                    del self._changed[memory_id]
+                try:
+                    await self._refresh(ids)
+                except BaseException:
+                    self._changed.update(dict.fromkeys(ids))
+                    self._news.set()
+                    raise
 
     async def check(self) -> list[str]:
         """Compare the index with the stored vectors, while nobody writes. Empty when they agree."""
