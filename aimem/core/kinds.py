@@ -1,7 +1,7 @@
 """The kinds of records and how each is treated. A kind that is not listed is treated as `UNKNOWN`: kept and carried.
 
 Adding a kind adds a line here and the code that gives it meaning; storing, feeding, digesting and carrying it need
-none.
+none. Times in bodies are ns since the epoch.
 """
 
 from __future__ import annotations
@@ -9,11 +9,47 @@ from __future__ import annotations
 from typing import NamedTuple
 
 MEMORY = "memory"
+"""A memory; key: its id. Body: see `memory`."""
 VECTOR = "vector"
+"""The vector of a memory under our own model; key: its id. Body: see `recall.vector_record`."""
+EMBEDDING = "embedding"
+"""A vector that another program made, kept and not used for recall; key: `ID/MODEL`. Body: `model`, `dims`, and
+`data`: little-endian float32 in base64."""
 TOUCH = "touch"
+"""How often one store saw a memory used; key and body: see `automatic.touch`."""
 SUPERSEDED = "superseded"
+"""A memory as a write left it that lost; key: `ID/VERSION`. Body: that of the memory, with its `id`."""
 LINK = "link"
+"""A link between two memories; key: `link_key`. Body: `source_id`, `target_id`, `relation`, `created_at`, and where
+known `valid_from`, `valid_until`, `observed_by`, `signature` (base64). One that is no longer true has `valid_until`."""
+ALIAS = "alias"
+"""Another name of an entity, which is a memory; key: `compound_key(entity_id, alias)`. Body: `entity_id`, `alias`,
+`created_at`."""
+AGENT = "agent"
+"""A registered agent; key: its agent id. Body: `agent_id`, `agent_type`, `capabilities`, `registered_at`,
+`last_seen_at`."""
+STANDARD = "standard"
+"""Which memory is the rule text of a namespace; key: the namespace. Body: `namespace`, and where known `memory_id`,
+`parent` (a namespace above it that its name does not tell) and `owner`, the author of that memory."""
+POLICY = "policy"
+"""Who may do what in a namespace; key: the namespace. Body: `namespace` and `policy`, as it was set. One that could
+not be read has `unreadable`, its text, instead: it denies."""
+PENDING = "pending"
+"""An action that was parked; key: its id. Body: `action`, `namespace`, `payload`, `requested_by`, `requested_at`,
+`approver` (that of the policy it was parked under), and where there is one `memory_id`. One that came from the
+existing system names no electors: the node that takes it up parks it anew."""
+VOTE = "vote"
+"""One agent's verdict on a pending action; key: `compound_key(pending_id, voter, verdict)`. Body: `pending_id`,
+`voter`, `verdict` (`approve` or `reject`), `voted_at`."""
+DECISION = "decision"
+"""How a pending action ended; key: its id. Body: `outcome` (`approved`, `rejected`, ...), `decided_by`, `decided_at`,
+`records`: what it led to; empty where the existing system has carried it out already."""
+SUBSCRIPTION = "subscription"
+"""Who is told of changes; key: its id. Body: `url`, `events`, `created_by`, `created_at`, `namespace_filter`,
+`agent_filter`, `dispatch_count`, `failure_count`, `last_dispatched_at`. `secret_hash` alone, with `secret_lost`, is
+what a migrated one has of its secret."""
 IDEMPOTENCY = "idempotency"
+"""The reply to a request that may come again; key: caller and request key."""
 
 DAY_NS = 86_400 * 10**9
 
@@ -32,7 +68,16 @@ UNKNOWN = Kind()
 KINDS: dict[str, Kind] = {
     MEMORY: Kind(),
     LINK: Kind(),
+    ALIAS: Kind(),
+    AGENT: Kind(),
+    STANDARD: Kind(),
+    POLICY: Kind(),
+    PENDING: Kind(),
+    VOTE: Kind(),
+    DECISION: Kind(),
+    SUBSCRIPTION: Kind(),
     VECTOR: Kind(derived=True),
+    EMBEDDING: Kind(derived=True),
     SUPERSEDED: Kind(derived=True),
     TOUCH: Kind(digested=False, derived=True),
     IDEMPOTENCY: Kind(digested=False, life_ns=DAY_NS),
@@ -47,3 +92,14 @@ def kind_of(name: str) -> Kind:
 def source_key(kind: str, key: str) -> str:
     """The id of the memory that a derived record was made from. Keys are `ID` or `ID/SUFFIX` without a slash in it."""
     return key if kind == VECTOR else key.rpartition("/")[0]
+
+
+def compound_key(*parts: str) -> str:
+    """A key of several parts, each of which may hold any text: joined by slashes, with those inside a part escaped.
+    What shares its first parts stands together."""
+    return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
+
+
+def link_key(source_id: str, target_id: str, relation: str) -> str:
+    """The key of a link."""
+    return compound_key(source_id, target_id, relation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from aimem.node import background
 from aimem.node.node import Node
 from aimem.node.settings import CHECKOUT_MODEL, KEYWORD, SEMANTIC, NodeSettings
 from aimem.recall.vector_record import text_sha256
-from aimem.store.base import Store
+from aimem.store.base import Memory, Store
 from aimem.store.sqlite.store import open_sqlite
 from tests.node.conftest import Clock, Faulty, Open, caller, embedded, until
 
@@ -161,12 +161,20 @@ async def test_another_model_replaces_all_vectors(open_node: Open, meaning_node:
 
 
 class Slow:
-    """A store whose scan stops after each batch until it is told to go on."""
+    """A store whose scan of vectors, and whose reads of memories when asked to, stop until they are told to go on."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.reads = False
         self.reached = asyncio.Event()
         self.go_on = asyncio.Event()
+
+    async def memories(self, ids: Sequence[str]) -> list[Memory | None]:
+        found = await self._store.memories(ids)
+        if self.reads:
+            self.reached.set()
+            await self.go_on.wait()
+        return found
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -201,6 +209,30 @@ async def test_what_changes_while_the_index_is_built_is_not_lost(
         assert value(node, "ai_memory_hnsw_size") == 5
         reply = await node.recall({"context": "favourite hot drink", "limit": 1}, caller())
         assert (reply["mode"], reply["memories"][0]["id"]) == ("hybrid", changed)
+    finally:
+        slow.go_on.set()
+        await node.close()
+
+
+async def test_a_memory_deleted_while_the_index_looks_at_it_does_not_come_back(
+    tmp_path: Path, clock: Clock, model: Path
+) -> None:
+    slow = Slow(await open_sqlite(tmp_path / "a.db", now=clock))
+    slow.go_on.set()
+    node = await Node.open(NodeSettings(tmp_path / "a.db"), store=slow, now=clock)
+    try:
+        (memory_id,) = await fill(node, 1)
+        await until(lambda: node.health()["embedder_ready"])
+        await embedded(node)
+        slow.reads = True
+        slow.reached.clear()
+        slow.go_on.clear()
+        await node.update(memory_id, {"priority": 1}, caller())
+        await slow.reached.wait()
+        await node.delete(memory_id, None, caller())
+        slow.go_on.set()
+        assert await node.check() == []
+        assert value(node, "ai_memory_hnsw_size") == 0
     finally:
         slow.go_on.set()
         await node.close()

@@ -6,6 +6,11 @@ from typing import Any
 
 import pytest
 
+from aimem.core import upkeep
+from aimem.core.kinds import MEMORY
+from aimem.core.memory import clean_create
+from aimem.core.record import Record
+from aimem.core.version import Version
 from aimem.errors import Ambiguous, Conflict, Invalid, NotFound, VersionConflict, WrongShape
 from aimem.limits import CONTRADICTIONS_ROWS_MAX, ITEMS_MAX
 from aimem.node.node import Node
@@ -142,17 +147,22 @@ async def test_a_prefix_of_several_names_them(node: Node) -> None:
     assert refused.value.body()["ids"] == [each for each in ids if each[0] == digit]
 
 
-async def test_the_id_of_a_deleted_memory_is_no_prefix_of_another(node: Node) -> None:
-    made = await create(node)
-    await node.delete(made["id"], None, caller())
+async def test_the_id_of_a_deleted_memory_is_no_prefix_of_another(node: Node, clock: Clock) -> None:
+    for number, memory_id in enumerate(("task-1", "task-10")):  # ids as another program made them
+        body = clean_create(fields(memory_id), clock.now, anonymous="anonymous:test")
+        version = Version(clock.now + number, "f" * 16)
+        await node._store.write([upkeep.receive(Record.make(MEMORY, memory_id, version, version, body))])
+    assert (await node.get("task-1"))["id"] == "task-1"
+    await node.delete("task-1", None, caller())
     for attempt in (
-        node.delete(made["id"], None, caller()),
-        node.update(made["id"], {"priority": 1}, caller()),
-        node.promote(made["id"], caller()),
-        node.get(made["id"]),
+        node.delete("task-1", None, caller()),
+        node.update("task-1", {"priority": 1}, caller()),
+        node.promote("task-1", caller()),
+        node.get("task-1"),
     ):
         with pytest.raises(NotFound):
             await attempt
+    assert (await node.get("task-10"))["tier"] == "mid"
 
 
 @pytest.mark.parametrize("memory_id", ["", "x" * 129])
