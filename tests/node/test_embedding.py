@@ -17,7 +17,7 @@ from aimem.node import background
 from aimem.node.node import Node
 from aimem.node.settings import CHECKOUT_MODEL, KEYWORD, SEMANTIC, NodeSettings
 from aimem.recall.vector_record import text_sha256
-from aimem.store.base import Memory, Store
+from aimem.store.base import Store
 from aimem.store.sqlite.store import open_sqlite
 from tests.node.conftest import Clock, Faulty, Open, caller, embedded, until
 
@@ -161,7 +161,7 @@ async def test_another_model_replaces_all_vectors(open_node: Open, meaning_node:
 
 
 class Slow:
-    """A store whose scan of vectors, and whose reads of memories when asked to, stop until they are told to go on."""
+    """A store whose scan of vectors, and whose reads of records when asked to, stop until they are told to go on."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -169,8 +169,8 @@ class Slow:
         self.reached = asyncio.Event()
         self.go_on = asyncio.Event()
 
-    async def memories(self, ids: Sequence[str]) -> list[Memory | None]:
-        found = await self._store.memories(ids)
+    async def get(self, refs: Sequence[Ref]) -> list[Record | None]:
+        found = await self._store.get(refs)
         if self.reads:
             self.reached.set()
             await self.go_on.wait()
