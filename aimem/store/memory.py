@@ -433,7 +433,6 @@ def _counted(names: Iterable[str], key: Callable[[str], object]) -> list[Counted
 
 def _source_row(state: State, record: Record) -> int:
     """The row of the memory that a record is or was made from, 0 when that is not visible."""
-    if record.kind != MEMORY and not kind_of(record.kind).derived:
-        return 0
-    row = state.rows.get(Ref(MEMORY, record.key if record.kind == MEMORY else source_key(*record.ref)))
+    key = source_key(*record.ref) if kind_of(record.kind).derived else record.key
+    row = state.rows.get(Ref(MEMORY, key))
     return row.row if row and state.shows(row.record) else 0

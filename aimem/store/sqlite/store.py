@@ -17,7 +17,7 @@ import aiosqlite
 from aimem.core.digest import Digest
 from aimem.core.feed import Cursor, resolve
 from aimem.core.intent import Intent
-from aimem.core.kinds import MEMORY
+from aimem.core.kinds import MEMORY, VECTOR, kind_of, source_key
 from aimem.core.record import Record, Ref
 from aimem.core.version import ORIGIN_HEX
 from aimem.errors import Damaged
@@ -271,11 +271,14 @@ class SqliteStore:
         connection = await aiosqlite.connect(self.path)
         try:
             await connection.execute("PRAGMA query_only = 1")
+            await connection.create_function("source_key", 2, source_key, deterministic=True)
+            own = kind == VECTOR or not kind_of(kind).derived  # its key is the memory's, without asking Python
+            source = "r.key" if own else "source_key(r.kind, r.key)"
             rows = await connection.execute(
-                f"SELECT {COLUMNS}, CASE WHEN kind = ? THEN row * visible ELSE "
-                "(SELECT m.row FROM record m WHERE m.kind = ? AND m.key = r.key AND m.visible = 1) END "
+                f"SELECT {COLUMNS}, "
+                f"(SELECT m.row FROM record m WHERE m.kind = ? AND m.key = {source} AND m.visible = 1) "
                 "FROM record r WHERE kind = ? AND deleted = 0",
-                (MEMORY, MEMORY, kind),
+                (MEMORY, kind),
             )
             while batch := await rows.fetchmany(SCAN_BATCH):
                 yield [(values[-1] or 0, row_of(tuple(values[:-1])).record) for values in batch]

@@ -155,7 +155,7 @@ class Transaction:
                 "priority": body["priority"],
                 "created": body.get("created_at", record.born.time),
                 "updated": body.get("updated_at", record.version.time),
-                "expires": self._expires(record),
+                "expires": self._expires(record, new=record.version.origin == self._origin and not record.version.step),
             }
         visible = pair is not None and self._arrange(pair, record, plain=plain)
         row = self._write(held, record, columns, visible=visible)
@@ -215,14 +215,13 @@ class Transaction:
                 "INSERT INTO words (rowid, title, content, tags, context) VALUES (?, ?, ?, ?, ?)", (row, *after)
             )
 
-    def _expires(self, record: Record) -> int | None:
-        """The expiry in effect, extensions considered; None for no end."""
+    def _expires(self, record: Record, *, new: bool) -> int | None:
+        """The expiry in effect, extensions considered; None for no end. Nobody can have touched a `new` version, one
+        that was just written here."""
         expires = effect_of(record).expires
         if expires == NEVER:
             return None
-        if record.version.origin == self._origin and not record.version.step:
-            return expires  # just written here: nobody can have touched this version yet
-        return max(expires, use_of(record, touches_of(self._connection, record.key)).expires)
+        return expires if new else max(expires, use_of(record, touches_of(self._connection, record.key)).expires)
 
     def _extend(self, memory_id: str) -> None:
         """Bring the expiry of a memory up to date after one of its touches changed."""
@@ -230,7 +229,8 @@ class Transaction:
         if row is None or pair_of(row.record) is None:
             return
         self._connection.execute(
-            "UPDATE record SET expires = ?1 WHERE row = ?2 AND expires IS NOT ?1", (self._expires(row.record), row.row)
+            "UPDATE record SET expires = ?1 WHERE row = ?2 AND expires IS NOT ?1",
+            (self._expires(row.record, new=False), row.row),
         )
 
     def _drop_vector(self, memory_id: str) -> None:
