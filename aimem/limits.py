@@ -24,6 +24,7 @@ ACCESS_COUNT_MAX = 1_000_000
 
 # One request (wire, but where a reason stands).
 BODY_BYTES_MAX = 2 * 1024 * 1024
+BODY_DEPTH_MAX = 128
 ITEMS_MAX = 1_000
 LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX = 20, 1_000
 RECALL_LIMIT_DEFAULT, RECALL_LIMIT_MAX = 10, 50
@@ -98,3 +99,4 @@ HOUSEKEEPING_BATCHES_MAX = 50  # in one round, so that 10,000 a minute end: far 
 RECALL_CHECK_EVERY = 50  # of so many recalls by meaning one is checked against exact search, which is slow at a million
 RECALL_CHECKS_KEPT = 50  # the gauge is their mean: some thousand recalls
 BACKGROUND_RETRY_SECS = 2.0  # before failed background work begins again
+CONSOLIDATE_MIN, CONSOLIDATE_MAX = 2, 100  # memories that become one (wire)

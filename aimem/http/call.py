@@ -1,7 +1,6 @@
-"""One request as a handler sees it: parsed path, query, body and caller, with the statuses of the existing system.
+"""One request as a handler sees it (path, query, body, caller), and the reply that it gives.
 
-A body that is not declared as JSON is 415, bytes that are no JSON are 400, JSON of another shape is left to the rules
-(422). Nothing here knows a route.
+Nothing here knows a route.
 """
 
 from __future__ import annotations
@@ -9,11 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import unquote_plus, unquote_to_bytes
 
 from aimem.core.writes import Answer
-from aimem.errors import Invalid, Malformed, UnsupportedMediaType
+from aimem.errors import Invalid, Malformed
+from aimem.http.bodies import parse_json, require_json
 from aimem.limits import IDEMPOTENCY_KEY_BYTES_MAX
 from aimem.net.message import Request, Response
 from aimem.node.caller import Caller
@@ -21,13 +21,6 @@ from aimem.node.metrics import Metric
 from aimem.node.node import Node
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
-
-
-_decode = json.JSONDecoder(parse_constant=_no_constant).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +37,9 @@ class Call:
         """The body, which this route needs.
 
         Raises:
-            UnsupportedMediaType: it is not declared as JSON. Malformed: it is none.
+            UnsupportedMediaType: it is not declared as JSON. Malformed, WrongShape: it is none.
         """
-        declared = self.request.headers.get("content-type", "")
-        if not is_json(declared):
-            raise UnsupportedMediaType(
-                f"the body is declared as {declared!r}" if declared else "the body has no Content-Type",
-                hint="send Content-Type: application/json",
-            )
+        require_json(self.request.headers.get("content-type", ""))
         return parse_json(self.request.body)
 
     def json_if_any(self) -> Any:
@@ -75,26 +63,6 @@ class Call:
             idempotency_key=_idempotency_key(headers.get("idempotency-key")),
             expected_version=_unquoted(headers.get("if-match")),
         )
-
-
-def is_json(content_type: str) -> bool:
-    """True for `application/json` and `application/...+json`, with any parameters."""
-    kind = content_type.partition(";")[0].strip().lower()
-    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
-
-
-def parse_json(body: bytes) -> Any:
-    """The value that a body spells. Raises `Malformed`, whatever the bytes are."""
-    try:
-        return _decode(body.decode())
-    except UnicodeDecodeError as err:
-        raise Malformed(f"the body is not UTF-8 at byte {err.start}") from err
-    except RecursionError as err:
-        raise Malformed("the body is nested too deep to be read") from err
-    except json.JSONDecodeError as err:
-        raise Malformed(f"the body is not JSON: {err.msg} at line {err.lineno}, column {err.colno}") from err
-    except ValueError as err:
-        raise Malformed(f"the body is not JSON: {err}") from err
 
 
 def parse_query(text: str) -> dict[str, str]:
@@ -124,13 +92,19 @@ def decoded_segment(text: str) -> str:
         raise Malformed("the path is not UTF-8 when decoded") from err
 
 
-def _idempotency_key(value: str | None) -> str | None:
-    if value is None:
+def _idempotency_key(field: str | None) -> str | None:
+    """The key that the header holds: printable UTF-8, of which a field's text gives each byte as one character."""
+    if field is None:
         return None
-    size = len(value.encode(errors="surrogateescape"))
-    if not 1 <= size <= IDEMPOTENCY_KEY_BYTES_MAX:
-        raise Invalid(f"the Idempotency-Key is {size} bytes long; from 1 to {IDEMPOTENCY_KEY_BYTES_MAX}")
-    return value
+    if not 1 <= len(field) <= IDEMPOTENCY_KEY_BYTES_MAX:
+        raise Invalid(f"the Idempotency-Key is {len(field)} bytes long; from 1 to {IDEMPOTENCY_KEY_BYTES_MAX}")
+    try:
+        key = field.encode("latin-1").decode()
+    except UnicodeError as err:
+        raise Invalid("the Idempotency-Key is not UTF-8") from err
+    if not key.isprintable():
+        raise Invalid("the Idempotency-Key holds a character that can't be printed")
+    return key
 
 
 def _unquoted(value: str | None) -> str | None:

@@ -46,7 +46,7 @@ class OfflineCaller:
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """One request and its whole reply."""
-        said = {name.lower(): value for name, value in (headers or {}).items()}
+        said = {name.lower(): _as_sent(value) for name, value in (headers or {}).items()}
         if body is not None:
             said.setdefault("content-type", "application/json")
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
@@ -68,6 +68,11 @@ class OfflineCaller:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+def _as_sent(value: str) -> str:
+    """A header field as a server reads it: each byte of its UTF-8 as one character."""
+    return value.encode(errors="surrogateescape").decode("latin-1")
 
 
 def _whole(response: Response) -> bytes:
