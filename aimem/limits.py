@@ -100,3 +100,12 @@ RECALL_CHECK_EVERY = 50  # of so many recalls by meaning one is checked against 
 RECALL_CHECKS_KEPT = 50  # the gauge is their mean: some thousand recalls
 BACKGROUND_RETRY_SECS = 2.0  # before failed background work begins again
 CONSOLIDATE_MIN, CONSOLIDATE_MAX = 2, 100  # memories that become one (wire)
+
+# Taking in a database of the existing system.
+MIGRATE_BATCH = 512  # records in one write: one group commit
+MIGRATE_BATCHES_IN_FLIGHT = 3  # so that reading and writing overlap; the longest memories make it some 200 MB
+MIGRATE_READ_ROWS = 128  # rows read at once: 16 MB of the longest memories
+MIGRATE_NOTES_MAX = 10_000  # things not taken or repaired that are named; the rest is counted
+COPY_ATTEMPTS_MAX = 20  # a log starts anew at most once in a few thousand writes, so a second attempt is rare
+COPY_LOCK_SECS = 30.0  # writers hold their locks for milliseconds, a checkpoint of a large log for seconds
+SALVAGE_GAP_MAX = 1 << 24  # row numbers stepped over, ever faster, before the rest of a damaged table is given up

@@ -17,6 +17,7 @@ from aimem.errors import Invalid, WrongShape
 from aimem.limits import (
     AGENT_ID_CHARS_MAX,
     CONTENT_BYTES_MAX,
+    ID_BYTES_MAX,
     METADATA_BYTES_MAX,
     METADATA_DEPTH_MAX,
     PRIORITY_MAX,
@@ -222,3 +223,14 @@ _JSON_TYPES: dict[type, str] = {
     dict: "an object",
     type(None): "null",
 }
+
+
+def check_id(text: str) -> str:
+    """The same text, when it can be an id.
+
+    Raises:
+        Invalid: it is empty or too long.
+    """
+    if not 1 <= len(text.encode(errors="replace")) <= ID_BYTES_MAX:
+        raise Invalid(f"an id is 1 to {ID_BYTES_MAX} bytes long")
+    return text

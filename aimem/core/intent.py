@@ -1,9 +1,8 @@
 """Intents: every write of the program, as a pure computation that a store carries out inside its transaction.
 
-An intent is a generator function of a `Stamp`. It yields what it wants to read (`Get`, `Holding`, `Touches`), is
-resumed with the answer, and returns a `Decision`: the records to write and the reply. It raises an `AimemError` to
-refuse, and then nothing is written. A store may run many intents in one transaction; each sees what those before it
-wrote.
+An intent is a generator function of a `Stamp`. It yields what it wants to read (a `Read`), is resumed with the answer,
+and returns a `Decision`: the records to write and the reply. It raises an `AimemError` to refuse, and then nothing is
+written. A store may run many intents in one transaction; each sees what those before it wrote.
 """
 
 from __future__ import annotations
@@ -34,7 +33,13 @@ class Touches(NamedTuple):
     memory_id: str
 
 
-Read = Get | Holding | Touches
+class Links(NamedTuple):
+    """Read the live links from or to a memory. Answer: `list[Record]`."""
+
+    memory_id: str
+
+
+Read = Get | Holding | Touches | Links
 
 
 class Stamp(Protocol):

@@ -25,7 +25,7 @@ from aimem.core.intent import Decision, Intent, Plan, Read, Stamp, get, touches
 from aimem.core.kinds import MEMORY, TOUCH, VECTOR, source_key
 from aimem.core.merge import loser_to_keep, merge, superseded_copy, wins
 from aimem.core.record import Record
-from aimem.core.version import Version
+from aimem.core.version import STEP_MAX, Version
 
 
 def receive(record: Record, *, keep_all: bool = False) -> Intent:
@@ -153,19 +153,26 @@ def collect(memory_id: str, before: int, *, as_archived: bool) -> Intent:
 
 
 def keep_vector(memory_id: str, seen: Version, body: dict[str, Any]) -> Intent:
-    """Keep the vector that was computed from the text of version `seen`. Its own version derives from that one, so
-    that every node that computes it makes the same. Reply: True when it was taken."""
-    base = seen.base()
+    """Keep the vector that was computed from the text of version `seen`. Its own version derives from that one and
+    from the model's generation, so that every node that computes it makes the same, and that of a newer model takes the
+    place of an older one's. Reply: True when it was taken."""
+    version = Version(seen.time, seen.origin, generation_of(str(body.get("model", ""))))
 
     def plan(stamp: Stamp) -> Plan:
         memory = yield from get(MEMORY, memory_id)
         if memory is None or memory.deleted:
             return Decision((), False)
-        vector = Record.make(VECTOR, memory_id, base, base, body)
+        vector = Record.make(VECTOR, memory_id, version, seen.base(), body)
         held = yield from get(VECTOR, memory_id)
         return Decision([vector], True) if wins(vector, held) else Decision((), False)
 
     return plan
+
+
+def generation_of(model: str) -> int:
+    """The generation that a model's id ends with (`name/int8-2`: 2), 0 without one."""
+    digits = model.rpartition("-")[2]
+    return min(int(digits), STEP_MAX) if digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
 
 
 def advance(progress: dict[str, int]) -> Intent:

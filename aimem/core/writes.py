@@ -87,7 +87,7 @@ def update(memory_id: str, changes: dict[str, Any], *, expected: str | None = No
     """
 
     def plan(stamp: Stamp) -> Plan:
-        record = yield from _live(memory_id, expected)
+        record = yield from live_memory(memory_id, expected)
         body = apply_update(record.body, changes)
         pair = Pair(body["namespace"], body["title"])
         if pair != pair_of(record):
@@ -108,7 +108,7 @@ def promote(memory_id: str, *, expected: str | None = None) -> Intent:
     """Make a memory long-lived. Reply: `Stored`. Raises as `update`."""
 
     def plan(stamp: Stamp) -> Plan:
-        record = yield from _live(memory_id, expected)
+        record = yield from live_memory(memory_id, expected)
         changed = Record.make(MEMORY, record.key, stamp.version(), record.born, promoted(record.body))
         return Decision([changed], Stored(changed, False))
 
@@ -122,7 +122,7 @@ def delete(memory_id: str, *, expected: str | None = None) -> Intent:
     """
 
     def plan(stamp: Stamp) -> Plan:
-        record = yield from _live(memory_id, expected)
+        record = yield from live_memory(memory_id, expected)
         pair = pair_of(record)
         assert pair is not None
         state = yield from holding(pair)
@@ -138,7 +138,7 @@ def tombstone(record: Record, version: Version) -> Record:
     return Record.make(record.kind, record.key, version, record.born, kept, deleted=True)
 
 
-def _live(memory_id: str, expected: str | None) -> Generator[Read, Any, Record]:
+def live_memory(memory_id: str, expected: str | None) -> Generator[Read, Any, Record]:
     """The visible memory that an id leads to: itself, or the holder of its pair when it is hidden behind one."""
     record = yield from get(MEMORY, memory_id)
     if record is None or record.deleted or is_archived(record):

@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from aimem.core.kinds import MEMORY
 from aimem.core.record import Ref
-from aimem.errors import Ambiguous, Invalid, NotFound
-from aimem.limits import ID_BYTES_MAX, ID_PREFIX_MATCHES_SHOWN
+from aimem.errors import Ambiguous, NotFound
+from aimem.limits import ID_PREFIX_MATCHES_SHOWN
 from aimem.store.base import Store
-
-
-def check_id(text: str) -> str:
-    """The same text, when it can be an id.
-
-    Raises:
-        Invalid: it is empty or too long.
-    """
-    if not 1 <= len(text.encode(errors="replace")) <= ID_BYTES_MAX:
-        raise Invalid(f"an id is 1 to {ID_BYTES_MAX} bytes long")
-    return text
 
 
 async def by_prefix(store: Store, prefix: str) -> str:

@@ -4,7 +4,8 @@ Building runs beside everything else; until it is done, recall uses words alone.
 looked at again afterwards, so nothing is lost. A deleted memory leaves the index before its delete is acknowledged.
 
 A vector counts only while it was made from the text that its memory has now. That is not left to the order of events:
-the index keeps a mark of the text behind each row's vectors, and whoever uses a vector compares it (`is_current`).
+the index keeps a mark of the text behind each row's vectors, a search gives it with the cosine, and whoever uses the
+cosine compares it with the memory in hand (`Near.is_of`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +22,7 @@ from aimem.core.record import Record, Ref
 from aimem.core.text import embedded_text
 from aimem.errors import Invalid
 from aimem.limits import EMBED_BATCH
+from aimem.recall.block import Floats, Rows
 from aimem.recall.index import VectorIndex
 from aimem.recall.vector_record import Vectors, decode, text_sha256
 from aimem.store.base import Change, Memory, Store
@@ -27,6 +30,26 @@ from aimem.store.base import Change, Memory, Store
 log = logging.getLogger(__name__)
 
 _MARK_HEX = 16  # 64 bits of the hash: that two texts of one memory share them does not happen
+
+
+class Near(NamedTuple):
+    """A row that a search found. `mark` is that of the text that the cosine speaks of."""
+
+    row: int
+    cosine: float
+    mark: int
+
+    def is_of(self, memory: Memory) -> bool:
+        """Whether the cosine speaks of the text that this memory has."""
+        return self.mark == _mark(text_sha256(embedded_text(memory.record)))
+
+
+class Found(NamedTuple):
+    """What a search found, best first, and whether there is `more`. Rows whose vectors changed meanwhile are left out,
+    since it is not known which ones were measured."""
+
+    near: list[Near]
+    more: bool
 
 
 class Indexing:
@@ -39,16 +62,20 @@ class Indexing:
         self._model = model_id
         self._dims = dims
         self._marks = np.zeros(1024, dtype=np.uint64)
+        self._put_at = np.zeros(1024, dtype=np.int64)
+        self._put_count = 0
         self._changed: dict[str, None] = {}
         self._gone: set[int] | None = set()
         self._news = asyncio.Event()
         self._catching_up = asyncio.Lock()
         store.subscribe(self._listen)
 
-    def is_current(self, memory: Memory) -> bool:
-        """Whether the index holds vectors of the text that this memory has now."""
-        row = memory.row
-        return row in self.index and int(self._marks[row]) == _mark(text_sha256(embedded_text(memory.record)))
+    async def search(self, query: Floats, k: int, allow: Rows | None = None, *, exact: bool = False) -> Found:
+        """As `VectorIndex.search`, beside everything else."""
+        began = self._put_count
+        found = await asyncio.to_thread(self.index.search, query, k, allow, exact=exact)
+        near = [Near(row, cosine, int(self._marks[row])) for row, cosine in found if self._put_at[row] <= began]
+        return Found(near, len(found) == k)
 
     async def build(self) -> None:
         """Put all stored vectors in, once."""
@@ -137,9 +164,13 @@ class Indexing:
                 self.index.add(memory.row, vectors.pieces)
 
     def _set_mark(self, row: int, vectors: Vectors) -> None:
+        """Note of which text the vectors are that are about to be put in."""
         if row >= len(self._marks):
-            self._marks = np.resize(self._marks, max(row + 1, 2 * len(self._marks)))
+            room = max(row + 1, 2 * len(self._marks))
+            self._marks, self._put_at = np.resize(self._marks, room), np.resize(self._put_at, room)
+        self._put_count += 1
         self._marks[row] = _mark(vectors.text_sha256)
+        self._put_at[row] = self._put_count
 
     def _listen(self, changes: Sequence[Change]) -> None:
         for change in changes:

@@ -125,24 +125,24 @@ class Meaning:
         allow = await self._allowed(which)
         asked = k
         while True:
-            found = await asyncio.to_thread(self.indexing.index.search, vector, asked, allow)
-            memories = await self._store.by_rows([row for row, _ in found])
+            found = await self.indexing.search(vector, asked, allow)
+            memories = await self._store.by_rows([near.row for near in found.near])
             good = [
-                (memory, cosine)
-                for memory, (_, cosine) in zip(memories, found, strict=True)
-                if memory is not None and _alive(memory, which.now) and self.indexing.is_current(memory)
+                (memory, near.cosine)
+                for memory, near in zip(memories, found.near, strict=True)
+                if memory is not None and _alive(memory, which.now) and near.is_of(memory)
             ]
-            if len(good) >= k or len(found) < asked:
+            if len(good) >= k or not found.more:
                 return good[:k]
             asked *= _WIDER
 
     async def cosines(self, vector: Matrix, memories: Sequence[Memory]) -> dict[int, float]:
         """By row, how near these memories are; without those that have no vector yet."""
-        rows = [memory.row for memory in memories if self.indexing.is_current(memory)]
-        if not rows:
+        by_row = {memory.row: memory for memory in memories}
+        if not by_row:
             return {}
-        allow = np.array(rows, dtype=np.int64)
-        return dict(await asyncio.to_thread(self.indexing.index.search, vector, len(rows), allow, exact=True))
+        found = await self.indexing.search(vector, len(by_row), np.array(list(by_row), dtype=np.int64), exact=True)
+        return {near.row: near.cosine for near in found.near if near.is_of(by_row[near.row])}
 
     async def _allowed(self, which: Filter) -> Any:
         """The rows that pass a filter, or None when nothing but expiry is asked."""

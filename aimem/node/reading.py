@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aimem.core.feed import parse_cursor
+from aimem.core.fields import check_id
 from aimem.core.record import to_wire
 from aimem.core.text import search_terms
 from aimem.core.wire import list_reply, memory_reply, search_reply
@@ -18,7 +19,7 @@ from aimem.limits import (
     LIST_LIMIT_MAX,
 )
 from aimem.node import parameters
-from aimem.node.ids import by_prefix, check_id
+from aimem.node.ids import by_prefix
 from aimem.node.parameters import Parameters
 from aimem.node.touching import Touching
 from aimem.store.base import Memory, Store, Words

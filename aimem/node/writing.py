@@ -14,7 +14,7 @@ from typing import Any
 
 from aimem.core import writes
 from aimem.core.automatic import RANK, Use, use_of
-from aimem.core.fields import object_of, wrong_shape
+from aimem.core.fields import check_id, object_of, wrong_shape
 from aimem.core.intent import Intent, Plan, Stamp, touches
 from aimem.core.memory import TtlConfig, clean_create, clean_update
 from aimem.core.text import recall_terms
@@ -23,7 +23,7 @@ from aimem.core.writes import Answer, Stored, answered
 from aimem.errors import AimemError, Invalid, NotFound
 from aimem.limits import CONTRADICTIONS_MAX, CONTRADICTIONS_ROWS_MAX, ITEMS_MAX
 from aimem.node.caller import Caller
-from aimem.node.ids import by_prefix, check_id
+from aimem.node.ids import by_prefix
 from aimem.node.lane import Lane
 from aimem.node.metrics import Meters
 from aimem.node.touching import Touching

@@ -202,6 +202,23 @@ class Store(Protocol):
     async def by_rows(self, rows: Sequence[int]) -> list[Memory | None]:
         """The visible memories under these row numbers, in order."""
 
+    async def matching(self, words: Words | None, which: Filter, after: int, limit: int) -> list[tuple[int, str]]:
+        """(row, id) of every visible memory that passes the filter and, where there are words, matches them: by row
+        number, from the one after `after` on. Nothing is left out for being common."""
+
+    async def links(self, ids: Sequence[str]) -> list[Record]:
+        """Live links from or to any of these memories, both of whose ends are visible: by creation, then key."""
+
+    async def archived(self, namespace: str | None, limit: int, offset: int) -> list[Record]:
+        """What the archive holds (archived memories and superseded copies), of one namespace or of all: the latest
+        first, then by key."""
+
+    async def archived_counts(self) -> list[Counted]:
+        """Namespaces with what the archive holds of them: most first, then by name."""
+
+    async def archived_before(self, before: int, limit: int) -> list[Ref]:
+        """What went to the archive before `before`, the earliest first."""
+
     async def namespaces(self, now: int) -> list[Counted]:
         """Namespaces with their live, unexpired memories: most first, then by name."""
 

@@ -14,13 +14,14 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from aimem.core.automatic import NEVER, RANK, effect_of, use_of
+from aimem.core.archiving import archived_at
+from aimem.core.automatic import NEVER, RANK, effect_of, is_archived, use_of
 from aimem.core.clock import HybridClock
 from aimem.core.digest import Digest, stage
 from aimem.core.feed import Cursor
 from aimem.core.feed import resolve as resolve_feed
-from aimem.core.intent import Decision, Get, Holding, Intent, Read
-from aimem.core.kinds import KINDS, LINK, MEMORY, TOUCH, VECTOR, kind_of, source_key
+from aimem.core.intent import Decision, Get, Holding, Intent, Links, Read
+from aimem.core.kinds import KINDS, LINK, MEMORY, SUPERSEDED, TOUCH, VECTOR, kind_of, source_key
 from aimem.core.memory import created_ns
 from aimem.core.merge import author_of
 from aimem.core.pairs import Pair, PairState, by_age, pair_of, resolve
@@ -114,6 +115,21 @@ class State:
         """The touch records of a memory."""
         return [row.record for ref, row in self.rows.items() if ref.kind == TOUCH and source_key(*ref) == memory_id]
 
+    def links(self, ids: set[str]) -> list[Record]:
+        """The live links from or to any of these memories."""
+        records = (row.record for ref, row in self.rows.items() if ref.kind == LINK)
+        found = [
+            each for each in records if not each.deleted and {each.body["source_id"], each.body["target_id"]} & ids
+        ]
+        return sorted(found, key=lambda link: (link.body["created_at"], link.key))
+
+    def archive(self, namespace: str | None) -> list[Record]:
+        """What the archive holds, the latest first."""
+        records = (row.record for row in self.rows.values() if not row.record.deleted)
+        kept = (each for each in records if each.kind == SUPERSEDED or (each.kind == MEMORY and is_archived(each)))
+        found = [each for each in kept if namespace is None or each.body["namespace"] == namespace]
+        return sorted(found, key=lambda record: (-archived_at(record), record.key))
+
     def expires(self, record: Record) -> int:
         """When a memory ends, extensions considered; NEVER for no end."""
         return max(effect_of(record).expires, use_of(record, self.touches(record.key)).expires)
@@ -156,6 +172,8 @@ class Transaction:
             return row.record if row else None
         if isinstance(read, Holding):
             return resolve(read.pair, self.state.memory, self.state.claimants(read.pair))
+        if isinstance(read, Links):
+            return self.state.links({read.memory_id})
         return self.state.touches(read.memory_id)
 
     def put(self, record: Record) -> None:
@@ -364,6 +382,28 @@ class MemoryStore:
     async def by_rows(self, rows: Sequence[int]) -> list[Memory | None]:
         shown = {row.row: row.record for row in self._state.shown()}
         return [self._memory(shown[number]) if number in shown else None for number in rows]
+
+    async def matching(self, words: Words | None, which: Filter, after: int, limit: int) -> list[tuple[int, str]]:
+        rows = {row.row: row.record.key for row in self._passing(which) if row.row > after}
+        if words is not None:
+            matched = {hit.row for hit in await self.match(words, which, len(self._state.rows))}
+            rows = {row: key for row, key in rows.items() if row in matched}
+        return sorted(rows.items())[:limit]
+
+    async def links(self, ids: Sequence[str]) -> list[Record]:
+        shown = {row.record.key for row in self._state.shown()}
+        found = self._state.links(set(ids))
+        return [each for each in found if {each.body["source_id"], each.body["target_id"]} <= shown]
+
+    async def archived(self, namespace: str | None, limit: int, offset: int) -> list[Record]:
+        return self._state.archive(namespace)[offset : offset + limit]
+
+    async def archived_counts(self) -> list[Counted]:
+        return _counted((record.body["namespace"] for record in self._state.archive(None)), key=str)
+
+    async def archived_before(self, before: int, limit: int) -> list[Ref]:
+        found = [record for record in self._state.archive(None) if archived_at(record) < before]
+        return [record.ref for record in sorted(found, key=lambda record: (archived_at(record), record.key))][:limit]
 
     async def namespaces(self, now: int) -> list[Counted]:
         return _counted((row.record.body["namespace"] for row in self._passing(Filter(now))), key=str)

@@ -17,6 +17,7 @@ from aimem.node.caller import Caller
 from aimem.node.node import Node
 from aimem.node.settings import CHECKOUT_MODEL, KEYWORD, SEMANTIC, NodeSettings
 from aimem.store.base import Outcome, Store
+from aimem.store.memory import MemoryStore
 from aimem.store.sqlite.store import open_sqlite
 
 _requests = itertools.count(1)
@@ -64,15 +65,41 @@ def clock() -> Clock:
 
 
 Open = Callable[..., Awaitable[Node]]
+Reopen = Callable[[], Awaitable[Store]]
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+def kind_of_store(request: pytest.FixtureRequest) -> str:
+    """Every test runs over both stores: no use case may depend on one."""
+    kind: str = request.param
+    return kind
 
 
 @pytest.fixture
-async def open_node(tmp_path: Path, clock: Clock) -> AsyncIterator[Open]:
-    """Opens nodes on one database file, one after the other; those still open are closed at the end."""
+def reopen(kind_of_store: str, tmp_path: Path, clock: Clock) -> Reopen:
+    """Opens the store of the test: anew each time, with what it held when it was closed."""
+    last: MemoryStore | None = None
+
+    async def opening() -> Store:
+        nonlocal last
+        if kind_of_store == "sqlite":
+            return await open_sqlite(tmp_path / "a.db", now=clock)
+        last = MemoryStore(now=clock, after=last)
+        return last
+
+    return opening
+
+
+@pytest.fixture
+async def open_node(reopen: Reopen, tmp_path: Path, clock: Clock) -> AsyncIterator[Open]:
+    """Opens nodes on one store, one after the other; those still open are closed at the end."""
     opened: list[Node] = []
 
-    async def opening(tier: str = KEYWORD, **settings: object) -> Node:
-        node = await Node.open(NodeSettings(tmp_path / "a.db", tier, **settings), now=clock)  # type: ignore[arg-type]
+    async def opening(
+        tier: str = KEYWORD, *, over: Callable[[Store], object] = lambda store: store, **more: Any
+    ) -> Node:
+        store = cast(Store, over(await reopen()))
+        node = await Node.open(NodeSettings(tmp_path / "a.db", tier, **more), store=store, now=clock)
         opened.append(node)
         return node
 
@@ -88,15 +115,14 @@ async def node(open_node: Open) -> Node:
 
 
 @pytest.fixture
-async def faulty(tmp_path: Path, clock: Clock) -> Faulty:
-    return Faulty(await open_sqlite(tmp_path / "faulty.db", now=clock))
+async def faulty(reopen: Reopen) -> Faulty:
+    return Faulty(await reopen())
 
 
 @pytest.fixture
 async def faulty_node(faulty: Faulty, tmp_path: Path, clock: Clock) -> AsyncIterator[Node]:
     """A node of words over a store that can be made to fail."""
-    settings = NodeSettings(tmp_path / "faulty.db", KEYWORD)
-    node = await Node.open(settings, store=cast(Store, faulty), now=clock)
+    node = await Node.open(NodeSettings(tmp_path / "a.db", KEYWORD), store=cast(Store, faulty), now=clock)
     yield node
     faulty.fault = None
     await node.close()

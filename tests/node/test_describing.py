@@ -49,6 +49,7 @@ async def test_capabilities_by_meaning(meaning_node: Node) -> None:
     assert status["embedding"]["index_ready"]
 
 
+@pytest.mark.parametrize("kind_of_store", ["sqlite"], indirect=True)  # the other has no file
 async def test_status_tells_what_an_operator_asks(node: Node, tmp_path: Path) -> None:
     await node.create({"title": "tea", "content": "hot"}, caller())
     status = await node.status()

@@ -76,6 +76,7 @@ async def test_a_memory_made_long_by_an_update_never_ends(node: Node, clock: Clo
     assert (await node.get(memory_id))["tier"] == "long"
 
 
+@pytest.mark.parametrize("kind_of_store", ["sqlite"], indirect=True)  # the other has no fsyncs to count
 async def test_a_round_is_many_small_writes_and_bounded(
     node: Node, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

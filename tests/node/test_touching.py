@@ -64,7 +64,6 @@ async def test_a_recall_never_shortens_a_life_and_extends_one_near_its_end(node:
     assert (await node.get(memory_id))["expires_at"] == extended
 
 
-@pytest.mark.xfail(strict=True, reason="SQLite: a touch leaves the column that reads filter by (`_expires`) as it was")
 async def test_an_extended_memory_is_found_past_its_first_end(node: Node, clock: Clock) -> None:
     await store(node)
     clock.forward(days=6.5)

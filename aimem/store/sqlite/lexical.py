@@ -62,11 +62,30 @@ def match(
     weight = sum(_weight(each, total) for each in rows)
     if not words.all_of and total > MATCH_ROWS_BUDGET:
         terms = deciding(terms, rows)
-    asked = match_all(terms) if words.all_of else match_any(terms)
-    if not words.everywhere:
-        asked = f"{{title content tags}} : ({asked})"
+    asked = _asked(words, terms)
     found = (_ranked_first if which == Filter(which.now) else _filtered_first)(connection, asked, which, limit)
     return [Hit(hit.row, hit.id, hit.score / weight) for hit in found]
+
+
+def matching(
+    connection: sqlite3.Connection, words: Words | None, which: Filter, after: int, limit: int
+) -> list[tuple[int, str]]:
+    """(row, id) of all that pass the filter and match, by row number after `after`."""
+    condition, values = where(which)
+    if words is not None:
+        if not words.terms:
+            return []
+        condition += " AND r.row IN (SELECT rowid FROM words WHERE words MATCH :asked)"
+        values["asked"] = _asked(words, words.terms)
+    return connection.execute(
+        f"SELECT r.row, r.key FROM record r WHERE {condition} AND r.row > :after ORDER BY r.row LIMIT :limit",
+        {**values, "after": after, "limit": limit},
+    ).fetchall()
+
+
+def _asked(words: Words, terms: Sequence[Term]) -> str:
+    asked = match_all(terms) if words.all_of else match_any(terms)
+    return asked if words.everywhere else f"{{title content tags}} : ({asked})"
 
 
 def _weight(rows: int, total: int) -> float:

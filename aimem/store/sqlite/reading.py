@@ -23,7 +23,7 @@ from aimem.core.visibility import view_from
 from aimem.limits import READERS
 from aimem.store.base import Counted, Filter, Memory, Stats
 from aimem.store.sqlite.faults import meaning
-from aimem.store.sqlite.table import COLUMNS, Row, pair_text, row_of, touches_of
+from aimem.store.sqlite.table import COLUMNS, Row, links_of, pair_text, row_of, touches_of
 
 Connection = sqlite3.Connection
 T = TypeVar("T")
@@ -217,6 +217,41 @@ def stats(connection: Connection, now: int) -> Stats:
         links=links.fetchone()[0],
         size=pages.fetchone()[0],
     )
+
+
+def links(connection: Connection, ids: Sequence[str]) -> list[Record]:
+    """Live links of these memories, both of whose ends are visible."""
+    found = {row.record.key: row.record for memory_id in ids for row in links_of(connection, memory_id)}
+    ends = {end for link in found.values() for end in (link.body["source_id"], link.body["target_id"])}
+    shown = {end for end in ends if (row := _row(connection, MEMORY, end)) is not None and row.visible}
+    kept = [link for link in found.values() if {link.body["source_id"], link.body["target_id"]} <= shown]
+    return sorted(kept, key=lambda link: (link.body["created_at"], link.key))
+
+
+def archived(connection: Connection, namespace: str | None, limit: int, offset: int) -> list[Record]:
+    """What the archive holds, the latest first."""
+    condition = "archived IS NOT NULL" + (" AND namespace = :namespace" if namespace is not None else "")
+    found = connection.execute(
+        f"SELECT {COLUMNS} FROM record WHERE {condition} ORDER BY archived DESC, key LIMIT :limit OFFSET :offset",
+        {"limit": limit, "offset": offset, **({"namespace": namespace} if namespace is not None else {})},
+    )
+    return [row_of(values).record for values in found]
+
+
+def archived_counts(connection: Connection) -> list[Counted]:
+    """Namespaces with what the archive holds of them."""
+    found = connection.execute(
+        "SELECT namespace, count(*) AS n FROM record WHERE archived IS NOT NULL GROUP BY namespace ORDER BY n DESC, 1"
+    )
+    return [Counted(*each) for each in found]
+
+
+def archived_before(connection: Connection, before: int, limit: int) -> list[Ref]:
+    """What went to the archive before `before`, the earliest first."""
+    found = connection.execute(
+        "SELECT kind, key FROM record WHERE archived < ? ORDER BY archived, key LIMIT ?", (before, limit)
+    )
+    return [Ref(*each) for each in found]
 
 
 def expired(connection: Connection, before: int, limit: int) -> list[str]:

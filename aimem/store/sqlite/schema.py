@@ -28,8 +28,10 @@ CREATE TABLE record (
     extra TEXT NOT NULL,
     stored INTEGER,           -- tombstones and kinds of a fixed life: when this store stored it, ns
     visible INTEGER NOT NULL, -- memories: live, not archived, holder of its pair
-    namespace TEXT,           -- from here on: memories only
-    pair TEXT,                -- only where the id is not the plain derived one
+    target TEXT,              -- live links: the id that they lead to
+    archived INTEGER,         -- what the archive holds: since when, ns
+    namespace TEXT,           -- memories, and what the archive holds
+    pair TEXT,                -- from here on live memories: only where the id is not the plain derived one
     tier INTEGER,
     priority INTEGER,
     created INTEGER,
@@ -42,6 +44,8 @@ CREATE INDEX record_pair ON record (pair) WHERE pair IS NOT NULL;
 CREATE INDEX record_namespace ON record (namespace, priority, updated, tier, expires) WHERE visible = 1;
 CREATE INDEX record_order ON record (priority, updated) WHERE visible = 1;
 CREATE INDEX record_expires ON record (expires) WHERE expires IS NOT NULL;
+CREATE INDEX record_target ON record (target) WHERE target IS NOT NULL;
+CREATE INDEX record_archived ON record (archived, key) WHERE archived IS NOT NULL;
 CREATE INDEX record_stored ON record (stored) WHERE stored IS NOT NULL;
 CREATE VIRTUAL TABLE words USING {WORDS};
 CREATE TABLE state (

@@ -38,7 +38,7 @@ from aimem.store.base import (
 from aimem.store.sqlite import opening, reading, schema
 from aimem.store.sqlite.checking import check
 from aimem.store.sqlite.faults import meaning
-from aimem.store.sqlite.lexical import TermCounts, match
+from aimem.store.sqlite.lexical import TermCounts, match, matching
 from aimem.store.sqlite.table import COLUMNS, Transaction, row_of
 from aimem.store.sqlite.writer import State, Writer, pack, unpack
 
@@ -239,6 +239,21 @@ class SqliteStore:
 
     async def by_rows(self, rows: Sequence[int]) -> list[Memory | None]:
         return await self._readers.run(reading.by_rows, rows)
+
+    async def matching(self, words: Words | None, which: Filter, after: int, limit: int) -> list[tuple[int, str]]:
+        return await self._readers.run(matching, words, which, after, limit)
+
+    async def links(self, ids: Sequence[str]) -> list[Record]:
+        return await self._readers.run(reading.links, ids)
+
+    async def archived(self, namespace: str | None, limit: int, offset: int) -> list[Record]:
+        return await self._readers.run(reading.archived, namespace, limit, offset)
+
+    async def archived_counts(self) -> list[Counted]:
+        return await self._readers.run(reading.archived_counts)
+
+    async def archived_before(self, before: int, limit: int) -> list[Ref]:
+        return await self._readers.run(reading.archived_before, before, limit)
 
     async def namespaces(self, now: int) -> list[Counted]:
         return await self._readers.run(reading.namespaces, now)

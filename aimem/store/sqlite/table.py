@@ -9,11 +9,12 @@ from __future__ import annotations
 import sqlite3
 from typing import Any, NamedTuple
 
-from aimem.core.automatic import NEVER, effect_of, use_of
+from aimem.core.archiving import archived_at
+from aimem.core.automatic import NEVER, effect_of, is_archived, use_of
 from aimem.core.clock import HybridClock
 from aimem.core.digest import stage
-from aimem.core.intent import Decision, Get, Holding, Intent, Read
-from aimem.core.kinds import KINDS, MEMORY, TOUCH, VECTOR, kind_of, source_key
+from aimem.core.intent import Decision, Get, Holding, Intent, Links, Read
+from aimem.core.kinds import KINDS, LINK, MEMORY, SUPERSEDED, TOUCH, VECTOR, compound_key, kind_of, source_key
 from aimem.core.pairs import Pair, PairState, by_age, pair_of, plain_id, resolve
 from aimem.core.record import Record
 from aimem.core.text import indexed_text
@@ -61,6 +62,17 @@ def touches_of(connection: sqlite3.Connection, memory_id: str) -> list[Record]:
     )
     touches = (row_of(values).record for values in found)
     return [touch for touch in touches if source_key(TOUCH, touch.key) == memory_id]
+
+
+def links_of(connection: sqlite3.Connection, memory_id: str) -> list[Row]:
+    """The live links from or to a memory."""
+    source = compound_key(memory_id)
+    found = connection.execute(
+        f"SELECT {COLUMNS} FROM record WHERE kind = '{LINK}' AND key >= ? AND key < ? AND deleted = 0 "
+        f"UNION SELECT {COLUMNS} FROM record WHERE target = ?",
+        (f"{source}/", f"{source}0", memory_id),
+    )
+    return [row_of(values) for values in found]
 
 
 class Transaction:
@@ -112,6 +124,8 @@ class Transaction:
             return found.record if found else None
         if isinstance(read, Holding):
             return resolve(read.pair, self._lookup, (row.record for row in self._others(read.pair)))
+        if isinstance(read, Links):
+            return [row.record for row in links_of(self._connection, read.memory_id)]
         return touches_of(self._connection, read.memory_id)
 
     def _lookup(self, memory_id: str) -> Record | None:
@@ -138,7 +152,7 @@ class Transaction:
         if record.kind == MEMORY:
             self._put_memory(held, record)
             return
-        row = self._write(held, record, {}, visible=False)
+        row = self._write(held, record, _columns(record), visible=False)
         self._note(row, record, held, visible=False)
         if record.kind == TOUCH:
             self._extend(source_key(TOUCH, record.key))
@@ -146,7 +160,7 @@ class Transaction:
     def _put_memory(self, held: Row | None, record: Record) -> None:
         pair = pair_of(record)
         plain = pair is None or plain_id(pair) == record.key
-        columns: dict[str, Any] = {"namespace": record.body.get("namespace")}
+        columns = _columns(record)
         if pair is not None:
             body, effect = record.body, effect_of(record)
             columns |= {
@@ -291,7 +305,19 @@ class Transaction:
         return held.row
 
 
-_NO_COLUMNS = dict.fromkeys(("namespace", "pair", "tier", "priority", "created", "updated", "expires"))
+def _columns(record: Record) -> dict[str, Any]:
+    """What reads search by, beyond what only live memories have."""
+    if record.kind == LINK:
+        return {} if record.deleted else {"target": record.body.get("target_id")}
+    if record.kind == MEMORY or (record.kind == SUPERSEDED and not record.deleted):
+        kept = record.kind == SUPERSEDED or is_archived(record)
+        return {"namespace": record.body.get("namespace"), "archived": archived_at(record) if kept else None}
+    return {}
+
+
+_NO_COLUMNS = dict.fromkeys(
+    ("target", "archived", "namespace", "pair", "tier", "priority", "created", "updated", "expires")
+)
 _NAMES = (
     "kind",
     "key",

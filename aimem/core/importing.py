@@ -1,0 +1,116 @@
+"""Import: memories and links that come with an id and times of their own, such as an export of this or the old program.
+
+An import writes new versions, above everything that is stored: it is a write by its caller, not a merge. What is stored
+under the same id and was written later than the imported row says stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aimem.core.automatic import NEVER, is_archived
+from aimem.core.fields import check_id, check_metadata, object_of, required, text_of
+from aimem.core.intent import Decision, Intent, Plan, Stamp, get, holding
+from aimem.core.kinds import LINK, MEMORY, link_key
+from aimem.core.links import LinkSpec, clean_link
+from aimem.core.memory import clean_create
+from aimem.core.pairs import Pair
+from aimem.core.record import Record
+from aimem.core.timestamp import parse_timestamp
+from aimem.core.upsert import merge_upsert
+from aimem.core.writes import Stored
+
+
+def clean_import(raw: Any, now: int, *, anonymous: str, caller: str | None) -> tuple[str | None, dict[str, Any]]:
+    """The id (None for one to be derived) and the body of an imported memory.
+
+    Every rule of a new memory holds, but for two: an expiry may lie in the past, and the author is the one that the
+    row itself names in its metadata, if it names one.
+
+    Raises:
+        WrongShape, Invalid: as for a new memory.
+    """
+    fields = object_of(raw)
+    metadata = check_metadata(fields.get("metadata") or {})
+    author = metadata.get("agent_id")
+    plain = {name: value for name, value in fields.items() if name not in ("expires_at", "ttl_secs")}
+    if isinstance(author, str) and plain.get("agent_id") is None:
+        plain["agent_id"] = author
+    body = clean_create(plain, now, anonymous=anonymous, caller=caller, source="import")
+    body.pop("expires_at", None)
+    if (expires := fields.get("expires_at")) is not None:
+        at = parse_timestamp(text_of(expires, "expires_at"), "expires_at")
+        if at < NEVER:
+            body["expires_at"] = at
+    for name in ("created_at", "updated_at"):
+        if (value := fields.get(name)) is not None:
+            body[name] = min(parse_timestamp(text_of(value, name), name), now)
+    memory_id = fields.get("id")
+    return (None if memory_id is None else check_id(memory_id)), body
+
+
+def import_memory(memory_id: str | None, body: Mapping[str, Any]) -> Intent:
+    """Store an imported memory. Reply: `Stored`; its record is the one that stands, written or not."""
+
+    def plan(stamp: Stamp) -> Plan:
+        state = yield from holding(Pair(body["namespace"], body["title"]))
+        key = memory_id if memory_id is not None else state.free_id
+        held = yield from get(MEMORY, key)
+        if state.holder is not None and state.holder.key != key:
+            return _onto(state.holder, body, stamp)
+        if held is None or held.deleted:
+            version = stamp.version()
+            return _written(Record.make(MEMORY, key, version, version, dict(body)), created=True)
+        if is_archived(held):
+            return _written(Record.make(MEMORY, key, stamp.version(), held.born, dict(body)), created=False)
+        return _onto(held, body, stamp)
+
+    return plan
+
+
+def _onto(held: Record, body: Mapping[str, Any], stamp: Stamp) -> Decision:
+    """The imported row over what is stored, unless that was written later."""
+    if body.get("updated_at", stamp.now) <= held.body.get("updated_at", held.version.time):
+        return Decision((), Stored(held, False))
+    merged = merge_upsert(held.body, body)
+    for name in ("created_at", "updated_at"):
+        if name in body:
+            merged[name] = body[name]
+    return _written(Record.make(MEMORY, held.key, stamp.version(), held.born, merged), created=False)
+
+
+def _written(record: Record, *, created: bool) -> Decision:
+    return Decision([record], Stored(record, created))
+
+
+def clean_imported_link(raw: Any, now: int) -> tuple[LinkSpec, dict[str, Any]]:
+    """An imported link and what else its record says."""
+    fields = object_of(raw)
+    spec = clean_link(fields)
+    created = fields.get("created_at")
+    more: dict[str, Any] = {
+        "created_at": now if created is None else parse_timestamp(text_of(created, "created_at"), "created_at")
+    }
+    if (observer := fields.get("observed_by")) is not None:
+        more["observed_by"] = text_of(observer, "observed_by")
+    return spec, more
+
+
+def import_link(spec: LinkSpec, more: Mapping[str, Any]) -> Intent:
+    """Store an imported link. Its ends need not be there yet. Reply: True when it was written."""
+
+    def plan(stamp: Stamp) -> Plan:
+        key = link_key(spec.source_id, spec.target_id, required(spec._asdict(), "relation"))
+        held = yield from get(LINK, key)
+        body = {"source_id": spec.source_id, "target_id": spec.target_id, "relation": spec.relation, **more}
+        for name in ("valid_from", "valid_until"):
+            if (value := getattr(spec, name)) is not None:
+                body[name] = value
+        if held is not None and not held.deleted and held.body == body:
+            return Decision((), False)
+        version = stamp.version()
+        born = held.born if held is not None and not held.deleted else version
+        return Decision([Record.make(LINK, key, version, born, body)], True)
+
+    return plan
