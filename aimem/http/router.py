@@ -62,7 +62,7 @@ class Router:
     async def answer(self, node: Node, request: Request) -> Response:
         """The reply to a request, errors included."""
         try:
-            methods, values = self._find(request.path)
+            methods, values = self.find(request.path)
             if request.method == "OPTIONS":
                 return Response(204, headers={"allow": _allow(methods)})
             route = methods.get("GET" if request.method == "HEAD" else request.method)
@@ -77,7 +77,8 @@ class Router:
             log.exception("%s %s (request %s) failed", request.method, request.path, request.request_id)
             return error_response(AimemError("internal server error", extra={"request_id": request.request_id}))
 
-    def _find(self, path: str) -> tuple[dict[str, Route], dict[str, str]]:
+    def find(self, path: str) -> tuple[dict[str, Route], dict[str, str]]:
+        """The routes at a path by method, and the values of its `{names}`. Raises `NoRoute`, `Malformed`."""
         exact = self._exact.get(path)
         if exact is not None:
             return exact, {}

@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from aimem.errors import AimemError
 from aimem.http.offline import OfflineCaller, open_offline
 from aimem.http.openapi import document
 from aimem.http.router import Router
@@ -22,8 +23,8 @@ DOCUMENT = document(ROUTES)
 def operation(method: str, path: str) -> dict[str, Any] | None:
     """What the document says of a request, None for a path or method that it does not have."""
     try:
-        methods, _ = Router(ROUTES)._find(path)
-    except Exception:
+        methods, _ = Router(ROUTES).find(path)
+    except AimemError:
         return None
     route = methods.get("GET" if method == "HEAD" else method)
     return None if route is None else DOCUMENT["paths"][route.path][route.method.lower()]

@@ -123,7 +123,7 @@ def test_writes_are_marked_as_changes_in_the_table() -> None:
 def test_every_route_is_reached_by_its_own_path() -> None:
     router = Router(ROUTES)
     for route in ROUTES:
-        methods, _ = router._find(route.path.replace("{id}", "some-id"))
+        methods, _ = router.find(route.path.replace("{id}", "some-id"))
         assert methods[route.method] is route
     assert document(ROUTES)["paths"].keys() == {route.path for route in ROUTES}
 
