@@ -12,7 +12,7 @@ _aimem() {
         if [[ $skip ]]; then skip=; continue; fi
         case "$word" in
             --to|--db|--agent-id|--config|--cache-dir|--ca-cert|--client-cert|--client-key|--pin) skip=1 ;;
-            serve|push|query|get|update|delete|promote|namespaces|stats|status|man|completion|licenses) command=$word; break ;;
+            serve|push|query|get|update|delete|promote|namespaces|stats|status|migrate|man|completion|licenses) command=$word; break ;;
         esac
     done
     case "$command" in
@@ -193,8 +193,14 @@ _aimem() {
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
             esac ;;
+        migrate)
+            flags='--from --to --dry-run --help --json' words='' files=
+            case "$prev" in
+                --from) return ;;
+                --to) return ;;
+            esac ;;
         man)
-            flags='--list --help' words='serve push query get update delete promote namespaces stats status man completion licenses aimem.7 aimem-api aimem-recall' files=
+            flags='--list --help' words='serve push query get update delete promote namespaces stats status migrate man completion licenses aimem.7 aimem-api aimem-recall' files=
             case "$prev" in
             esac ;;
         completion)
@@ -206,7 +212,7 @@ _aimem() {
             case "$prev" in
             esac ;;
         *)
-            flags='--version --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='serve push query get update delete promote namespaces stats status man completion licenses' files=
+            flags='--version --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='serve push query get update delete promote namespaces stats status migrate man completion licenses' files=
             case "$prev" in
                 --to) return ;;
                 --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;

@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, str]] = {
     "namespaces": "List the namespaces and how many memories each has.",
     "stats": "Count what is stored.",
     "status": "Tell how the node is, and wait until it is ready.",
+    "migrate": "Take in databases of the old program.",
     "man": "Print a manual page.",
     "completion": "Print the completion script of a shell.",
     "licenses": "Print the licences of everything that the program carries.",
