@@ -97,6 +97,17 @@ async def _check(settings: NodeSettings) -> int:
     return 1 if wrong else 0
 
 
+async def alive(node: Node) -> bool:
+    """Whether the node can do its work: it says so itself, and its storage answers. Only a restart mends it else."""
+    if node.health()["status"] != "ok":
+        return False
+    try:
+        await node.changes({"limit": "1"})
+    except AimemError:
+        return False
+    return True
+
+
 class _Service:
     """One run of the process."""
 
@@ -107,7 +118,7 @@ class _Service:
         self._stop = asyncio.Event()
 
     async def run(self) -> int:
-        from aimem.http.metrics import server_metrics
+        from aimem.http.metrics import Traffic, server_metrics
         from aimem.http.router import Router
         from aimem.http.routes import ROUTES
         from aimem.net.server import Server
@@ -119,13 +130,13 @@ class _Service:
         loop.add_signal_handler(signal.SIGHUP, self._reload_settings)
         node = await Node.open(self._node_settings)
         try:
-            router = Router(ROUTES)
-            server = Server(lambda request: router.answer(node, request), on_done=access.on_done())
-            router.served = server_metrics(server.counters)
+            router, traffic = Router(ROUTES), Traffic()
+            server = Server(lambda request: router.answer(node, request), on_done=traffic.counting(access.on_done()))
+            router.served = (*server_metrics(server.counters), *traffic.metrics)
             sockets = await server.start(self._settings.host, self._settings.port)
             url = _url(sockets[0].getsockname())
             self._announce(url)
-            watchdog = asyncio.create_task(self._keep_watchdog(node))
+            watchdog = asyncio.create_task(systemd.keep_watchdog(lambda: alive(node)))
             await self._stop.wait()
             systemd.notify("STOPPING=1", "STATUS=answering the requests in flight")
             watchdog.cancel()
@@ -141,15 +152,6 @@ class _Service:
         sys.stderr.write(f"aimem: serving {url} from {settings.db} (tier {settings.tier}, one node, W=1)\n")
         sys.stderr.flush()
         systemd.notify("READY=1", f"STATUS=serving {url}", f"MAINPID={os.getpid()}")
-
-    async def _keep_watchdog(self, node: Node) -> None:
-        """Tell the service manager that the process is well, only while loop and storage answer."""
-        every = systemd.watchdog_secs()
-        while every is not None:
-            with contextlib.suppress(AimemError):
-                await node.changes({"limit": "1"})
-                systemd.notify("WATCHDOG=1")
-            await asyncio.sleep(every)
 
     def _reload_settings(self) -> None:
         """SIGHUP: what can change while serving does (the log, the grace of a shutdown); the rest needs a restart."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from aimem.net.hub import Counters
-from aimem.node.metrics import Gauge, Metric, Sample, Watched
+from aimem.net.hub import Counters, OnDone
+from aimem.net.message import Request
+from aimem.node.metrics import Counter, Gauge, Histogram, Metric, Sample, Watched
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
 def exposition(metrics: Iterable[Metric]) -> str:
@@ -42,10 +44,38 @@ def server_metrics(counters: Counters) -> Sequence[Metric]:
             "aimem_http_refused_total", "Requests and connections refused at a bound.", lambda: counters.refused_total
         ),
         Watched("aimem_http_abandoned_total", "Requests whose caller left.", lambda: counters.abandoned_total),
-        Watched(
-            "aimem_http_bad_requests_total",
-            "Requests whose bytes were at fault.",
-            lambda: sum(counters.bad_requests_total.values()),
-        ),
+        _ByCode("aimem_http_bad_requests_total", "Requests whose bytes were at fault.", counters.bad_requests_total),
         Watched("aimem_http_received_bytes_total", "Bytes received.", lambda: counters.received_bytes_total),
+        Watched("aimem_http_sent_bytes_total", "Bytes sent.", lambda: counters.sent_bytes_total),
     )
+
+
+class _ByCode(Watched):
+    """A count per error code that something else keeps."""
+
+    def __init__(self, name: str, help: str, counts: Mapping[str, int]) -> None:
+        super().__init__(name, help, lambda: None)
+        self._counts = counts
+
+    def samples(self) -> Iterator[Sample]:
+        """A line per code."""
+        return (Sample("", (("code", code),), count) for code, count in sorted(self._counts.items()))
+
+
+class Traffic:
+    """What is counted of each request when it is over."""
+
+    def __init__(self) -> None:
+        self._replies = Counter("aimem_http_replies_total", "Requests by status; 499: its caller left.", ("status",))
+        self._seconds = Histogram("aimem_http_request_seconds", "From a request's head to its end.", _SECONDS)
+        self.metrics: Sequence[Metric] = (self._replies, self._seconds)
+
+    def counting(self, then: OnDone) -> OnDone:
+        """A callback that counts, and then calls another."""
+
+        def done(request: Request, status: int, sent_bytes: int, seconds: float) -> None:
+            self._replies.inc(status=str(status))
+            self._seconds.observe(seconds)
+            then(request, status, sent_bytes, seconds)
+
+        return done

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
+from collections.abc import Awaitable, Callable
 
 
 def notify(*lines: str) -> None:
@@ -19,8 +21,18 @@ def notify(*lines: str) -> None:
         return  # a manager that has gone away must not take the node with it
 
 
+async def keep_watchdog(alive: Callable[[], Awaitable[bool]]) -> None:
+    """Tell the service manager again and again that all is well, while `alive` says so. Ends at once when no manager
+    wants to hear it; one that does restarts a process that falls silent."""
+    every = watchdog_secs()
+    while every is not None:
+        if await alive():
+            notify("WATCHDOG=1")
+        await asyncio.sleep(every)
+
+
 def watchdog_secs() -> float | None:
-    """How often the service manager wants to hear from this process, None when it does not."""
+    """How often the service manager is to hear from this process (half of what it waits), None when it need not."""
     wanted, pid = os.environ.get("WATCHDOG_USEC"), os.environ.get("WATCHDOG_PID")
     if not wanted or not wanted.isdigit() or (pid and pid != str(os.getpid())):
         return None
