@@ -57,7 +57,6 @@ class Indexing:
 
     def __init__(self, store: Store, model_id: str, dims: int) -> None:
         self.index = VectorIndex(dims)
-        self.ready = False
         self._store = store
         self._model = model_id
         self._dims = dims
@@ -68,7 +67,13 @@ class Indexing:
         self._gone: set[int] | None = set()
         self._news = asyncio.Event()
         self._catching_up = asyncio.Lock()
+        self._built = asyncio.Event()
         store.subscribe(self._listen)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it holds all stored vectors."""
+        return self._built.is_set()
 
     async def search(self, query: Floats, k: int, allow: Rows | None = None, *, exact: bool = False) -> Found:
         """As `VectorIndex.search`, beside everything else."""
@@ -86,7 +91,7 @@ class Indexing:
             for row in gone:
                 self.index.remove(row)
         await self.catch_up()
-        self.ready = True
+        self._built.set()
 
     async def run(self) -> None:
         """Keep it up, for ever."""
@@ -110,9 +115,8 @@ class Indexing:
                     raise
 
     async def check(self) -> list[str]:
-        """Compare the index with the stored vectors, while nobody writes. Empty when they agree."""
-        if not self.ready:
-            return ["index: it is not built yet"]
+        """Compare the index with the stored vectors, once it is built and while nobody writes. Empty when they agree."""
+        await self._built.wait()
         await self.catch_up()
         wrong: list[str] = []
         rows = 0

@@ -235,6 +235,15 @@ async def test_a_memory_deleted_while_the_index_looks_at_it_does_not_come_back(
         await node.close()
 
 
+async def test_a_check_right_after_opening_waits_for_the_index(open_node: Open, meaning_node: Node) -> None:
+    await fill(meaning_node, 3)
+    await embedded(meaning_node)
+    await meaning_node.close()
+    node = await open_node(SEMANTIC)
+    assert await node.check() == []
+    assert value(node, "ai_memory_hnsw_size") == 3
+
+
 async def test_the_check_sees_an_index_that_is_not_what_is_stored(meaning_node: Node) -> None:
     await fill(meaning_node, 2)
     await embedded(meaning_node)
