@@ -115,7 +115,7 @@ class Indexing:
                     raise
 
     async def check(self) -> list[str]:
-        """Compare the index with the stored vectors, once it is built and while nobody writes. Empty when they agree."""
+        """Compare the index, once built, with the stored vectors, while nobody writes. Empty when they agree."""
         await self._built.wait()
         await self.catch_up()
         wrong: list[str] = []
