@@ -27,7 +27,7 @@ from aimem.core.namespace import DEFAULT, check_namespace
 from aimem.core.pairs import Pair, next_id, plain_id
 from aimem.core.record import Record
 from aimem.core.version import Version
-from aimem.core.writes import Stored, live_memory, tombstone
+from aimem.core.writes import Stored, ended_births, live_memory, tombstone
 from aimem.errors import Conflict, Invalid
 from aimem.limits import CONSOLIDATE_MAX, CONSOLIDATE_MIN, TAGS_MAX
 
@@ -70,11 +70,12 @@ def consolidate(ids: Sequence[str], fields: Mapping[str, Any], *, keep_sources: 
     def plan(stamp: Stamp) -> Plan:
         sources = yield from _all(ids)
         gone = [_ended(each, stamp.version(), stamp.now, keep_sources) for each in sources]
-        memory_id = yield from _free_id(Pair(fields["namespace"], fields["title"]), gone)
+        memory_id, grave = yield from _free_id(Pair(fields["namespace"], fields["title"]), gone)
         version = stamp.version()
         made = Record.make(MEMORY, memory_id, version, version, _body(sources, fields))
         links = [_derived(made, source, stamp) for source in sources] if keep_sources else []
-        return Decision([*gone, made, *links], Stored(made, True))
+        kept = yield from ended_births(grave, stamp)
+        return Decision([*gone, made, *kept, *links], Stored(made, True))
 
     return plan
 
@@ -128,12 +129,12 @@ def _body(sources: Sequence[Record], fields: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def _free_id(pair: Pair, gone: Sequence[Record]) -> Generator[Read, Any, str]:
-    """The id for a new memory of `pair`, as it will be when `gone` stand as they are about to."""
+def _free_id(pair: Pair, gone: Sequence[Record]) -> Generator[Read, Any, tuple[str, Record | None]]:
+    """The id for a new memory of `pair`, and the tombstone there, as they will be when `gone` stand."""
     state = yield from holding(pair)
     going = {record.key: record for record in gone}
     if state.holder is None:
-        return state.free_id
+        return state.free_id, state.tombstone
     others = [record.key for record in (state.holder, *state.hidden) if record.key not in going]
     if others:
         raise Conflict(
@@ -145,5 +146,5 @@ def _free_id(pair: Pair, gone: Sequence[Record]) -> Generator[Read, Any, str]:
     while True:
         found = going.get(free) or (yield from get(MEMORY, free))
         if found is None or found.deleted:
-            return free
+            return free, found
         free = next_id(pair, found.version)

@@ -61,7 +61,7 @@ def _receive_memory(record: Record, held: Record | None, keep_all: bool, stamp: 
             written += yield from _if_newer(superseded_copy(loser))
         if held.born != record.born:
             loser = held if wins(record, held) else record
-            written += yield from _remember_rank(loser, stamp)
+            written += yield from remember_rank(loser, stamp)
     standing = settled(standing, use_of(standing, found))
     if held is None or standing != held:
         written.insert(0, standing)
@@ -73,9 +73,9 @@ def _if_newer(record: Record) -> Generator[Read, Any, list[Record]]:
     return [record] if wins(record, held) else []
 
 
-def _remember_rank(loser: Record, stamp: Stamp) -> Generator[Read, Any, list[Record]]:
-    """Keep the tier of a birth that is about to be overwritten by another: a late write of that birth must not fall
-    below it."""
+def remember_rank(loser: Record, stamp: Stamp) -> Generator[Read, Any, list[Record]]:
+    """The touch, if need be, that keeps the tier of a birth that is about to be overwritten by another: a late write of
+    that birth must not fall below it."""
     key = touch_key(loser.key, loser.born, stamp.incarnation)
     before = yield from get(TOUCH, key)
     rank = effect_of(loser).rank

@@ -15,6 +15,7 @@ from aimem.core.intent import Decision, Intent, Plan, Read, Stamp, get, holding
 from aimem.core.kinds import DAY_NS, IDEMPOTENCY, MEMORY
 from aimem.core.pairs import Pair, PairState, pair_of
 from aimem.core.record import Record, canonical
+from aimem.core.upkeep import remember_rank
 from aimem.core.upsert import apply_update, merge_upsert, promoted
 from aimem.core.version import Version, parse_version
 from aimem.errors import Conflict, KeyReused, NotFound, VersionConflict
@@ -50,7 +51,7 @@ def create(body: dict[str, Any], *, on_conflict: str = "merge") -> Intent:
         holder, version = state.holder, stamp.version()
         if holder is None:
             record = Record.make(MEMORY, state.free_id, version, version, fields)
-            return Decision([record], Stored(record, True))
+            return Decision([record, *(yield from ended_births(state.tombstone, stamp))], Stored(record, True))
         if on_conflict == "error":
             raise Conflict(
                 f"{pair.title!r} is taken in {pair.namespace}",
@@ -61,6 +62,11 @@ def create(body: dict[str, Any], *, on_conflict: str = "merge") -> Intent:
         return Decision([record], Stored(record, False))
 
     return plan
+
+
+def ended_births(grave: Record | None, stamp: Stamp) -> Generator[Read, Any, list[Record]]:
+    """What must be written beside a new memory that takes the place of a tombstone: the tier that ended there."""
+    return [] if grave is None else (yield from remember_rank(grave, stamp))
 
 
 def _free_title(pair: Pair) -> Generator[Read, Any, tuple[Pair, PairState]]:

@@ -243,4 +243,4 @@ def steps(stores: int) -> st.SearchStrategy[list[Any]]:
         st.builds(Tick, st.sampled_from([1, SECOND, 2 * HOUR, 2 * DAY])),
         st.builds(Jump, at, st.sampled_from([-DAY, -HOUR, HOUR, DAY])),
     )
-    return st.lists(step, min_size=3, max_size=40)
+    return st.lists(step, min_size=20, max_size=60)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from aimem.core.kinds import MEMORY
 from aimem.core.pairs import Pair, plain_id
+from aimem.core.record import Record
 from aimem.core.upkeep import receive
+from aimem.core.version import Version
 from aimem.core.writes import delete, update
 from aimem.errors import Conflict, NotFound
 from aimem.store.base import Store
@@ -12,6 +14,7 @@ from tests.store.conftest import (
     HOUR,
     NOW,
     archiving,
+    body,
     creating,
     elsewhere,
     held,
@@ -84,6 +87,19 @@ async def test_deleting_and_creating_again_starts_a_new_birth_under_the_same_id(
     assert second.key == first.key
     assert second.born == second.version > first.born
     assert await titles(store) == ["X"]
+
+
+async def test_a_late_write_of_a_birth_that_ended_here_does_not_fall_below_its_tier(store: Store) -> None:
+    first = await stored(store, creating("X", tier="mid"))
+    await written(store, delete(first.key))
+    await written(store, creating("X", tier="short"))
+    version = Version(NOW + HOUR, "e" * 16)
+    late = Record.make(MEMORY, first.key, version, first.born, body("X", tier="short"))
+    await written(store, receive(late))
+    kept = await held(store, MEMORY, first.key)
+    assert kept is not None
+    assert kept.version.same_write(version)
+    assert kept.body["tier"] == "mid"
 
 
 async def test_of_two_live_records_of_a_pair_only_the_newest_is_seen(store: Store) -> None:
