@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aimem.core.digest import Digest
 from aimem.core.record import Record, canonical, from_wire, to_wire
 from aimem.core.version import Version
 from aimem.errors import Invalid
@@ -128,3 +129,9 @@ def test_what_is_not_a_record_is_refused(change: dict[str, Any]) -> None:
 def test_every_field_of_the_envelope_is_required(name: str) -> None:
     with pytest.raises(Invalid):
         from_wire({key: value for key, value in WIRE.items() if key != name})
+
+
+def test_hashes_never_change() -> None:
+    record = from_wire({**WIRE, "body": {"a": [1, 2.5, "ü"]}, "signature": "s"})
+    assert record.hash.hex() == "29c2126c89e31e4d877a67ace2e8ffe1f222458b276e9f3de981f3001b9c8d0e"
+    assert Digest.of([record]).root() == "81262b08df0f0136233635b94cd6cbd24213f2ec5b2b70e14d107fa229ae716f"
