@@ -102,10 +102,17 @@ BACKGROUND_RETRY_SECS = 2.0  # before failed background work begins again
 CONSOLIDATE_MIN, CONSOLIDATE_MAX = 2, 100  # memories that become one (wire)
 
 # Taking in a database of the existing system.
-MIGRATE_BATCH = 512  # records in one write: one group commit
-MIGRATE_BATCHES_IN_FLIGHT = 3  # so that reading and writing overlap; the longest memories make it some 200 MB
+MIGRATE_BATCH_RECORDS = 4_000  # in one group commit: fewer and longer ones merge the word index less often
+MIGRATE_BATCH_BYTES = 4 * 1024 * 1024  # likewise, for long memories: each takes several times that in memory
+MIGRATE_BATCHES_IN_FLIGHT = 2  # so that reading and writing overlap
 MIGRATE_READ_ROWS = 128  # rows read at once: 16 MB of the longest memories
 MIGRATE_NOTES_MAX = 10_000  # things not taken or repaired that are named; the rest is counted
 COPY_ATTEMPTS_MAX = 20  # a log starts anew at most once in a few thousand writes, so a second attempt is rare
 COPY_LOCK_SECS = 30.0  # writers hold their locks for milliseconds, a checkpoint of a large log for seconds
 SALVAGE_GAP_MAX = 1 << 24  # row numbers stepped over, ever faster, before the rest of a damaged table is given up
+ARCHIVE_LIMIT_DEFAULT, ARCHIVE_LIMIT_MAX = 50, 1_000  # (wire)
+ARCHIVE_OFFSET_MAX = (1 << 63) - 1
+FORGET_BATCH = 200  # memories in one write: some 20 ms of the writer
+IMPORT_BATCH = 200  # likewise, of lines
+IMPORT_ERRORS_TOLD_MAX = 100  # bad rows that a reply names one by one; the rest is counted
+EXPORT_PAGE_ROWS, EXPORT_PAGE_BYTES = 500, 1024 * 1024  # of the feed in memory at once while all of it is exported

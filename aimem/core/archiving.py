@@ -13,6 +13,7 @@ from aimem.core.automatic import NEVER, RANK, expires_of, is_archived
 from aimem.core.intent import Decision, Intent, Plan, Read, Stamp, get, holding
 from aimem.core.kinds import MEMORY, SUPERSEDED
 from aimem.core.memory import TtlConfig, created_ns
+from aimem.core.merge import superseded_copy
 from aimem.core.pairs import Pair, pair_of
 from aimem.core.record import Record
 from aimem.core.timestamp import format_timestamp
@@ -58,7 +59,13 @@ def archived_at(record: Record) -> int:
 def archive_json(record: Record) -> dict[str, Any]:
     """An archived memory as callers see it."""
     reason = record.body["archived"]["reason"] if record.kind == MEMORY else LOST
-    return {**memory_json(record), "archived_at": format_timestamp(archived_at(record)), "archive_reason": reason}
+    absent = {"last_accessed_at": None, "expires_at": None}
+    return {
+        **absent,
+        **memory_json(record),
+        "archived_at": format_timestamp(archived_at(record)),
+        "archive_reason": reason,
+    }
 
 
 def restore(archive_id: str, ttl: TtlConfig) -> Intent:
@@ -127,3 +134,23 @@ def purge(kind: str, key: str, before: int) -> Intent:
         return Decision([tombstone(held, stamp.version())], True)
 
     return plan
+
+
+def keeping_superseded(intent: Intent) -> Intent:
+    """The intent, with a copy in the archive of every memory whose content it writes over."""
+
+    def plan(stamp: Stamp) -> Plan:
+        decision = yield from intent(stamp)
+        copies = []
+        for record in decision.records:
+            if record.kind == MEMORY and not record.deleted and "archived" not in record.body:
+                held = yield from get(MEMORY, record.key)
+                if held is not None and pair_of(held) is not None and _says_other(held, record):
+                    copies.append(superseded_copy(held))
+        return decision._replace(records=[*copies, *decision.records])
+
+    return plan
+
+
+def _says_other(held: Record, record: Record) -> bool:
+    return any(held.body[name] != record.body[name] for name in ("namespace", "title", "content", "metadata"))

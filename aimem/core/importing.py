@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aimem.core.automatic import NEVER, is_archived
-from aimem.core.fields import check_id, check_metadata, object_of, required, text_of
+from aimem.core.automatic import NEVER, is_archived, touch
+from aimem.core.fields import check_id, check_metadata, integer_of, object_of, required, text_of
 from aimem.core.intent import Decision, Intent, Plan, Stamp, get, holding
 from aimem.core.kinds import LINK, MEMORY, link_key
 from aimem.core.links import LinkSpec, clean_link
 from aimem.core.memory import clean_create
-from aimem.core.pairs import Pair
+from aimem.core.pairs import Pair, plain_id
 from aimem.core.record import Record
 from aimem.core.timestamp import parse_timestamp
 from aimem.core.upsert import merge_upsert
 from aimem.core.writes import Stored
+from aimem.limits import ACCESS_COUNT_MAX
 
 
 def clean_import(raw: Any, now: int, *, anonymous: str, caller: str | None) -> tuple[str | None, dict[str, Any]]:
@@ -46,14 +47,27 @@ def clean_import(raw: Any, now: int, *, anonymous: str, caller: str | None) -> t
     for name in ("created_at", "updated_at"):
         if (value := fields.get(name)) is not None:
             body[name] = min(parse_timestamp(text_of(value, name), name), now)
+    if (archived := fields.get("archived_at")) is not None:
+        at = parse_timestamp(text_of(archived, "archived_at"), "archived_at")
+        body["archived"] = {"at": at, "reason": text_of(fields.get("archive_reason") or "archive", "archive_reason")}
     memory_id = fields.get("id")
     return (None if memory_id is None else check_id(memory_id)), body
 
 
-def import_memory(memory_id: str | None, body: Mapping[str, Any]) -> Intent:
-    """Store an imported memory. Reply: `Stored`; its record is the one that stands, written or not."""
+def clean_use(raw: Mapping[str, Any]) -> tuple[int, int]:
+    """How often an imported memory was used, and when last (ns, 0 for never)."""
+    count, last = raw.get("access_count") or 0, raw.get("last_accessed_at")
+    at = 0 if last is None else parse_timestamp(text_of(last, "last_accessed_at"), "last_accessed_at")
+    return min(max(integer_of(count, "access_count"), 0), ACCESS_COUNT_MAX), at
+
+
+def import_memory(memory_id: str | None, body: Mapping[str, Any], use: tuple[int, int] = (0, 0)) -> Intent:
+    """Store an imported memory, and for a new one its uses. Reply: `Stored`; its record is the one that stands,
+    written or not."""
 
     def plan(stamp: Stamp) -> Plan:
+        if "archived" in body:
+            return (yield from _into_archive(memory_id, body, stamp))
         state = yield from holding(Pair(body["namespace"], body["title"]))
         key = memory_id if memory_id is not None else state.free_id
         held = yield from get(MEMORY, key)
@@ -61,12 +75,30 @@ def import_memory(memory_id: str | None, body: Mapping[str, Any]) -> Intent:
             return _onto(state.holder, body, stamp)
         if held is None or held.deleted:
             version = stamp.version()
-            return _written(Record.make(MEMORY, key, version, version, dict(body)), created=True)
+            made = Record.make(MEMORY, key, version, version, dict(body))
+            return Decision([made, *_used(made, use, stamp)], Stored(made, True))
         if is_archived(held):
             return _written(Record.make(MEMORY, key, stamp.version(), held.born, dict(body)), created=False)
         return _onto(held, body, stamp)
 
     return plan
+
+
+def _into_archive(memory_id: str | None, body: Mapping[str, Any], stamp: Stamp) -> Plan:
+    """An archived memory goes back to the archive, unless something stands under its id."""
+    key = memory_id if memory_id is not None else plain_id(Pair(body["namespace"], body["title"]))
+    held = yield from get(MEMORY, key)
+    if held is not None and not held.deleted:
+        return Decision((), Stored(held, False))
+    version = stamp.version()
+    return _written(Record.make(MEMORY, key, version, version, dict(body)), created=True)
+
+
+def _used(memory: Record, use: tuple[int, int], stamp: Stamp) -> list[Record]:
+    count, last = use
+    if not count and not last:
+        return []
+    return [touch(memory, stamp.incarnation, stamp.version(), None, count=count, last=last, expires=0)]
 
 
 def _onto(held: Record, body: Mapping[str, Any], stamp: Stamp) -> Decision:
@@ -112,5 +144,21 @@ def import_link(spec: LinkSpec, more: Mapping[str, Any]) -> Intent:
         version = stamp.version()
         born = held.born if held is not None and not held.deleted else version
         return Decision([Record.make(LINK, key, version, born, body)], True)
+
+    return plan
+
+
+def import_record(record: Record) -> Intent:
+    """Store a record of a kind that has no shape of its own here, under a new version. Reply: True when it was
+    written: the same content is not written again."""
+
+    def plan(stamp: Stamp) -> Plan:
+        held = yield from get(record.kind, record.key)
+        if held is not None and not held.deleted and held.raw == record.raw:
+            return Decision((), False)
+        version = stamp.version()
+        born = held.born if held is not None and not held.deleted else version
+        made = Record(record.kind, record.key, version, born, record.raw, extra=record.extra)
+        return Decision([made], True)
 
     return plan

@@ -65,6 +65,8 @@ def _prepare(settings: ServeSettings) -> NodeSettings:
         tombstone_days=settings.tombstone_days,
         collect_grace_secs=settings.collect_grace_secs,
         archive_on_gc=settings.archive_on_gc,
+        archive_max_days=settings.archive_max_days,
+        archive_superseded=settings.archive_superseded,
         allow_network_fs=settings.allow_network_fs,
         memory_max=settings.memory_max,
         **named,
@@ -131,7 +133,11 @@ class _Service:
         node = await Node.open(self._node_settings)
         try:
             router, traffic = Router(ROUTES), Traffic()
-            server = Server(lambda request: router.answer(node, request), on_done=traffic.counting(access.on_done()))
+            server = Server(
+                lambda request: router.answer(node, request),
+                streams=router.streams,
+                on_done=traffic.counting(access.on_done()),
+            )
             router.served = (*server_metrics(server.counters), *traffic.metrics)
             sockets = await server.start(self._settings.host, self._settings.port)
             url = _url(sockets[0].getsockname())

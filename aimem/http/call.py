@@ -20,6 +20,7 @@ from aimem.node.caller import Caller
 from aimem.node.metrics import Metric
 from aimem.node.node import Node
 
+LINES = "application/x-ndjson"
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -126,3 +127,13 @@ def answer(found: Answer) -> Response:
     if isinstance(version := found.body.get("version"), str):
         headers["etag"] = f'"{version}"'
     return reply(found.status, found.body, **headers)
+
+
+def is_lines(content_type: str) -> bool:
+    """True for a body of one JSON value a line."""
+    return content_type.partition(";")[0].strip().lower() == LINES
+
+
+def wants_lines(accept: str) -> bool:
+    """True for a caller that would rather have lines than one object."""
+    return any(is_lines(part) for part in accept.split(","))

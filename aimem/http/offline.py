@@ -8,16 +8,17 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.parse import urlencode
 
+from aimem.http.call import is_lines
 from aimem.http.router import Router
 from aimem.http.routes import ROUTES
-from aimem.net.message import Peer, Request, Response
-from aimem.net.reply import Reply
+from aimem.net.message import BodyStream, Peer, Request, Response
+from aimem.net.reply import Reply, refusal
 from aimem.node.node import Node
 from aimem.node.settings import KEYWORD, NodeSettings
 
@@ -49,10 +50,39 @@ class OfflineCaller:
         said = {name.lower(): _as_sent(value) for name, value in (headers or {}).items()}
         if body is not None:
             said.setdefault("content-type", "application/json")
+        response = self._answer(method, path, query, body, said)
+        return Reply(response.status, dict(response.headers), b"".join(self._pieces(response)))
+
+    def stream(self, path: str, query: Mapping[str, str] | None, headers: Mapping[str, str]) -> Iterator[bytes]:
+        """The body of a GET as it is made. Raises what the node refuses."""
+        said = {name.lower(): _as_sent(value) for name, value in headers.items()}
+        response = self._answer("GET", path, query, None, said)
+        if response.status >= 400:
+            error = refusal(Reply(response.status, dict(response.headers), b"".join(self._pieces(response))))
+            assert error is not None
+            raise error
+        yield from self._pieces(response)
+
+    def _answer(
+        self, method: str, path: str, query: Mapping[str, str] | None, body: object, said: Mapping[str, str]
+    ) -> Response:
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         request = Request(method, path, urlencode(query or {}), said, Peer("offline"), secrets.token_hex(8), content)
-        response = self._run(self._router.answer(self._node, request))
-        return Reply(response.status, dict(response.headers), _whole(response))
+        if is_lines(said.get("content-type", "")):
+            request.stream = BodyStream(lambda: None)
+            request.stream.feed(content)
+            request.stream.end()
+        response: Response = self._run(self._router.answer(self._node, request))
+        return response
+
+    def _pieces(self, response: Response) -> Iterator[bytes]:
+        """The body as it is made."""
+        if isinstance(response.body, bytes):
+            yield response.body
+            return
+        pieces = aiter(response.body)
+        while (piece := self._run(_next(pieces))) is not None:
+            yield piece
 
     def close(self) -> None:
         """Write what is gathered and let go of the file. Idempotent."""
@@ -75,10 +105,8 @@ def _as_sent(value: str) -> str:
     return value.encode(errors="surrogateescape").decode("latin-1")
 
 
-def _whole(response: Response) -> bytes:
-    if not isinstance(response.body, bytes):
-        raise TypeError("a streamed reply can't be given whole")
-    return response.body
+async def _next(pieces: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(pieces, None)
 
 
 def open_offline(path: Path | str) -> OfflineCaller:

@@ -72,8 +72,9 @@ def _operation(route: Route) -> dict[str, Any]:
 
 
 def _reply(schema: dict[str, Any]) -> dict[str, Any]:
-    kind = "text/plain" if "text/plain" in schema else "application/json"
-    return {"description": "Done", "content": {kind: {"schema": schema.get(kind, schema)}}}
+    """A reply of JSON, or where media types are named, of each of those."""
+    content = schema if any("/" in name for name in schema) else {"application/json": schema}
+    return {"description": "Done", "content": {kind: {"schema": inner} for kind, inner in content.items()}}
 
 
 def _name(route: Route) -> str:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aimem.errors import AimemError, MethodNotAllowed, NoRoute
-from aimem.http.call import Call, decoded_segment
+from aimem.http.call import Call, decoded_segment, is_lines
+from aimem.net.head import Head
 from aimem.net.message import Request, Response, error_response
 from aimem.node.metrics import Metric
 from aimem.node.node import Node
@@ -27,7 +28,7 @@ class Route:
     """One thing that is served.
 
     `changes` tells a write from a read. `parameters` of the query by name, `body` and `replies` by status are JSON
-    schemas: the OpenAPI document is made of them.
+    schemas: the OpenAPI document is made of them. `lines`: a body of lines is handed over as it comes in.
     """
 
     method: str
@@ -39,6 +40,7 @@ class Route:
     parameters: dict[str, Schema] = field(default_factory=dict)
     body: Schema | None = None
     body_required: bool = True
+    lines: bool = False
 
 
 class Router:
@@ -76,6 +78,16 @@ class Router:
         except Exception:
             log.exception("%s %s (request %s) failed", request.method, request.path, request.request_id)
             return error_response(AimemError("internal server error", extra={"request_id": request.request_id}))
+
+    def streams(self, head: Head) -> bool:
+        """Whether the body of this request is to be handed over as it comes in."""
+        if not is_lines(head.headers.get("content-type", "")):
+            return False
+        try:
+            methods, _ = self.find(head.path)
+        except AimemError:
+            return False
+        return head.method in methods and methods[head.method].lines
 
     def find(self, path: str) -> tuple[dict[str, Route], dict[str, str]]:
         """The routes at a path by method, and the values of its `{names}`. Raises `NoRoute`, `Malformed`."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from aimem.http import about, finding, memories
+from aimem.http import about, archive, finding, links, memories, moving
+from aimem.http.call import LINES
 from aimem.http.openapi import document_handler
 from aimem.http.router import Handler, Route, Schema
 from aimem.http.schemas import FLAG, OBJECT, TEXT, TIER, listing, ref
@@ -27,6 +28,7 @@ _RECALL: dict[str, Schema] = {name: _FILTER[name] for name in ("namespace", "tag
     "as_agent": TEXT,
     "budget_tokens": _NUMBER,
 }
+_PAGE: dict[str, Schema] = {"limit": _NUMBER, "offset": _NUMBER}
 _METRICS = {"text/plain": TEXT}
 
 
@@ -125,7 +127,109 @@ ABOUT = (
     Route("GET", f"{API}/metrics", about.metrics, "Metrics for Prometheus", {200: _METRICS}),
     Route("GET", "/metrics", about.metrics, "Metrics for Prometheus", {200: _METRICS}),
 )
-_DESCRIBED = (*MEMORIES, *FINDING, *ABOUT)
+LINKS = (
+    Route(
+        "POST",
+        f"{API}/links",
+        links.create,
+        "Link two memories",
+        {201: ref("Linked")},
+        changes=True,
+        body=ref("NewLink"),
+    ),
+    Route(
+        "DELETE",
+        f"{API}/links",
+        links.remove,
+        "Remove one relation between two memories, or all",
+        {200: ref("Unlinked")},
+        changes=True,
+        body=ref("NewLink"),
+    ),
+    _get("/links/{id}", links.listed, "Links from and to a memory", "Links"),
+    Route(
+        "POST",
+        f"{API}/kg/invalidate",
+        links.invalidate,
+        "Say that a link no longer holds",
+        {200: ref("Invalidated"), 404: ref("Invalidated")},
+        changes=True,
+        body=ref("NewLink"),
+    ),
+)
+ARCHIVE = (
+    _get("/archive", archive.listed, "The archive, latest first", "ArchivePage", {**_PAGE, "namespace": TEXT}),
+    Route(
+        "POST",
+        f"{API}/archive",
+        archive.add,
+        "Set memories aside",
+        {200: ref("ArchiveOutcome")},
+        changes=True,
+        body=ref("ArchiveRequest"),
+    ),
+    Route(
+        "DELETE",
+        f"{API}/archive",
+        archive.purge,
+        "Remove from the archive for good",
+        {200: ref("Purged")},
+        changes=True,
+        parameters={"older_than_days": _NUMBER},
+    ),
+    _get("/archive/stats", archive.stats, "Figures of the archive", "ArchiveStats"),
+    Route(
+        "POST",
+        f"{API}/archive/{{id}}/restore",
+        archive.restore,
+        "Take a memory back from the archive",
+        {200: ref("Restored")},
+        changes=True,
+        body=OBJECT,
+        body_required=False,
+    ),
+    Route(
+        "POST",
+        f"{API}/forget",
+        archive.forget,
+        "Retire all memories that fit",
+        {200: ref("Forgotten")},
+        changes=True,
+        parameters={"namespace": TEXT, "pattern": TEXT, "tier": TIER},
+        body=ref("ForgetRequest"),
+        body_required=False,
+    ),
+    Route(
+        "POST",
+        f"{API}/consolidate",
+        archive.consolidate,
+        "Make one memory of several",
+        {201: ref("Consolidated")},
+        changes=True,
+        body=ref("Consolidation"),
+    ),
+    Route("POST", f"{API}/gc", archive.gc, "End what has expired", {200: ref("Collected")}, changes=True),
+)
+MOVING = (
+    Route(
+        "GET",
+        f"{API}/export",
+        moving.export,
+        "All live memories and links; everything, as lines, when asked for",
+        {200: {"application/json": ref("Export"), LINES: TEXT}},
+    ),
+    Route(
+        "POST",
+        f"{API}/import",
+        moving.import_,
+        "Rows of an export: an object of up to 1,000, or any number of lines",
+        {200: ref("Imported")},
+        changes=True,
+        body=ref("Import"),
+        lines=True,
+    ),
+)
+_DESCRIBED = (*MEMORIES, *FINDING, *LINKS, *ARCHIVE, *MOVING, *ABOUT)
 ROUTES: tuple[Route, ...] = (
     *_DESCRIBED,
     Route("GET", f"{API}/openapi.json", document_handler(_DESCRIBED), "This document", {200: OBJECT}),

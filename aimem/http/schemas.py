@@ -125,6 +125,49 @@ COMPONENTS: dict[str, Schema] = {
         },
         {"budget_tokens": COUNT, "meta": OBJECT},
     ),
+    "Link": fields(
+        {"source_id": TEXT, "target_id": TEXT, "relation": TEXT, "created_at": TIME},
+        {"valid_from": TIME, "valid_until": TIME, "observed_by": TEXT},
+    ),
+    "NewLink": fields(
+        {"source_id": TEXT, "target_id": TEXT},
+        {"relation": {"type": ["string", "null"]}, "valid_from": TEXT, "valid_until": TEXT},
+    ),
+    "Linked": fields({"linked": FLAG, "version": TEXT}),
+    "Unlinked": fields({"deleted": FLAG, "count": COUNT}),
+    "Links": fields({"links": listing(ref("Link"))}),
+    "Invalidated": fields(
+        {
+            "found": FLAG,
+            "source_id": TEXT,
+            "target_id": TEXT,
+            "relation": TEXT,
+            "valid_until": {"type": ["string", "null"]},
+            "previous_valid_until": {"type": ["string", "null"]},
+        }
+    ),
+    "Archived": fields({**_MEMORY, "archived_at": TIME, "archive_reason": TEXT}),
+    "ArchivePage": fields({"archived": listing(ref("Archived")), **_COUNTED}),
+    "ArchiveRequest": fields({"ids": listing(TEXT)}, {"reason": {"type": ["string", "null"]}}),
+    "ArchiveOutcome": fields({"archived": listing(TEXT), "missing": listing(TEXT), **_COUNTED, "reason": TEXT}),
+    "Restored": fields({"restored": FLAG, "id": TEXT, "version": TEXT}),
+    "Purged": fields({"purged": COUNT}),
+    "ArchiveStats": fields(
+        {"archived_total": COUNT, "by_namespace": listing(fields({"namespace": TEXT, "count": COUNT}))}
+    ),
+    "Forgotten": fields({"deleted": COUNT}),
+    "ForgetRequest": fields({}, {name: {"type": ["string", "null"]} for name in ("namespace", "pattern", "tier")}),
+    "Consolidation": fields(
+        {"ids": listing(TEXT), "title": TEXT, "summary": TEXT},
+        {"namespace": TEXT, "tier": {"type": ["string", "null"]}, "agent_id": {"type": ["string", "null"]}},
+    ),
+    "Consolidated": fields({"id": TEXT, "consolidated": COUNT, "version": TEXT}),
+    "Collected": fields({"expired_deleted": COUNT}),
+    "Export": fields(
+        {"memories": listing(ref("Memory")), "links": listing(ref("Link")), **_COUNTED, "exported_at": TIME}
+    ),
+    "Import": fields({}, {"memories": listing(OBJECT), "links": listing(OBJECT)}),
+    "Imported": fields({"imported": COUNT, "failed": COUNT, "errors": listing(OBJECT)}),
     "Namespaces": fields({"namespaces": listing(fields({"namespace": TEXT, "count": COUNT}))}),
     "Stats": fields(
         {

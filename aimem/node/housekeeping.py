@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from aimem.core import upkeep
+from aimem.core import archiving, upkeep
 from aimem.core.kinds import DAY_NS
 from aimem.core.timestamp import SECOND_NS
 from aimem.errors import AimemError
@@ -55,23 +55,39 @@ class Housekeeping:
         """
         if DISK_FULL in self._conditions:
             await self._lane.write([upkeep.advance({})])  # has somebody made room? else this raises
-        await self._collect()
+        await self.collect(self._now() - self._settings.collect_grace_secs * SECOND_NS)
+        if (days := self._settings.archive_max_days) is not None:
+            await self.purge(self._now() - days * DAY_NS)
         await self._sweep()
 
-    async def _collect(self) -> None:
-        before = self._now() - self._settings.collect_grace_secs * SECOND_NS
+    async def purge(self, before: int) -> int:
+        """Remove from the archive for good what went there before `before` (ns). How many that were."""
+        purged = 0
+        while refs := await self._store.archived_before(before, HOUSEKEEPING_BATCH):
+            outcomes = await self._lane.write([archiving.purge(*ref, before) for ref in refs])
+            for outcome in outcomes:
+                if isinstance(outcome, AimemError):
+                    raise outcome
+                purged += bool(outcome.reply)
+        return purged
+
+    async def collect(self, before: int) -> int:
+        """End the lives of memories that expired before `before` (ns). How many that were."""
+        ended = 0
         for _ in range(HOUSEKEEPING_BATCHES_MAX):
             ids = await self._store.expired(before, HOUSEKEEPING_BATCH)
             if not ids:
-                return
+                break
             as_archived = self._settings.archive_on_gc
             outcomes = await self._lane.write([upkeep.collect(each, before, as_archived=as_archived) for each in ids])
             for outcome in outcomes:
                 if isinstance(outcome, AimemError):
                     raise outcome
-                self._meters.collected.inc(bool(outcome.reply))
+                ended += bool(outcome.reply)
             if len(ids) < HOUSEKEEPING_BATCH:
-                return
+                break
+        self._meters.collected.inc(ended)
+        return ended
 
     async def _sweep(self) -> None:
         """Without peers, whatever this store has fed to itself was read by all."""

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aimem.core.writes import Answer
 from aimem.errors import AimemError
+from aimem.node.archiving import Archiving
 from aimem.node.background import Background
 from aimem.node.caller import Caller
 from aimem.node.conditions import Conditions
 from aimem.node.describing import Describing
 from aimem.node.housekeeping import Housekeeping
 from aimem.node.lane import Lane
+from aimem.node.linking import Linking
 from aimem.node.metrics import Meters, Metric
+from aimem.node.moving import Moving
 from aimem.node.parameters import Parameters
 from aimem.node.reading import Reading
 from aimem.node.recalling import Recalling
+from aimem.node.retiring import Retiring
 from aimem.node.settings import SEMANTIC, NodeSettings
 from aimem.node.touching import Touching
 from aimem.node.writing import Writing
@@ -46,8 +50,20 @@ class Node:
         self._meaning = self._make_meaning(lane, conditions, settings, now) if settings.tier == SEMANTIC else None
         self.touching = Touching(store, lane, self._meters, settings.ttl)
         self.housekeeping = Housekeeping(store, lane, conditions, self._meters, settings, now)
-        self._writing = Writing(store, lane, self.touching, self._meters, settings.ttl, now)
+        self._writing = Writing(
+            store,
+            lane,
+            self.touching,
+            self._meters,
+            settings.ttl,
+            now,
+            keep_superseded=settings.archive_superseded,
+        )
         self._reading = Reading(store, self.touching, now)
+        self._linking = Linking(store, lane)
+        self._archiving = Archiving(store, lane, self.housekeeping, settings.ttl, now)
+        self._retiring = Retiring(store, lane, self.housekeeping, keep=settings.archive_on_gc, now=now)
+        self._moving = Moving(store, lane, self._reading.shown, now)
         self._recalling = Recalling(store, self.touching, self._meters, now, self._meaning)
         self._describing = Describing(store, settings, conditions, self._meters, self._meaning, now)
 
@@ -141,6 +157,70 @@ class Node:
     async def changes(self, params: Parameters) -> dict[str, Any]:
         """A page of the change feed."""
         return await self._reading.changes(params)
+
+    async def link(self, raw: object, caller: Caller) -> Answer:
+        """Link two memories."""
+        return await self._linking.create(raw, caller)
+
+    async def unlink(self, raw: object, caller: Caller) -> Answer:
+        """Remove links between two memories."""
+        return await self._linking.remove(raw, caller)
+
+    async def invalidate_link(self, raw: object, caller: Caller) -> Answer:
+        """Say that a link no longer holds."""
+        return await self._linking.invalidate(raw, caller)
+
+    async def links(self, memory_id: str) -> dict[str, Any]:
+        """The links of a memory."""
+        return await self._linking.listed(memory_id)
+
+    async def archive(self, raw: object, caller: Caller) -> Answer:
+        """Set memories aside."""
+        return await self._archiving.add(raw, caller)
+
+    async def archived(self, params: Parameters) -> dict[str, Any]:
+        """A page of the archive."""
+        return await self._archiving.listed(params)
+
+    async def restore(self, archive_id: str, caller: Caller, raw: object | None = None) -> Answer:
+        """Take a memory back from the archive."""
+        return await self._archiving.restore(archive_id, raw, caller)
+
+    async def purge(self, params: Parameters, caller: Caller) -> Answer:
+        """Remove from the archive for good."""
+        return await self._archiving.purge(params, caller)
+
+    async def archive_stats(self) -> dict[str, Any]:
+        """Figures of the archive."""
+        return await self._archiving.stats()
+
+    async def forget(self, params: Parameters, caller: Caller) -> Answer:
+        """Retire all memories that fit."""
+        return await self._retiring.forget(params, caller)
+
+    async def consolidate(self, raw: object, caller: Caller) -> Answer:
+        """Make one memory of several."""
+        return await self._retiring.consolidate(raw, caller)
+
+    async def gc(self, caller: Caller) -> Answer:
+        """End what has expired."""
+        return await self._retiring.gc(caller)
+
+    def export_lines(self) -> AsyncIterator[bytes]:
+        """All that is held, a row a line."""
+        return self._moving.export_lines()
+
+    def export_object(self) -> AsyncIterator[bytes]:
+        """Live memories and links as one JSON object."""
+        return self._moving.export_object()
+
+    async def import_object(self, raw: object, caller: Caller) -> Answer:
+        """Rows of an export, as one object."""
+        return await self._moving.import_object(raw, caller)
+
+    async def import_lines(self, stream: AsyncIterable[bytes], caller: Caller) -> Answer:
+        """Rows of an export, a line each."""
+        return await self._moving.import_lines(stream, caller)
 
     def digest(self) -> dict[str, Any]:
         """The state digest."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from aimem.core.feed import parse_cursor
 from aimem.core.fields import check_id
+from aimem.core.links import link_json
 from aimem.core.record import to_wire
 from aimem.core.text import search_terms
 from aimem.core.wire import list_reply, memory_reply, search_reply
@@ -46,14 +47,15 @@ class Reading:
             (memory,) = await self._store.memories([await by_prefix(self._store, memory_id)])
         if memory is None:  # deleted since its prefix was looked up
             raise NotFound("not found")
-        return memory_reply(self._shown(memory), [])
+        links = await self._store.links([memory.record.key])
+        return memory_reply(self.shown(memory), [link_json(each) for each in links])
 
     async def list(self, params: Parameters) -> dict[str, Any]:
         """Memories that pass the filter, by priority and time of last write."""
         limit = parameters.count(params, "limit", LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX)
         offset = parameters.count(params, "offset", 0, _OFFSET_MAX)
         found = await self._store.select(parameters.memory_filter(params, self._now()), limit, offset)
-        return list_reply([self._shown(each) for each in found])
+        return list_reply([self.shown(each) for each in found])
 
     async def search(self, params: Parameters) -> dict[str, Any]:
         """Memories that hold all the words of `q` in title, content or tags, best first."""
@@ -62,7 +64,7 @@ class Reading:
         words = Words(search_terms(query), all_of=True, everywhere=False)
         hits = await self._store.match(words, parameters.memory_filter(params, self._now()), limit)
         found = await self._store.by_rows([hit.row for hit in hits])
-        return search_reply([self._shown(each) for each in found if each is not None], query)
+        return search_reply([self.shown(each) for each in found if each is not None], query)
 
     async def namespaces(self, params: Parameters) -> dict[str, Any]:
         """Namespaces with the number of their memories."""
@@ -98,5 +100,6 @@ class Reading:
             "more": page.more,
         }
 
-    def _shown(self, memory: Memory) -> dict[str, Any]:
+    def shown(self, memory: Memory) -> dict[str, Any]:
+        """A memory as callers see it."""
         return self._touching.shown(memory.record, memory.use)

@@ -23,5 +23,7 @@ class NodeSettings:
     tombstone_days: int = 30
     collect_grace_secs: int = 3_600
     archive_on_gc: bool = True
+    archive_max_days: int | None = None
+    archive_superseded: bool = False
     allow_network_fs: bool = False
     memory_max: int | None = None

@@ -13,9 +13,11 @@ from functools import partial
 from typing import Any
 
 from aimem.core import writes
+from aimem.core.archiving import keeping_superseded
 from aimem.core.automatic import RANK, Use, use_of
 from aimem.core.fields import check_id, object_of, wrong_shape
 from aimem.core.intent import Intent, Plan, Stamp, touches
+from aimem.core.links import without_links
 from aimem.core.memory import TtlConfig, clean_create, clean_update
 from aimem.core.text import recall_terms
 from aimem.core.wire import bulk_error, bulk_reply, created_reply
@@ -37,8 +39,17 @@ class Writing:
     """Create, bulk, update, delete, promote."""
 
     def __init__(
-        self, store: Store, lane: Lane, touching: Touching, meters: Meters, ttl: TtlConfig, now: Callable[[], int]
+        self,
+        store: Store,
+        lane: Lane,
+        touching: Touching,
+        meters: Meters,
+        ttl: TtlConfig,
+        now: Callable[[], int],
+        *,
+        keep_superseded: bool = False,
     ) -> None:
+        self._keep_superseded = keep_superseded
         self._store = store
         self._lane = lane
         self._touching = touching
@@ -53,7 +64,7 @@ class Writing:
             body, on_conflict = self._clean(raw, caller)
             once = caller.once("create", None, raw)
             similar = await self._similar(body) if self._asks_for_contradictions(raw) else []
-            intent = writes.create(body, on_conflict=on_conflict)
+            intent = self._kept(writes.create(body, on_conflict=on_conflict))
             answer: Answer = await self._lane.one(answered(intent, partial(_created, similar), once))
         except AimemError:
             self._count_refused(raw)
@@ -74,7 +85,8 @@ class Writing:
             except AimemError as refusal:
                 results[index] = refusal
             else:
-                intents.append(answered(writes.create(body, on_conflict=on_conflict), partial(_created, []), once))
+                intent = self._kept(writes.create(body, on_conflict=on_conflict))
+                intents.append(answered(intent, partial(_created, []), once))
                 places.append(index)
             if index % _ROWS_PER_TURN == _ROWS_PER_TURN - 1:
                 await asyncio.sleep(0)
@@ -86,20 +98,37 @@ class Writing:
     async def update(self, memory_id: str, raw: Any, caller: Caller) -> Answer:
         """Change the named fields: 200, the memory as it is now."""
         changes = clean_update(raw)
-        intent = partial(writes.update, changes=changes, expected=caller.expected(raw))
-        return await self._by_id("update", memory_id, raw, caller, lambda found: _with_use(intent(found)), self._shown)
+        expected = caller.expected(raw)
+        return await self._by_id(
+            "update",
+            memory_id,
+            raw,
+            caller,
+            lambda found: _with_use(self._kept(writes.update(found, changes, expected=expected))),
+            self._shown,
+        )
 
     async def delete(self, memory_id: str, raw: Any, caller: Caller) -> Answer:
         """Delete: 200. `raw` is the body of the request, if there was one."""
         if raw is not None:
             object_of(raw)
-        intent = partial(writes.delete, expected=caller.expected(raw))
-        return await self._by_id("delete", memory_id, raw, caller, intent, _deleted)
+        expected = caller.expected(raw)
+        return await self._by_id(
+            "delete",
+            memory_id,
+            raw,
+            caller,
+            lambda found: without_links(writes.delete(found, expected=expected)),
+            _deleted,
+        )
 
     async def promote(self, memory_id: str, raw: Any, caller: Caller) -> Answer:
         """Make it long-lived: 200."""
         intent = partial(writes.promote, expected=caller.expected(raw))
         return await self._by_id("promote", memory_id, raw, caller, intent, _promoted)
+
+    def _kept(self, intent: Intent) -> Intent:
+        return keeping_superseded(intent) if self._keep_superseded else intent
 
     def _clean(self, raw: Any, caller: Caller) -> tuple[dict[str, Any], str]:
         body = clean_create(raw, self._now(), anonymous=caller.anonymous(), caller=caller.claim(), ttl=self._ttl)

@@ -16,7 +16,7 @@ from aimem.core.digest import stage
 from aimem.core.intent import Decision, Get, Holding, Intent, Links, Read
 from aimem.core.kinds import KINDS, LINK, MEMORY, SUPERSEDED, TOUCH, VECTOR, compound_key, kind_of, source_key
 from aimem.core.pairs import Pair, PairState, by_age, pair_of, plain_id, resolve
-from aimem.core.record import Record
+from aimem.core.record import Record, Ref
 from aimem.core.text import indexed_text
 from aimem.core.version import Version, parse_version
 from aimem.store.base import Change, Written
@@ -99,12 +99,14 @@ class Transaction:
         self.changes: list[Change] = []
         self._connection = connection
         self._origin = origin
+        self._seen: dict[Ref, Row | None] = {}  # what the intent in hand has read, until it is written
 
     def version(self) -> Version:
         return Version(self.clock.tick(self.now), self._origin)
 
     def run(self, intent: Intent) -> Written:
         """Carry out one intent. It is judged before anything is written, so what it raises leaves nothing behind."""
+        self._seen.clear()
         plan = intent(self)
         try:
             read = next(plan)
@@ -133,10 +135,14 @@ class Transaction:
         return found.record if found else None
 
     def _find(self, kind: str, key: str) -> Row | None:
+        ref = Ref(kind, key)
+        if ref in self._seen:
+            return self._seen[ref]
         values = self._connection.execute(
             f"SELECT {COLUMNS} FROM record WHERE kind = ? AND key = ?", (kind, key)
         ).fetchone()
-        return row_of(values) if values else None
+        found = self._seen[ref] = row_of(values) if values else None
+        return found
 
     def _others(self, pair: Pair) -> list[Row]:
         """The live rows of a pair whose id is not the plain derived one."""
@@ -206,6 +212,7 @@ class Transaction:
     def _set_visible(self, row: Row, *, visible: bool) -> None:
         if row.visible == visible:
             return
+        self._seen.pop(row.record.ref, None)
         self._connection.execute("UPDATE record SET visible = ? WHERE row = ?", (visible, row.row))
         self._words(row.row, row.record if row.visible else None, row.record if visible else None)
         self.shown += 1 if visible else -1
@@ -252,6 +259,7 @@ class Transaction:
         vector = self._find(VECTOR, memory_id)
         if vector is not None:
             stage(self.deltas, vector.record, None)
+            self._seen.pop(vector.record.ref, None)
             self._connection.execute("DELETE FROM record WHERE row = ?", (vector.row,))
 
     def sweep_tombstones(self, before: int, read_by_all: int, limit: int) -> int:
@@ -299,6 +307,7 @@ class Transaction:
             **_NO_COLUMNS,
             **columns,
         }
+        self._seen.pop(record.ref, None)
         if held is None:
             return self._connection.execute(_INSERT, values).lastrowid or 0
         self._connection.execute(_UPDATE, values)

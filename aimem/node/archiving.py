@@ -1,0 +1,107 @@
+"""The archive as callers use it: add, list, restore, purge, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from aimem.core import archiving
+from aimem.core.archiving import archive_json
+from aimem.core.fields import clean_tag, object_of, required, text_of, wrong_shape
+from aimem.core.kinds import DAY_NS
+from aimem.core.memory import TtlConfig
+from aimem.core.writes import Answer, Stored, answered
+from aimem.errors import AimemError, Invalid, NotFound
+from aimem.limits import (
+    ARCHIVE_LIMIT_DEFAULT,
+    ARCHIVE_LIMIT_MAX,
+    ARCHIVE_OFFSET_MAX,
+    ITEMS_MAX,
+)
+from aimem.node import parameters
+from aimem.node.caller import Caller
+from aimem.node.housekeeping import Housekeeping
+from aimem.node.lane import Lane
+from aimem.node.parameters import Parameters
+from aimem.store.base import Store
+
+
+class Archiving:
+    """What was set aside."""
+
+    def __init__(
+        self, store: Store, lane: Lane, housekeeping: Housekeeping, ttl: TtlConfig, now: Callable[[], int]
+    ) -> None:
+        self._housekeeping = housekeeping
+        self._store = store
+        self._lane = lane
+        self._ttl = ttl
+        self._now = now
+
+    async def add(self, raw: Any, caller: Caller) -> Answer:
+        """Set memories aside by their ids: 200, with those that were not there."""
+        caller.claim()
+        ids, reason = _named(raw)
+        wanted = [archiving.archive(each, reason) for each in ids]
+        intents = [
+            answered(intent, _stored, caller.once("archive", each, reason, row=index))
+            for index, (each, intent) in enumerate(zip(ids, wanted, strict=True))
+        ]
+        archived: list[str] = []
+        missing: list[str] = []
+        for each, outcome in zip(ids, await self._lane.write(intents), strict=True):
+            if isinstance(outcome, AimemError) and not isinstance(outcome, NotFound):
+                raise outcome
+            (missing if isinstance(outcome, NotFound) else archived).append(each)
+        return Answer(200, {"archived": archived, "missing": missing, "count": len(archived), "reason": reason})
+
+    async def listed(self, params: Parameters) -> dict[str, Any]:
+        """A page of the archive, the latest first."""
+        limit = parameters.count(params, "limit", ARCHIVE_LIMIT_DEFAULT, ARCHIVE_LIMIT_MAX)
+        if limit == 0:
+            raise Invalid("limit is 0; a page holds at least one row")
+        offset = parameters.count(params, "offset", 0, ARCHIVE_OFFSET_MAX)
+        found = await self._store.archived(parameters.text(params, "namespace"), limit, offset)
+        return {"archived": [archive_json(each) for each in found], "count": len(found)}
+
+    async def restore(self, archive_id: str, raw: Any, caller: Caller) -> Answer:
+        """Make an archived memory stand again, as it was: 200."""
+        caller.claim()
+        once = caller.once("restore", archive_id, raw)
+        answer: Answer = await self._lane.one(answered(archiving.restore(archive_id, self._ttl), _restored, once))
+        return answer
+
+    async def purge(self, params: Parameters, caller: Caller) -> Answer:
+        """Remove from the archive for good what went there more than `older_than_days` ago, or all of it: 200."""
+        caller.claim()
+        days = parameters.integer(params, "older_than_days")
+        if days is not None and days < 0:
+            raise Invalid(f"older_than_days is {days}; it can't be negative")
+        return Answer(200, {"purged": await self._housekeeping.purge(self._now() + 1 - (days or 0) * DAY_NS)})
+
+    async def stats(self) -> dict[str, Any]:
+        """Figures of the archive."""
+        found = await self._store.archived_counts()
+        return {
+            "archived_total": sum(each.memories for each in found),
+            "by_namespace": [{"namespace": each.name, "count": each.memories} for each in found],
+        }
+
+
+def _named(raw: Any) -> tuple[list[str], str]:
+    fields = object_of(raw)
+    ids = required(fields, "ids")
+    if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
+        raise wrong_shape("ids", "a list of ids", ids)
+    if len(ids) > ITEMS_MAX:
+        raise Invalid(f"{len(ids)} ids in one request; at most {ITEMS_MAX}")
+    reason = fields.get("reason")
+    return ids, archiving.ARCHIVED if reason is None else clean_tag(text_of(reason, "reason"), "reason")
+
+
+def _stored(stored: Stored) -> tuple[int, dict[str, Any]]:
+    return 200, {"id": stored.record.key}
+
+
+def _restored(stored: Stored) -> tuple[int, dict[str, Any]]:
+    return 200, {"restored": True, "id": stored.record.key, "version": str(stored.record.version)}
