@@ -1,4 +1,4 @@
-"""The intent that takes a migrated record in: a merge, like that of any record from elsewhere, but for one thing.
+"""The intents that take migrated records in: merges, like that of any record from elsewhere, but for one thing.
 
 A row whose stamp lay in the future was given the time of migration. When it is migrated again after that stamp has
 passed, it would stand above what was written here meanwhile; so it is known again by its stamp and left alone.
@@ -6,7 +6,11 @@ passed, it would stand above what was written here meanwhile; so it is known aga
 
 from __future__ import annotations
 
-from aimem.core.intent import Decision, Intent, Plan, Stamp, get
+from collections.abc import Sequence
+
+from aimem.core.automatic import settled, use_of
+from aimem.core.intent import Decision, Intent, Plan, Stamp, get, touches
+from aimem.core.kinds import MEMORY, TOUCH
 from aimem.core.record import Record
 from aimem.core.upkeep import receive
 
@@ -25,3 +29,23 @@ def take(record: Record, since: int) -> Intent:
         return (yield from merging(lent))
 
     return plan
+
+
+def take_new(records: Sequence[Record]) -> Intent:
+    """Take in what belongs to one memory at once, where nothing of it is here yet: the common case, at a fraction of
+    the price. Reply: True, or None where something is here, and then nothing was written: `take` them one by one."""
+
+    def plan(lent: Stamp) -> Plan:
+        for record in records:
+            if (yield from get(record.kind, record.key)) is not None:
+                return Decision((), None)
+            if record.kind == MEMORY and (yield from touches(record.key)):
+                return Decision((), None)
+        used = [record for record in records if record.kind == TOUCH]
+        return Decision([_standing(record, used) for record in records], True)
+
+    return plan
+
+
+def _standing(record: Record, used: Sequence[Record]) -> Record:
+    return settled(record, use_of(record, used)) if used and record.kind == MEMORY else record

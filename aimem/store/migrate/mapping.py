@@ -1,4 +1,4 @@
-"""From the rows of all sources to labelled records, in batches' order, counting on the way what was read.
+"""From the rows of all sources to labelled records, counting on the way what was read.
 
 Rows of one id are brought together from all sources and from both tables that have memories, since they are united
 before they meet the store; all other rows stand alone.
@@ -73,21 +73,22 @@ class Mapping:
         for kind in KINDS:
             report.count(kind)
 
-    def items(self) -> Iterator[Item]:
-        """Memories first, so that what derives from one finds it."""
+    def groups(self) -> Iterator[list[Item]]:
+        """What may be taken in together: a memory with all that goes with it, or all that one other row becomes.
+        Memories come first, in the order of their ids."""
         yield from self._memories()
         for table, rule in _RULES:
             for source in self._sources:
                 yield from self._others(source, table, rule)
 
-    def _memories(self) -> Iterator[Item]:
+    def _memories(self) -> Iterator[list[Item]]:
         streams = []
         for source in self._sources:
             streams.append(self._found(source, tables.MEMORIES, memories.live))
             streams.append(self._found(source, tables.ARCHIVED, memories.archived))
         by_key = attrgetter("key")
         for _, found in itertools.groupby(heapq.merge(*streams, key=by_key), by_key):
-            yield from self._united(list(found))
+            yield list(self._united(list(found)))
 
     def _found(
         self, source: Source, table: Table, rule: Callable[[Sequence[Any], Horizon], memories.Old]
@@ -125,12 +126,12 @@ class Mapping:
                 count.read += 1
                 if each.old is not united.row:
                     count.present += 1
+        yield from self._derived("accesses", [united.touch] if united.touch else [], found, source)
         yield Item(united.memory, self._counts(united.row), source, "memories")
         if (agent := self._agent(united.memory, source)) is not None:
             yield self._item(agent, "agents", source)
         for copy in united.copies:
             yield self._item(copy, "superseded", source)
-        yield from self._derived("accesses", [united.touch] if united.touch else [], found, source)
         yield from self._derived("embeddings", united.embeddings, found, source)
 
     def _counts(self, old: memories.Old) -> tuple[Count, ...]:
@@ -169,12 +170,11 @@ class Mapping:
         count.read += 1
         return Item(record, (count,), source, label)
 
-    def _others(self, source: Source, table: Table, rule: Rule) -> Iterator[Item]:
+    def _others(self, source: Source, table: Table, rule: Rule) -> Iterator[list[Item]]:
         name = str(source.path)
         for row in self._rows(source, table):
             notes: Notes = []
             records = rule(row, self._horizon, notes)
             for note in notes:
                 self._report.repair(name, table.name, f"{records[0].key}: {note}")
-            for record in records:
-                yield self._item(record, _LABELS[record.kind], name)
+            yield [self._item(record, _LABELS[record.kind], name) for record in records]

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from aimem.core.legacy.taking import take
+from aimem.core.legacy.taking import take, take_new
 from aimem.core.legacy.values import Horizon
 from aimem.core.upkeep import advance
-from aimem.errors import AimemError
-from aimem.limits import MIGRATE_BATCH, MIGRATE_BATCHES_IN_FLIGHT
-from aimem.store.base import Outcome, Store
+from aimem.limits import MIGRATE_BATCH_BYTES, MIGRATE_BATCH_RECORDS, MIGRATE_BATCHES_IN_FLIGHT
+from aimem.store.base import Store, Written
 from aimem.store.migrate.mapping import Item, Mapping
 from aimem.store.migrate.report import Report
 from aimem.store.migrate.source import Source, open_source
@@ -62,23 +60,22 @@ async def migrate(sources: Sequence[Source], store: Store | None, *, now: int, s
     mapping = Mapping(sources, Horizon(now, first), report)
     if store is None:
         report.dry_run = True
-        for item in mapping.items():
-            _settle([item], [None], report)
+        for group in mapping.groups():
+            _count(group, True)
             shown(mapping.rows)
         return report
-    running: deque[tuple[list[Item], asyncio.Task[list[Outcome]]]] = deque()
+    running: deque[asyncio.Task[None]] = deque()
     try:
-        for batch in _batches(mapping.items()):
-            intents = [take(item.record, first) for item in batch]
-            running.append((batch, asyncio.create_task(store.write(intents))))
+        for batch in _batches(mapping.groups()):
+            running.append(asyncio.create_task(_take(store, batch, first, report)))
             await asyncio.sleep(0)  # hands the batch to the writer; the next one is read meanwhile
             if len(running) >= MIGRATE_BATCHES_IN_FLIGHT:
-                await _finish(running, report)
+                await running.popleft()
             shown(mapping.rows)
         while running:
-            await _finish(running, report)
+            await running.popleft()
     finally:
-        await asyncio.gather(*(task for _, task in running), return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
     report.digest = store.digest.root()
     return report
 
@@ -96,27 +93,45 @@ def _begun(sources: Sequence[Source]) -> Report:
     return report
 
 
-def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
-    rest = iter(items)
-    while batch := list(itertools.islice(rest, MIGRATE_BATCH)):
+def _batches(groups: Iterable[list[Item]]) -> Iterator[list[list[Item]]]:
+    """Groups for one write each, bounded in records and in bytes."""
+    batch: list[list[Item]] = []
+    records = size = 0
+    for group in groups:
+        batch.append(group)
+        records += len(group)
+        size += sum(len(item.record.raw) for item in group)
+        if records >= MIGRATE_BATCH_RECORDS or size >= MIGRATE_BATCH_BYTES:
+            yield batch
+            batch, records, size = [], 0, 0
+    if batch:
         yield batch
 
 
-async def _finish(running: deque[tuple[list[Item], asyncio.Task[list[Outcome]]]], report: Report) -> None:
-    """Wait for the oldest batch, and count it."""
-    batch, task = running.popleft()
-    _settle(batch, await task, report)
-
-
-def _settle(batch: Sequence[Item], outcomes: Sequence[Outcome | None], report: Report) -> None:
-    """Count what became of a batch. An outcome of None is that of a dry run."""
-    for item, outcome in zip(batch, outcomes, strict=True):
-        if isinstance(outcome, AimemError):
-            report.lost(item.source, item.label, f"{item.record.key}: {outcome.message}")
+async def _take(store: Store, batch: list[list[Item]], since: int, report: Report) -> None:
+    """Take a batch in and count it: groups of which nothing is here at once, the records of others one by one."""
+    outcomes = await store.write([take_new([item.record for item in group]) for group in batch])
+    rest: list[Item] = []
+    for group, outcome in zip(batch, outcomes, strict=True):
+        if isinstance(outcome, Written) and outcome.reply:
+            _count(group, True)
+        else:
+            rest += group
+    merged = await store.write([take(item.record, since) for item in rest])
+    for item, outcome in zip(rest, merged, strict=True):
+        if isinstance(outcome, Written):
+            _count([item], bool(outcome.reply))
+            continue
+        report.lost(item.source, item.label, f"{item.record.key}: {outcome.message}")
         for count in item.counts:
-            if isinstance(outcome, AimemError):
-                count.not_taken += 1
-            elif outcome is None or outcome.reply:
+            count.not_taken += 1
+
+
+def _count(items: Iterable[Item], written: bool) -> None:
+    """Count items that were taken: written, or present already."""
+    for item in items:
+        for count in item.counts:
+            if written:
                 count.written += 1
             else:
                 count.present += 1

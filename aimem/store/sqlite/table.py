@@ -100,6 +100,7 @@ class Transaction:
         self._connection = connection
         self._origin = origin
         self._seen: dict[Ref, Row | None] = {}  # what the intent in hand has read, until it is written
+        self._highest: dict[str, str] = {}  # by kind: none of its keys is above this one
 
     def version(self) -> Version:
         return Version(self.clock.tick(self.now), self._origin)
@@ -128,7 +129,7 @@ class Transaction:
             return resolve(read.pair, self._lookup, (row.record for row in self._others(read.pair)))
         if isinstance(read, Links):
             return [row.record for row in links_of(self._connection, read.memory_id)]
-        return touches_of(self._connection, read.memory_id)
+        return self._touches(read.memory_id)
 
     def _lookup(self, memory_id: str) -> Record | None:
         found = self._find(MEMORY, memory_id)
@@ -138,11 +139,24 @@ class Transaction:
         ref = Ref(kind, key)
         if ref in self._seen:
             return self._seen[ref]
+        if self._is_above_all(kind, key):
+            return None
         values = self._connection.execute(
             f"SELECT {COLUMNS} FROM record WHERE kind = ? AND key = ?", (kind, key)
         ).fetchone()
         found = self._seen[ref] = row_of(values) if values else None
         return found
+
+    def _is_above_all(self, kind: str, key: str) -> bool:
+        """True when no key of the kind is as high as `key`: what comes in the order of keys need not be looked up."""
+        highest = self._highest.get(kind)
+        if highest is None:
+            (found,) = self._connection.execute("SELECT max(key) FROM record WHERE kind = ?", (kind,)).fetchone()
+            highest = self._highest[kind] = found or ""
+        return key > highest
+
+    def _touches(self, memory_id: str) -> list[Record]:
+        return [] if self._is_above_all(TOUCH, f"{memory_id}/") else touches_of(self._connection, memory_id)
 
     def _others(self, pair: Pair) -> list[Row]:
         """The live rows of a pair whose id is not the plain derived one."""
@@ -242,7 +256,7 @@ class Transaction:
         expires = effect_of(record).expires
         if expires == NEVER:
             return None
-        return expires if new else max(expires, use_of(record, touches_of(self._connection, record.key)).expires)
+        return expires if new else max(expires, use_of(record, self._touches(record.key)).expires)
 
     def _extend(self, memory_id: str) -> None:
         """Bring the expiry of a memory up to date after one of its touches changed."""
@@ -309,6 +323,7 @@ class Transaction:
         }
         self._seen.pop(record.ref, None)
         if held is None:
+            self._highest[record.kind] = max(record.key, self._highest[record.kind])
             return self._connection.execute(_INSERT, values).lastrowid or 0
         self._connection.execute(_UPDATE, values)
         return held.row
