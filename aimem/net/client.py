@@ -8,20 +8,22 @@ What always holds: `Unreachable` means that the node has not seen the request; `
 from __future__ import annotations
 
 import json
+import select
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
 
 from aimem import limits
-from aimem.errors import AimemError, NoAnswer, Unreachable, Usage
-from aimem.net.reply import Reply
+from aimem.errors import NoAnswer, Unreachable, Usage
+from aimem.net.reply import Reply, refusal
+from aimem.net.reply_reader import ReplyReader
 
 if TYPE_CHECKING:
     from aimem.net.client_tls import TlsFiles
-
-_RECV_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class Client:
         self._tls = tls
         self._connect_secs, self._read_secs = connect_secs, read_secs
         self._socket: socket.socket | None = None
-        self._buffer = bytearray()
+        self._reader: ReplyReader | None = None
 
     def request(
         self,
@@ -97,12 +99,47 @@ class Client:
         message = self._message(method, path, query, body, fields)
         kept = self._socket is not None
         try:
-            return self._exchange(method, message)
+            return self._exchange(method, [message])
         except NoAnswer:
             repeatable = method in ("GET", "HEAD") or "Idempotency-Key" in fields
-            if not (kept and repeatable) or self._buffer:
+            if not (kept and repeatable) or (self._reader is not None and self._reader.received):
                 raise
-        return self._exchange(method, message)
+        return self._exchange(method, [message])
+
+    def stream(
+        self, path: str, query: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+    ) -> Iterator[bytes]:
+        """The body of a GET as it comes, of any size, on a connection of its own.
+
+        Raises `Unreachable`, what the node refuses, and `NoAnswer` where the body breaks off.
+        """
+        message = self._head("GET", path, query, dict(headers or {}))
+        self.close()
+        sock, reader = self._connected()
+        try:
+            with self._breaks():
+                sock.sendall(message)
+                head = reader.head("GET")
+                if error := refusal(
+                    Reply(head.status, head.headers, reader.whole(head) if head.status >= 400 else b"")
+                ):
+                    raise error
+                yield from reader.pieces(head)
+        finally:
+            self.close()
+
+    def upload(self, path: str, pieces: Iterable[bytes], headers: Mapping[str, str] | None = None) -> Reply:
+        """POST a body of any size, sent as `pieces` makes it, and read the whole reply, whatever its status.
+
+        It has a connection of its own, and is never sent twice. Raises `Unreachable`, `NoAnswer`, and what `pieces`
+        raises: then the node sees a body that breaks off.
+        """
+        head = self._head("POST", path, None, {**(headers or {}), "Transfer-Encoding": "chunked"})
+        self.close()
+        try:
+            return self._exchange("POST", chain([head], map(_chunk, filter(None, pieces)), [b"0\r\n\r\n"]))
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Drop the connection; the next request makes a new one."""
@@ -118,37 +155,61 @@ class Client:
             fields.setdefault("Content-Type", "application/json")
         if content or method not in ("GET", "HEAD"):
             fields["Content-Length"] = str(len(content))
+        return self._head(method, path, query, fields) + content
+
+    def _head(self, method: str, path: str, query: Mapping[str, str] | None, fields: Mapping[str, str]) -> bytes:
         target = self.address.prefix + path + (f"?{urlencode(query)}" if query else "")
         lines = [f"{name}: {value}" for name, value in {"Host": self.address.authority, **fields}.items()]
         head = "\r\n".join([f"{method} {target} HTTP/1.1", *lines])
         if not head.isascii() or not all(map(str.isprintable, lines)):
             raise Usage("an agent id, version or key may hold printable ASCII characters only")
-        return f"{head}\r\n\r\n".encode("ascii") + content
+        return f"{head}\r\n\r\n".encode("ascii")
 
-    def _exchange(self, method: str, message: bytes) -> Reply:
-        if self._socket is None:
-            self._socket = self._connect()
-        self._buffer.clear()
+    def _exchange(self, method: str, message: Iterable[bytes]) -> Reply:
+        """Send the parts of one request, and read its reply."""
+        sock, reader = self._connected()
+        reader.received = False
+        whole = False
         try:
-            self._socket.sendall(message)
-        except OSError as err:
-            # A node that refuses a request early answers before it has read all of it: the reply may be there.
-            return self._answer_or(method, err)
-        return self._answer_or(method, None)
-
-    def _answer_or(self, method: str, cause: OSError | None) -> Reply:
-        try:
-            reply, keep = self._read_reply(method)
-        except BaseException as err:
-            self.close()
-            if isinstance(err, OSError):
-                late = isinstance(err, TimeoutError)
-                what = f"did not answer within {self._read_secs:g} s" if late else "broke the connection"
-                raise NoAnswer(f"{self.address} {what}") from (cause or err)
-            raise
-        if not keep or cause is not None:
-            self.close()
+            cause = self._sent(sock, message)
+            with self._breaks(cause):
+                head = reader.head(method)
+                reply = Reply(head.status, head.headers, reader.whole(head))
+            whole = head.keeps and cause is None
+        finally:
+            if not whole:
+                self.close()
         return reply
+
+    def _sent(self, sock: socket.socket, message: Iterable[bytes]) -> OSError | None:
+        """Send it all; what broke that, if something did. A node that refuses a request early answers before it has
+        read all of it, so the reply may be there all the same."""
+        for number, part in enumerate(message):
+            try:
+                # Bytes from the node within a request are its refusal. With TLS they may be something else.
+                if number and not self.address.secure and select.select([sock], [], [], 0)[0]:
+                    return ConnectionAbortedError("the node answered before it had the whole request")
+                sock.sendall(part)
+            except OSError as err:
+                return err
+        return None
+
+    @contextmanager
+    def _breaks(self, cause: OSError | None = None) -> Iterator[None]:
+        """A break of the connection in here becomes `NoAnswer`."""
+        try:
+            yield
+        except OSError as err:
+            late = isinstance(err, TimeoutError)
+            what = f"did not answer within {self._read_secs:g} s" if late else "broke the connection"
+            raise NoAnswer(f"{self.address} {what}") from (cause or err)
+
+    def _connected(self) -> tuple[socket.socket, ReplyReader]:
+        """The kept connection, or a new one."""
+        if self._socket is None or self._reader is None:
+            self._socket = self._connect()
+            self._reader = ReplyReader(self._socket, str(self.address))
+        return self._socket, self._reader
 
     def _connect(self) -> socket.socket:
         where = self.address
@@ -169,79 +230,7 @@ class Client:
         sock.settimeout(self._read_secs)
         return sock
 
-    # Reading. `_buffer` holds bytes received and not yet used.
 
-    def _fill(self) -> None:
-        assert self._socket is not None
-        data = self._socket.recv(_RECV_BYTES)
-        if not data:
-            raise ConnectionResetError("the connection ended")
-        self._buffer += data
-
-    def _until(self, mark: bytes, size_max: int) -> bytes:
-        """The bytes up to `mark`, which is dropped."""
-        while (end := self._buffer.find(mark)) < 0:
-            if len(self._buffer) > size_max:
-                raise AimemError(f"{self.address} sent a reply head of more than {size_max} bytes")
-            self._fill()
-        found = bytes(self._buffer[:end])
-        del self._buffer[: end + len(mark)]
-        return found
-
-    def _exactly(self, size: int, *, room: int = limits.REPLY_BYTES_MAX) -> bytes:
-        if size > room:
-            raise AimemError(f"{self.address} sent a reply of more than {limits.REPLY_BYTES_MAX} bytes")
-        while len(self._buffer) < size:
-            self._fill()
-        found = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        return found
-
-    def _read_reply(self, method: str) -> tuple[Reply, bool]:
-        """One reply, and whether the connection may be kept. Interim (1xx) replies are passed over."""
-        while True:
-            version, status, headers = _parsed_head(self._until(b"\r\n\r\n", limits.REPLY_HEAD_BYTES_MAX))
-            if status >= 200:
-                break
-        keep = version == "HTTP/1.1" and headers.get("connection", "").lower() != "close"
-        if method == "HEAD" or status in (204, 304):
-            return Reply(status, headers), keep
-        if headers.get("transfer-encoding", "").lower() == "chunked":
-            return Reply(status, headers, self._chunked()), keep
-        length = headers.get("content-length", "")
-        if length.isascii() and length.isdigit():
-            return Reply(status, headers, self._exactly(int(length))), keep
-        return Reply(status, headers, self._to_end()), False
-
-    def _chunked(self) -> bytes:
-        content = bytearray()
-        while size := self._chunk_size():
-            content += self._exactly(size, room=limits.REPLY_BYTES_MAX - len(content))
-            self._until(b"\r\n", 2)
-        while self._until(b"\r\n", limits.REPLY_HEAD_BYTES_MAX):
-            pass  # trailer fields: nothing of ours uses them
-        return bytes(content)
-
-    def _chunk_size(self) -> int:
-        line = self._until(b"\r\n", limits.REPLY_HEAD_BYTES_MAX).split(b";")[0].strip()
-        try:
-            return int(line, 16)
-        except ValueError as err:
-            raise AimemError(f"{self.address} sent a chunk without a size") from err
-
-    def _to_end(self) -> bytes:
-        while len(self._buffer) <= limits.REPLY_BYTES_MAX:
-            try:
-                self._fill()
-            except ConnectionResetError:
-                break
-        return self._exactly(len(self._buffer))
-
-
-def _parsed_head(head: bytes) -> tuple[str, int, dict[str, str]]:
-    first, *lines = head.decode("latin-1").split("\r\n")
-    version, _, rest = first.partition(" ")
-    if not version.startswith("HTTP/1.") or not rest[:3].isdigit():
-        raise AimemError("the reply is not HTTP/1.1", hint="is this the address and scheme of a node?")
-    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    return version, int(rest[:3]), headers
+def _chunk(piece: bytes) -> bytes:
+    """A piece in the chunked coding."""
+    return b"%x\r\n%b\r\n" % (len(piece), piece)
