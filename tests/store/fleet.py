@@ -168,7 +168,7 @@ class Expire(NamedTuple):
 
     async def play(self, fleet: Fleet) -> None:
         before = fleet.clocks[self.at].now - GRACE
-        for memory_id in await fleet.stores[self.at].expired(before, 100):
+        for memory_id in sorted(await fleet.stores[self.at].expired(before, 100)):
             await fleet.write(self.at, upkeep.collect(memory_id, before, as_archived=self.as_archived))
 
 

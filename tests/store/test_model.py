@@ -70,7 +70,7 @@ async def holds_its_laws(fleet: Fleet) -> None:
                 assert effect_of(record).rank >= fleet.ranks[record.key, record.born], "a tier was forgotten"
 
 
-@examples(400)
+@examples(1_500)
 @given(steps(STORES), st.permutations(ALL_PAIRS))
 def test_stores_that_exchange_feeds_in_any_order_end_equal(sequence: list[Step], order: list[tuple[int, int]]) -> None:
     async def run() -> None:
@@ -143,7 +143,7 @@ async def play_on(stores: Sequence[Store], clocks: Sequence[Clock], sequence: Se
     ]
 
 
-@examples(60)
+@examples(150)
 @given(steps(2))
 def test_the_same_steps_on_another_store_come_to_the_same(sequence: list[Step]) -> None:
     async def run(folder: Path) -> None:
