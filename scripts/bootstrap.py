@@ -8,11 +8,12 @@ OLDEST = (3, 11)
 
 
 def _another_python():
-    """A newer interpreter on the path, or None."""
+    """A newer interpreter on the path, or None. One that native parts are carried for comes first."""
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    for minor in range(NEWEST_KNOWN, OLDEST[1] - 1, -1):
+    names = ["python3.%d" % minor for minor in range(NEWEST_KNOWN, OLDEST[1] - 1, -1)]
+    for name in names + ["python3"]:
         for folder in folders:
-            found = os.path.join(folder, "python3.%d" % minor)
+            found = os.path.join(folder, name)
             if os.access(found, os.X_OK) and not os.path.isdir(found) and _works(found):
                 return found
     return None
@@ -38,7 +39,8 @@ def _start():
                 % sys.version_info[:2]
             )
             sys.exit(78)
-        os.execv(found, [found, here] + sys.argv[1:])
+        isolated = ["-I"] if getattr(sys.flags, "isolated", 0) else []
+        os.execv(found, [found] + isolated + [here] + sys.argv[1:])
     compiled = os.path.join(here, "python%d%d" % sys.version_info[:2])
     sys.path[0:1] = [compiled, os.path.join(here, "python")]
     from aimem.cli.main import main
