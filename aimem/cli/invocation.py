@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Protocol
@@ -33,6 +33,16 @@ class Caller(Protocol):
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """One request and its whole reply, whatever its status. Raises `AimemError` when there is no reply."""
+        ...
+
+    def stream(
+        self, path: str, query: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+    ) -> Iterator[bytes]:
+        """The body of a GET as it comes, of any size. Raises `AimemError` for a refusal too."""
+        ...
+
+    def upload(self, path: str, pieces: Iterable[bytes], headers: Mapping[str, str] | None = None) -> Reply:
+        """POST a body of any size as it is made, and the whole reply, whatever its status. Never sent twice."""
         ...
 
     def close(self) -> None:
@@ -96,13 +106,20 @@ class Invocation:
 
     def read(self, path: str, query: Mapping[str, Any] | None = None, body: object = None) -> dict[str, Any]:
         """The JSON of a GET, or of a POST when there is a body. Raises what the node refuses."""
-        given = {name: _text(value) for name, value in (query or {}).items() if value not in (None, ())}
-        reply = self.caller.request("GET" if body is None else "POST", path, given or None, body, self.identity)
+        reply = self.caller.request("GET" if body is None else "POST", path, _given(query), body, self.identity)
         if error := refusal(reply):
             raise error
         return reply.json()
 
-    def change(self, method: str, path: str, body: object = None, *, version: str | None = None) -> dict[str, Any]:
+    def change(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        version: str | None = None,
+    ) -> dict[str, Any]:
         """The JSON of a write. `version`: only if that is still the memory's. Raises what the node refuses.
 
         A change that waits for approval is no error: it is said on stderr.
@@ -111,7 +128,7 @@ class Invocation:
         condition = {"If-Match": f'"{version}"'} if version else {}
         headers = {**self.identity, "Idempotency-Key": key, **condition}
         try:
-            reply = self.caller.request(method, path, None, body, headers)
+            reply = self.caller.request(method, path, _given(query), body, headers)
         except NoAnswer as err:
             raise repeatable(err, key) from err
         if error := refusal(reply):
@@ -139,6 +156,11 @@ def author(settings: ClientSettings, env: Mapping[str, str]) -> str | None:
         return None
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", os.uname().nodename).strip("-")
     return f"host:{name}" if name else None
+
+
+def _given(query: Mapping[str, Any] | None) -> dict[str, str] | None:
+    """The parameters that have a value; None for none."""
+    return {name: _text(value) for name, value in (query or {}).items() if value not in (None, ())} or None
 
 
 def _text(value: object) -> str:

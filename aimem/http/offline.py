@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 from urllib.parse import urlencode
 
@@ -47,33 +47,56 @@ class OfflineCaller:
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """One request and its whole reply."""
-        said = {name.lower(): _as_sent(value) for name, value in (headers or {}).items()}
+        said = _said(headers)
         if body is not None:
             said.setdefault("content-type", "application/json")
-        response = self._answer(method, path, query, body, said)
-        return Reply(response.status, dict(response.headers), b"".join(self._pieces(response)))
+        return self._whole(self._answer(method, path, query, body, said))
 
-    def stream(self, path: str, query: Mapping[str, str] | None, headers: Mapping[str, str]) -> Iterator[bytes]:
+    def stream(
+        self, path: str, query: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+    ) -> Iterator[bytes]:
         """The body of a GET as it is made. Raises what the node refuses."""
-        said = {name.lower(): _as_sent(value) for name, value in headers.items()}
-        response = self._answer("GET", path, query, None, said)
+        response = self._answer("GET", path, query, None, _said(headers))
         if response.status >= 400:
-            error = refusal(Reply(response.status, dict(response.headers), b"".join(self._pieces(response))))
+            error = refusal(self._whole(response))
             assert error is not None
             raise error
         yield from self._pieces(response)
 
+    def upload(self, path: str, pieces: Iterable[bytes], headers: Mapping[str, str] | None = None) -> Reply:
+        """POST lines, taken from `pieces` as fast as they are stored. Raises what `pieces` raises; what came before it
+        is stored."""
+        taken = Event()
+        request = _request("POST", path, None, _said(headers))
+        stream = request.stream = BodyStream(taken.set)
+        answering = asyncio.run_coroutine_threadsafe(self._router.answer(self._node, request), self._loop)
+        answering.add_done_callback(lambda _: taken.set())  # a refusal takes no more
+        try:
+            for piece in pieces:
+                taken.clear()
+                if answering.done():
+                    break
+                self._loop.call_soon_threadsafe(stream.feed, piece)
+                taken.wait()
+        finally:
+            self._loop.call_soon_threadsafe(stream.end)
+            response = answering.result()
+        return self._whole(response)
+
     def _answer(
         self, method: str, path: str, query: Mapping[str, str] | None, body: object, said: Mapping[str, str]
     ) -> Response:
-        content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        request = Request(method, path, urlencode(query or {}), said, Peer("offline"), secrets.token_hex(8), content)
+        request = _request(method, path, query, said)
+        request.body = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         if is_lines(said.get("content-type", "")):
             request.stream = BodyStream(lambda: None)
-            request.stream.feed(content)
+            request.stream.feed(request.body)
             request.stream.end()
         response: Response = self._run(self._router.answer(self._node, request))
         return response
+
+    def _whole(self, response: Response) -> Reply:
+        return Reply(response.status, dict(response.headers), b"".join(self._pieces(response)))
 
     def _pieces(self, response: Response) -> Iterator[bytes]:
         """The body as it is made."""
@@ -100,9 +123,16 @@ class OfflineCaller:
         self._loop.close()
 
 
-def _as_sent(value: str) -> str:
-    """A header field as a server reads it: each byte of its UTF-8 as one character."""
-    return value.encode(errors="surrogateescape").decode("latin-1")
+def _request(method: str, path: str, query: Mapping[str, str] | None, said: Mapping[str, str]) -> Request:
+    return Request(method, path, urlencode(query or {}), said, Peer("offline"), secrets.token_hex(8))
+
+
+def _said(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Header fields as a server reads them: each byte of their UTF-8 as one character."""
+    return {
+        name.lower(): value.encode(errors="surrogateescape").decode("latin-1")
+        for name, value in (headers or {}).items()
+    }
 
 
 async def _next(pieces: AsyncIterator[bytes]) -> bytes | None:
