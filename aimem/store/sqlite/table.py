@@ -16,7 +16,7 @@ from aimem.core.digest import stage
 from aimem.core.intent import Decision, Get, Holding, Intent, Links, Read
 from aimem.core.kinds import KINDS, LINK, MEMORY, SUPERSEDED, TOUCH, VECTOR, compound_key, kind_of, source_key
 from aimem.core.pairs import Pair, PairState, by_age, pair_of, plain_id, resolve
-from aimem.core.record import Record, Ref
+from aimem.core.record import Record
 from aimem.core.text import indexed_text
 from aimem.core.version import Version, parse_version
 from aimem.store.base import Change, Written
@@ -99,15 +99,12 @@ class Transaction:
         self.changes: list[Change] = []
         self._connection = connection
         self._origin = origin
-        self._seen: dict[Ref, Row | None] = {}  # what the intent in hand has read, until it is written
-        self._highest: dict[str, str] = {}  # by kind: none of its keys is above this one
 
     def version(self) -> Version:
         return Version(self.clock.tick(self.now), self._origin)
 
     def run(self, intent: Intent) -> Written:
         """Carry out one intent. It is judged before anything is written, so what it raises leaves nothing behind."""
-        self._seen.clear()
         plan = intent(self)
         try:
             read = next(plan)
@@ -129,34 +126,17 @@ class Transaction:
             return resolve(read.pair, self._lookup, (row.record for row in self._others(read.pair)))
         if isinstance(read, Links):
             return [row.record for row in links_of(self._connection, read.memory_id)]
-        return self._touches(read.memory_id)
+        return touches_of(self._connection, read.memory_id)
 
     def _lookup(self, memory_id: str) -> Record | None:
         found = self._find(MEMORY, memory_id)
         return found.record if found else None
 
     def _find(self, kind: str, key: str) -> Row | None:
-        ref = Ref(kind, key)
-        if ref in self._seen:
-            return self._seen[ref]
-        if self._is_above_all(kind, key):
-            return None
         values = self._connection.execute(
             f"SELECT {COLUMNS} FROM record WHERE kind = ? AND key = ?", (kind, key)
         ).fetchone()
-        found = self._seen[ref] = row_of(values) if values else None
-        return found
-
-    def _is_above_all(self, kind: str, key: str) -> bool:
-        """True when no key of the kind is as high as `key`: what comes in the order of keys need not be looked up."""
-        highest = self._highest.get(kind)
-        if highest is None:
-            (found,) = self._connection.execute("SELECT max(key) FROM record WHERE kind = ?", (kind,)).fetchone()
-            highest = self._highest[kind] = found or ""
-        return key > highest
-
-    def _touches(self, memory_id: str) -> list[Record]:
-        return [] if self._is_above_all(TOUCH, f"{memory_id}/") else touches_of(self._connection, memory_id)
+        return row_of(values) if values else None
 
     def _others(self, pair: Pair) -> list[Row]:
         """The live rows of a pair whose id is not the plain derived one."""
@@ -226,7 +206,6 @@ class Transaction:
     def _set_visible(self, row: Row, *, visible: bool) -> None:
         if row.visible == visible:
             return
-        self._seen.pop(row.record.ref, None)
         self._connection.execute("UPDATE record SET visible = ? WHERE row = ?", (visible, row.row))
         self._words(row.row, row.record if row.visible else None, row.record if visible else None)
         self.shown += 1 if visible else -1
@@ -256,7 +235,7 @@ class Transaction:
         expires = effect_of(record).expires
         if expires == NEVER:
             return None
-        return expires if new else max(expires, use_of(record, self._touches(record.key)).expires)
+        return expires if new else max(expires, use_of(record, touches_of(self._connection, record.key)).expires)
 
     def _extend(self, memory_id: str) -> None:
         """Bring the expiry of a memory up to date after one of its touches changed."""
@@ -273,7 +252,6 @@ class Transaction:
         vector = self._find(VECTOR, memory_id)
         if vector is not None:
             stage(self.deltas, vector.record, None)
-            self._seen.pop(vector.record.ref, None)
             self._connection.execute("DELETE FROM record WHERE row = ?", (vector.row,))
 
     def sweep_tombstones(self, before: int, read_by_all: int, limit: int) -> int:
@@ -321,9 +299,7 @@ class Transaction:
             **_NO_COLUMNS,
             **columns,
         }
-        self._seen.pop(record.ref, None)
         if held is None:
-            self._highest[record.kind] = max(record.key, self._highest[record.kind])
             return self._connection.execute(_INSERT, values).lastrowid or 0
         self._connection.execute(_UPDATE, values)
         return held.row
