@@ -12,7 +12,7 @@ _aimem() {
         if [[ $skip ]]; then skip=; continue; fi
         case "$word" in
             --to|--db|--agent-id|--config|--cache-dir|--ca-cert|--client-cert|--client-key|--pin) skip=1 ;;
-            serve|push|query|get|update|delete|promote|namespaces|stats|status|migrate|man|completion|licenses) command=$word; break ;;
+            serve|push|query|get|update|delete|promote|link|forget|archive|namespaces|stats|status|gc|migrate|man|completion|licenses) command=$word; break ;;
         esac
     done
     case "$command" in
@@ -152,6 +152,59 @@ _aimem() {
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
             esac ;;
+        link)
+            flags='--relation --valid-from --valid-until --list --invalidate --remove --idempotency-key --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            case "$prev" in
+                -r|--relation) COMPREPLY=($(compgen -W 'related_to supersedes contradicts derived_from' -- "$cur")); return ;;
+                --valid-from) return ;;
+                --valid-until) return ;;
+                --idempotency-key) return ;;
+                --to) return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --agent-id) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+            esac ;;
+        forget)
+            flags='--namespace --pattern --tier --confirm-global --idempotency-key --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            case "$prev" in
+                -n|--namespace) return ;;
+                -p|--pattern) return ;;
+                -t|--tier) COMPREPLY=($(compgen -W 'short mid long' -- "$cur")); return ;;
+                --idempotency-key) return ;;
+                --to) return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --agent-id) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+            esac ;;
+        archive)
+            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --namespace --limit --offset --jsonl --reason --idempotency-key --older-than-days --all' words='list add restore purge stats' files=
+            case "$prev" in
+                --to) return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --agent-id) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+                -n|--namespace) return ;;
+                --limit) return ;;
+                --offset) return ;;
+                --reason) return ;;
+                --idempotency-key) return ;;
+                --older-than-days) return ;;
+            esac ;;
         namespaces)
             flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
             case "$prev" in
@@ -193,6 +246,20 @@ _aimem() {
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
             esac ;;
+        gc)
+            flags='--idempotency-key --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            case "$prev" in
+                --idempotency-key) return ;;
+                --to) return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --agent-id) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+            esac ;;
         migrate)
             flags='--from --to --dry-run --help --json' words='' files=
             case "$prev" in
@@ -200,7 +267,7 @@ _aimem() {
                 --to) return ;;
             esac ;;
         man)
-            flags='--list --help' words='serve push query get update delete promote namespaces stats status migrate man completion licenses aimem.7 aimem-api aimem-recall' files=
+            flags='--list --help' words='serve push query get update delete promote link forget archive namespaces stats status gc migrate man completion licenses aimem.7 aimem-api aimem-recall' files=
             case "$prev" in
             esac ;;
         completion)
@@ -212,7 +279,7 @@ _aimem() {
             case "$prev" in
             esac ;;
         *)
-            flags='--version --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='serve push query get update delete promote namespaces stats status migrate man completion licenses' files=
+            flags='--version --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='serve push query get update delete promote link forget archive namespaces stats status gc migrate man completion licenses' files=
             case "$prev" in
                 --to) return ;;
                 --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;

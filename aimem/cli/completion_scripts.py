@@ -12,7 +12,7 @@ from typing import Final
 import click
 
 from aimem.cli import main
-from aimem.cli.options import sections
+from aimem.cli.options import Group, sections
 
 FILES: Final = {"bash": "aimem.bash", "zsh": "_aimem", "fish": "aimem.fish"}
 
@@ -56,13 +56,21 @@ def tree() -> tuple[Line, list[Line]]:
 
 
 def _line(command: click.Command, ctx: click.Context) -> Line:
-    flags = [_flag(param) for group in sections(command, ctx).values() for param in group]
+    flags = _flags(command, ctx)
     arguments = [param for param in command.params if isinstance(param, click.Argument)]
     words = tuple(str(word) for arg in arguments if isinstance(arg.type, click.Choice) for word in arg.type.choices)
     if command.name == "man":
         words = (*main.COMMANDS, "aimem.7", "aimem-api", "aimem-recall")
+    if isinstance(command, Group):
+        words = tuple(command.commands)
+        flags |= {names: flag for each in command.commands.values() for names, flag in _flags(each, ctx).items()}
     files = any(argument.nargs == -1 for argument in arguments)
-    return Line(command.name or "", (command.help or "").split("\n")[0], tuple(flags), words, files)
+    return Line(command.name or "", (command.help or "").split("\n")[0], tuple(flags.values()), words, files)
+
+
+def _flags(command: click.Command, ctx: click.Context) -> dict[tuple[str, ...], Flag]:
+    found = [_flag(param) for group in sections(command, ctx).values() for param in group]
+    return {flag.names: flag for flag in found}
 
 
 def _flag(param: click.Option) -> Flag:

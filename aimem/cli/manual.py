@@ -15,7 +15,7 @@ import click
 
 from aimem import __version__
 from aimem.cli import main
-from aimem.cli.options import Command, sections
+from aimem.cli.options import Command, Group, sections
 from aimem.errors import Usage
 
 SECTION_7: Final = ("aimem", "aimem-api", "aimem-recall")
@@ -80,16 +80,33 @@ def _command_page(command: click.Command, ctx: click.Context) -> Iterator[str]:
     stem = f"aimem-{command.name}"
     summary, _, rest = (command.help or "").partition("\n\n")
     yield from _head(stem, summary)
-    arguments = " ".join(p.make_metavar(ctx) for p in command.params if isinstance(p, click.Argument))
+    arguments = "command ..." if isinstance(command, click.Group) else _arguments(command, ctx)
     yield from (".SH SYNOPSIS", f"\\fBaimem {command.name}\\fR [\\fIoptions\\fR] \\fI{_text(arguments)}\\fR".rstrip())
     yield ".SH DESCRIPTION"
     paragraphs = [_text(" ".join(paragraph.split())) for paragraph in (rest or summary).split("\n\n")]
     yield "\n.PP\n".join(paragraphs)
+    if isinstance(command, click.Group):
+        yield from _subcommands(command, ctx)
     yield from _options(command, ctx)
-    if isinstance(command, Command) and command.examples:
+    if isinstance(command, Command | Group) and command.examples:
         yield from (".SH EXAMPLES", ".EX", *map(_text, command.examples.strip().split("\n")), ".EE")
     yield from _exit_status()
     yield from _see_also(["aimem(1)", "aimem(7)"])
+
+
+def _arguments(command: click.Command, ctx: click.Context) -> str:
+    return " ".join(param.make_metavar(ctx) for param in command.params if isinstance(param, click.Argument))
+
+
+def _subcommands(group: click.Group, ctx: click.Context) -> Iterator[str]:
+    """Each command of a group with its arguments and what it says, then with the options that only it has."""
+    yield ".SH COMMANDS"
+    for name, command in group.commands.items():
+        arguments = f" \\fI{_text(given)}\\fR" if (given := _arguments(command, ctx)) else ""
+        yield from (".TP", f"\\fB{name}\\fR{arguments}", _text(" ".join((command.help or "").split())))
+        for param in sections(command, ctx)["Options"]:
+            if "--help" not in param.opts and (record := param.get_help_record(ctx)):
+                yield from (".IP", f"\\fB{_text(record[0])}\\fR: {_text(record[1])}")
 
 
 def _options(command: click.Command, ctx: click.Context) -> Iterator[str]:

@@ -49,6 +49,23 @@ class Command(click.Command):
         write_options(self, ctx, formatter)
 
 
+class Group(click.Group):
+    """A command whose first word is a command of its own; both have pages like any other."""
+
+    def __init__(self, *args: Any, examples: str = "", **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.examples = examples
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order in which they were added."""
+        return list(self.commands)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands, then the options of each section."""
+        self.format_commands(ctx, formatter)
+        write_options(self, ctx, formatter)
+
+
 def sections(command: click.Command, ctx: click.Context) -> dict[str, list[click.Option]]:
     """The options of a command under their headings; its own come first."""
     found: dict[str, list[click.Option]] = {"Options": []}
