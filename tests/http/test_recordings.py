@@ -1,7 +1,7 @@
 """The recorded traffic of the existing system's node, sent to ours: same statuses, same names, same types.
 
 Fields may be added, none may be missing. What differs on purpose is data with a reason, and stays only while it
-differs. Only the exchanges whose routes are served so far are sent.
+differs. An exchange that rests on what is not built yet stands there as `later`, and fails when it starts to pass.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from aimem.net.reply import Reply
 from .processes import call, serving
 
 DATA = Path(__file__).parent.parent / "data"
-SENT = (*range(42), 50, 51)
+
+LATER = ("mesh", "proof", "control")  # the parts that are still to come
 
 Shape = dict[str, set[str]]  # the JSON types at each path
 _TYPES = {bool: "boolean", int: "number", float: "number", str: "string", type(None): "null"}
@@ -49,6 +50,8 @@ def differences(recorded: dict[str, Any], reply: Reply) -> Iterator[str]:
         yield "status"
     if reply.headers.get("content-type") != recorded.get("content_type"):
         yield "content_type"
+    if not reply.headers.get("content-type", "").startswith("application/json"):
+        return
     ours = shape(reply.json())
     for path, kinds in shape(recorded["reply"]).items():
         if not kinds <= ours.get(path, set()):
@@ -61,39 +64,55 @@ class Ids:
     def __init__(self) -> None:
         self._ours: dict[str, str] = {}
 
-    def learn(self, recorded: Any, ours: dict[str, Any]) -> None:
-        if isinstance(recorded, dict) and isinstance(recorded.get("id"), str):
-            self._ours[recorded["id"]] = ours["id"]
+    def learn(self, recorded: Any, ours: Any) -> None:
+        """Pair up the ids of two replies, wherever they stand."""
+        if isinstance(recorded, dict) and isinstance(ours, dict):
+            if isinstance(recorded.get("id"), str) and isinstance(ours.get("id"), str):
+                self._ours.setdefault(recorded["id"], ours["id"])
+            for name, inner in recorded.items():
+                self.learn(inner, ours.get(name))
+        if isinstance(recorded, list) and isinstance(ours, list):
+            by_title = {each["title"]: each for each in ours if isinstance(each, dict) and "title" in each}
+            for inner in recorded:
+                if isinstance(inner, dict) and inner.get("title") in by_title:
+                    self.learn(inner, by_title[inner["title"]])
 
-    def translate(self, path: str) -> str:
+    def translate(self, text: str) -> str:
         for theirs, ours in self._ours.items():
-            path = path.replace(theirs, ours).replace(theirs[:8], ours[:8])
-        return path
+            text = text.replace(theirs, ours).replace(theirs[:8], ours[:8])
+        return text
 
 
 def send(port: int, request: dict[str, Any], ids: Ids) -> Reply:
     body = request.get("body")
     if isinstance(body, dict) and str(body.get("content", "")).startswith("<65537 times"):
         body["content"] = "x" * 65_537
-    path = ids.translate(request["path"]).removeprefix("/api/v1")
+    path = ids.translate(request["path"])
     headers = {"Content-Type": "", **request["headers"]}
-    return call(port, request["method"], path, body.encode() if isinstance(body, str) else body, headers)
+    content = (
+        body.encode()
+        if isinstance(body, str)
+        else None
+        if body is None
+        else json.loads(ids.translate(json.dumps(body)))
+    )
+    return call(port, request["method"], path.removeprefix("/api/v1"), content, headers)
 
 
 def test_the_recorded_exchanges_have_the_same_statuses_names_and_types(tmp_path: Path) -> None:
     lines = (DATA / "v063-api.jsonl").read_text().splitlines()
     ids, found = Ids(), set()
     with serving("--db", str(tmp_path / "a.db")) as (_, port):
-        for number in SENT:
-            recorded = json.loads(lines[number])
+        for number, line in enumerate(lines):
+            recorded = json.loads(line)
             reply = send(port, recorded["request"], ids)
-            ids.learn(recorded["reply"], reply.json())
+            if reply.headers.get("content-type", "").startswith("application/json"):
+                ids.learn(recorded["reply"], reply.json())
             found |= {(number, path) for path in differences(recorded, reply)}
-    listed = {
-        (number, each["path"])
-        for each in json.loads((DATA / "v063-differences.json").read_text())
-        for number in each["exchanges"]
-        if each["reason"]
-    }
+    entries = json.loads((DATA / "v063-differences.json").read_text())
+    later = {number for each in entries if each.get("later") in LATER for number in each["exchanges"]}
+    assert later <= {number for number, _ in found}, "is listed as later, and passes"
+    found = {(number, path) for number, path in found if number not in later}
+    listed = {(number, each["path"]) for each in entries if each.get("reason") for number in each["exchanges"]}
     assert found - listed == set(), "differs, and is not listed"
     assert listed - found == set(), "is listed, and does not differ"
