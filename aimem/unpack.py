@@ -8,11 +8,12 @@ is imported here.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
 import sys
-import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 NATIVE_PACKAGES = ("numpy", "onnxruntime")
 _CARRIED = "carried.zip"
+_SHARED = Path("/var/tmp")  # noqa: S108 - what lies in it is used only after `_check_trusted`
+_UNFINISHED = ".unpacking-"
+_ABANDONED_SECS = 24 * 3600  # a killed process leaves its half; nobody takes a day to unpack
 _chosen: Path | None = None
 
 
@@ -129,7 +133,7 @@ def _unpacked(part: str, *, executable: bool) -> Path:
         try:
             return _unpack_to(cache, described, executable=executable)
         except OSError as error:
-            if error.errno == 28:  # ENOSPC
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFull(
                     f"no room to unpack {part} in {cache}", hint="free some space, or name --cache-dir"
                 ) from error
@@ -142,33 +146,59 @@ def _unpacked(part: str, *, executable: bool) -> Path:
 
 def _unpack_to(cache: Path, described: dict[str, Any], *, executable: bool) -> Path:
     target: Path = cache / described["hash"][:32]
+    if not target.is_dir():
+        os.makedirs(cache.parent, exist_ok=True)
+        with suppress(FileExistsError):
+            os.mkdir(cache, 0o700)
+    _check_trusted(cache)
+    if executable and os.statvfs(cache).f_flag & os.ST_NOEXEC:
+        raise OSError(errno.EACCES, "mounted noexec, so native parts can't be loaded from it")
     if target.is_dir():
-        _check_executable(target, executable=executable)
         return target
-    _make_private(cache)
-    _check_executable(cache, executable=executable)
-    made = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=cache))
+    made = cache / f"{_UNFINISHED}{os.urandom(8).hex()}"
+    made.mkdir()
     try:
-        with _carried() as carried:
-            assert carried is not None
-            for name, content in described["files"].items():
-                place = made / name
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(carried.read(content))
+        _write_files(described["files"], made)
         os.rename(made, target)
-    except BaseException as error:
+    except OSError:
+        if not target.is_dir():
+            raise
+        # else another process was faster
+    finally:
         import shutil
 
         shutil.rmtree(made, ignore_errors=True)
-        if isinstance(error, OSError) and target.is_dir():
-            return target  # another process was faster
-        raise
+        for left in cache.glob(f"{_UNFINISHED}*"):
+            with suppress(OSError):
+                if left.stat().st_mtime < time.time() - _ABANDONED_SECS:
+                    shutil.rmtree(left, ignore_errors=True)
     return target
 
 
-def _check_executable(folder: Path, *, executable: bool) -> None:
-    if executable and os.statvfs(folder).f_flag & os.ST_NOEXEC:
-        raise OSError(13, "mounted noexec, so native parts can't be loaded from it")
+def _write_files(files: dict[str, str], folder: Path) -> None:
+    """Write the files of a part, on the disk when this returns: after a power cut a folder that is there is whole."""
+    with _carried() as carried:
+        assert carried is not None
+        for name, content in files.items():
+            place = folder / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(carried.read(content))
+    for name in files:
+        with (folder / name).open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _check_trusted(cache: Path) -> None:
+    """Code is loaded from here: the folder must be ours or root's, and nobody else may be able to write to it.
+
+    Raises:
+        OSError: it is not.
+    """
+    found = os.lstat(cache) if cache.parent == _SHARED else os.stat(cache)
+    if not stat.S_ISDIR(found.st_mode):
+        raise OSError(errno.ENOTDIR, "it is no folder")
+    if found.st_uid not in (0, os.geteuid()) or found.st_mode & stat.S_IWOTH:
+        raise OSError(errno.EPERM, "it belongs to another user, or everybody may write to it")
 
 
 def _caches() -> Iterator[Path]:
@@ -180,15 +210,4 @@ def _caches() -> Iterator[Path]:
     home = os.environ.get("HOME")
     if user := os.environ.get("XDG_CACHE_HOME") or (home and os.path.join(home, ".cache")):
         yield Path(user) / "aimem"
-    yield Path(f"/var/tmp/aimem-{os.getuid()}")  # noqa: S108 - private: see _make_private
-
-
-def _make_private(cache: Path) -> None:
-    """Make a cache folder. One in /var/tmp must be ours alone, or somebody else could put code into it."""
-    os.makedirs(cache.parent, exist_ok=True)
-    with suppress(FileExistsError):
-        os.mkdir(cache, 0o700)
-    if cache.parent == Path("/var/tmp"):  # noqa: S108
-        found = os.lstat(cache)
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
-            raise OSError(1, "it is not a private folder of this user")
+    yield _SHARED / f"aimem-{os.geteuid()}"

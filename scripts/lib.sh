@@ -15,9 +15,22 @@ need_tools() {
   python3 -c 'import ensurepip, venv' 2> /dev/null || missing "python3-venv" "python3-venv"
 }
 
+# in_turn NAME COMMAND...: two runs at once take turns.
+in_turn() {
+  mkdir -p "$root/build"
+  exec 9> "$root/build/.$1"
+  flock 9
+  "${@:2}" 9>&-
+  exec 9>&-
+}
+
 # Makes build/venv from the lock, once per lock and interpreter. Only files whose hash the lock has are installed.
 need_environment() {
   need_tools
+  in_turn making-environment make_environment
+}
+
+make_environment() {
   local wanted
   wanted=$( (python3 -c 'import sys; print(sys.executable, sys.version)'; cat "$root/scripts/requirements.lock") | sha256sum)
   if [ "$(cat "$venv/made-from" 2> /dev/null)" = "$wanted" ]; then return; fi
@@ -33,7 +46,10 @@ need_environment() {
 # Builds dist/aimem unless it was built from exactly these files by exactly this interpreter.
 need_build() {
   need_tools
-  mkdir -p "$root/build"
+  in_turn building build_if_stale
+}
+
+build_if_stale() {
   local now
   now=$( (python3 -c 'import sys; print(sys.version)'; cd "$root" && find aimem man completions scripts LICENSE -type f \
     -not -name '*.pyc' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum) | sha256sum)
