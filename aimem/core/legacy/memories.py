@@ -29,7 +29,7 @@ from aimem.core.legacy.values import (
     time_of,
 )
 from aimem.core.memory import DEFAULT_PRIORITY, DEFAULT_TIER
-from aimem.core.merge import loser_to_keep, superseded_copy
+from aimem.core.merge import loser_to_keep, superseded_copy, wins
 from aimem.core.record import Record, canonical
 from aimem.core.version import Version
 from aimem.errors import Invalid
@@ -198,7 +198,18 @@ def unite(rows: Sequence[Old]) -> United:
     copies = [superseded_copy(loser) for loser in losers if loser is not None]
     same_text = [row for row in rows if row.record.version.same_write(memory.version)]
     embeddings = [embedding_of(memory, row.embedding) for row in same_text if row.embedding is not None]
-    return United(memory, last, copies, _touch(memory, birth, same_text), embeddings)
+    return United(memory, last, _merged(copies), _touch(memory, birth, same_text), _merged(embeddings))
+
+
+def _merged(records: list[Record]) -> list[Record]:
+    """One record for each key."""
+    if len(records) < 2:
+        return records
+    standing: dict[str, Record] = {}
+    for record in records:
+        if wins(record, standing.get(record.key)):
+            standing[record.key] = record
+    return list(standing.values())
 
 
 def _touch(memory: Record, birth: Sequence[Old], same_text: Sequence[Old]) -> Record | None:

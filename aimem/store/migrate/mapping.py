@@ -35,6 +35,16 @@ _LABELS = {
 KINDS = ("memories", "entities", "messages", "archived", "superseded", "accesses", "embeddings", *_LABELS.values())
 """What a report counts. Entities and messages are among the memories."""
 
+_TABLES = {
+    "memories": "memories",
+    "archived_memories": "archived",
+    "memory_links": "links",
+    "entity_aliases": "aliases",
+    "namespace_meta": "standards",
+    "pending_actions": "pending",
+    "subscriptions": "subscriptions",
+}
+
 Rule = Callable[[Sequence[Any], Horizon, Notes], list[Record]]
 _RULES: tuple[tuple[Table, Rule], ...] = (
     (tables.LINKS, others.link),
@@ -96,7 +106,7 @@ class Mapping:
         name = str(source.path)
         for row in self._rows(source, table):
             if not isinstance(row[0], str) or not row[0]:
-                self._unnamed(source, table, row)
+                self._not_taken(source, table, f"a row without an id, titled {str(row[3])[:80]!r}")
                 continue
             old = rule(row, self._horizon)
             for note in old.notes:
@@ -104,18 +114,18 @@ class Mapping:
             yield _Found(old.record.key, old, name)
 
     def _rows(self, source: Source, table: Table) -> Iterator[Row]:
-        def lost(kind: str, what: str) -> None:
-            self._report.lost(str(source.path), kind, what)
+        def lost(what: str, rows: int) -> None:
+            self._not_taken(source, table, what, rows)
 
         for row in source.rows(table, lost):
             self.rows += 1
             yield row
 
-    def _unnamed(self, source: Source, table: Table, row: Row) -> None:
-        count = self._report.count("archived" if table is tables.ARCHIVED else "memories")
-        count.read += 1
-        count.not_taken += 1
-        self._report.lost(str(source.path), table.name, f"a row without an id, titled {str(row[3])[:80]!r}")
+    def _not_taken(self, source: Source, table: Table, what: str, rows: int = 1) -> None:
+        count = self._report.count(_TABLES[table.name])
+        count.read += rows
+        count.not_taken += rows
+        self._report.lost(str(source.path), table.name, what)
 
     def _united(self, found: list[_Found]) -> Iterator[Item]:
         """What stands of one id, and the count of each row."""

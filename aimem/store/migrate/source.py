@@ -25,7 +25,8 @@ _MADE_BY = {17: "0.6.3.1", 18: "0.6.3.1", 19: "0.6.3.1", 20: "0.6.4", 42: "0.7.0
 _OURS = "memories_fts"  # its word index is made anew; `sqlite_...` are SQLite's own
 
 Row = tuple[Any, ...]
-Lost = Callable[[str, str], None]
+Lost = Callable[[str, int], None]
+"""What could not be read, in words, and how many rows it surely was."""
 
 
 class Table(NamedTuple):
@@ -111,7 +112,7 @@ class Source:
             try:
                 found = list(self._select(table, "WHERE t.rowid = ?", (number,)))
             except sqlite3.DatabaseError as error:
-                lost(table.name, f"{name or f'row {number}'}: can't be read ({error})")
+                lost(f"{name or f'row {number}'}: can't be read ({error})", 1)
                 continue
             for row in found:
                 if last is None or _after(row[: len(table.key)], last):
@@ -135,12 +136,12 @@ class Source:
                 number, gap, step = number + step, gap + step, step * 2
                 continue
             if gap:
-                lost(table.name, f"rows {number - gap} to {number - 1}: their pages can't be read")
+                lost(f"rows {number - gap} to {number - 1}: their pages can't be read", 0)
             if found is None:
                 return
             yield found[0], ""
             number, step, gap = found[0] + 1, 1, 0
-        lost(table.name, f"rows from {number - gap} on: their pages can't be read")
+        lost(f"rows from {number - gap} on: their pages can't be read", 0)
 
     def _look(self) -> None:
         """Count everything, and check the file as a whole."""
@@ -191,6 +192,7 @@ def open_source(path: Path, folder: Path) -> Source:
     connection = sqlite3.connect(copy, isolation_level=None)
     try:
         connection.text_factory = functools.partial(str, encoding="utf-8", errors="surrogateescape")
+        _make_readable(connection)
         _check(path, connection)
         return Source(path, connection)
     except sqlite3.DatabaseError as error:
@@ -203,6 +205,16 @@ def open_source(path: Path, folder: Path) -> Source:
     except BaseException:
         connection.close()
         raise
+
+
+def _make_readable(connection: sqlite3.Connection) -> None:
+    """Have SQLite read a file that is shorter than its header says: it refuses that but for a repair."""
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
+            raise
+        connection.execute("PRAGMA writable_schema = 1")
 
 
 def _check(path: Path, connection: sqlite3.Connection) -> None:
