@@ -12,7 +12,7 @@ _aimem() {
         if [[ $skip ]]; then skip=; continue; fi
         case "$word" in
             --to|--db|--agent-id|--config|--cache-dir|--ca-cert|--client-cert|--client-key|--pin) skip=1 ;;
-            serve|push|query|get|update|delete|promote|link|forget|archive|namespaces|stats|status|gc|migrate|man|completion|licenses) command=$word; break ;;
+            serve|push|query|get|update|delete|promote|link|forget|archive|namespaces|stats|status|gc|export|import|migrate|man|completion|licenses) command=$word; break ;;
         esac
     done
     case "$command" in
@@ -260,6 +260,33 @@ _aimem() {
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
             esac ;;
+        export)
+            flags='--out --object --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            case "$prev" in
+                --out) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --to) return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --agent-id) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+            esac ;;
+        import)
+            flags='--trust-source --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            case "$prev" in
+                --to) return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --agent-id) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+            esac ;;
         migrate)
             flags='--from --to --dry-run --help --json' words='' files=
             case "$prev" in
@@ -267,7 +294,7 @@ _aimem() {
                 --to) return ;;
             esac ;;
         man)
-            flags='--list --help' words='serve push query get update delete promote link forget archive namespaces stats status gc migrate man completion licenses aimem.7 aimem-api aimem-recall' files=
+            flags='--list --help' words='serve push query get update delete promote link forget archive namespaces stats status gc export import migrate man completion licenses aimem.7 aimem-api aimem-recall' files=
             case "$prev" in
             esac ;;
         completion)
@@ -279,7 +306,7 @@ _aimem() {
             case "$prev" in
             esac ;;
         *)
-            flags='--version --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='serve push query get update delete promote link forget archive namespaces stats status gc migrate man completion licenses' files=
+            flags='--version --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='serve push query get update delete promote link forget archive namespaces stats status gc export import migrate man completion licenses' files=
             case "$prev" in
                 --to) return ;;
                 --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;

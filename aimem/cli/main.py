@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from keyword import iskeyword
 from typing import Final
 
 import click
@@ -35,6 +36,8 @@ COMMANDS: Final[dict[str, str]] = {
     "stats": "Count what is stored.",
     "status": "Tell how the node is, and wait until it is ready.",
     "gc": "End what has expired, now.",
+    "export": "Print everything that is stored.",
+    "import": "Put in the rows of an export.",
     "migrate": "Take in databases of the old program.",
     "man": "Print a manual page.",
     "completion": "Print the completion script of a shell.",
@@ -65,10 +68,11 @@ class Program(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name: `command` in the module of the same name."""
+        """The command of that name: `command` in the module of the same name, for a keyword with `_` behind it."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"aimem.cli.{cmd_name}").command
+        module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command: click.Command = import_module(f"aimem.cli.{module}").command
         return command
 
     def resolve_command(
