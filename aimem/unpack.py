@@ -61,7 +61,7 @@ def native() -> None:
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        import numpy  # noqa: F401
+        import numpy.ma  # noqa: F401 - else numpy imports it at first use, when a cleaner may have taken the folder
     except ImportError as error:
         raise Misconfigured(
             f"the native parts in {folder} can't be loaded: {error}", hint=_without("they need glibc on x86-64")
@@ -153,15 +153,18 @@ def _unpack_to(cache: Path, described: dict[str, Any], *, executable: bool) -> P
     _check_trusted(cache)
     if executable and os.statvfs(cache).f_flag & os.ST_NOEXEC:
         raise OSError(errno.EACCES, "mounted noexec, so native parts can't be loaded from it")
-    if target.is_dir():
+    files: dict[str, str] = described["files"]
+    if _is_whole(target, files):
         return target
     made = cache / f"{_UNFINISHED}{os.urandom(8).hex()}"
     made.mkdir()
     try:
-        _write_files(described["files"], made)
-        os.rename(made, target)
+        _write_files(files, made / "part")
+        if target.is_dir() and not _is_whole(target, files):
+            os.rename(target, made / "replaced")
+        os.rename(made / "part", target)
     except OSError:
-        if not target.is_dir():
+        if not _is_whole(target, files):
             raise
         # else another process was faster
     finally:
@@ -173,6 +176,11 @@ def _unpack_to(cache: Path, described: dict[str, Any], *, executable: bool) -> P
                 if left.stat().st_mtime < time.time() - _ABANDONED_SECS:
                     shutil.rmtree(left, ignore_errors=True)
     return target
+
+
+def _is_whole(folder: Path, files: dict[str, str]) -> bool:
+    """Whether a part has all its files: what cleans /var/tmp and caches takes old files one by one."""
+    return all(os.path.isfile(f"{folder}/{name}") for name in files)
 
 
 def _write_files(files: dict[str, str], folder: Path) -> None:
