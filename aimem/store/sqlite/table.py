@@ -159,19 +159,19 @@ class Transaction:
 
     def _put_memory(self, held: Row | None, record: Record) -> None:
         pair = pair_of(record)
-        plain = pair is None or plain_id(pair) == record.key
+        plain = plain_id(pair) if pair is not None else ""
         columns = _columns(record)
         if pair is not None:
             body, effect = record.body, effect_of(record)
             columns |= {
-                "pair": None if plain else pair_text(pair),
+                "pair": None if plain == record.key else pair_text(pair),
                 "tier": effect.rank,
                 "priority": body["priority"],
                 "created": body.get("created_at", record.born.time),
                 "updated": body.get("updated_at", record.version.time),
                 "expires": self._expires(record, new=record.version.origin == self._origin and not record.version.step),
             }
-        visible = pair is not None and self._arrange(pair, record, plain=plain)
+        visible = pair is not None and self._arrange(pair, record, plain)
         row = self._write(held, record, columns, visible=visible)
         self._words(row, held.record if held and held.visible else None, record if visible else None)
         self.shown += visible - (held.visible if held else 0)
@@ -182,11 +182,11 @@ class Transaction:
         if record.deleted:
             self._drop_vector(record.key)
 
-    def _arrange(self, pair: Pair, record: Record, *, plain: bool) -> bool:
-        """Hide all but the newest live record of a pair. True when that is `record`."""
+    def _arrange(self, pair: Pair, record: Record, plain: str) -> bool:
+        """Hide all but the newest live record of a pair, whose plain id is `plain`. True when that is `record`."""
         rivals = {other.record.key: other for other in self._others(pair)}
-        if not plain:
-            holder = self._find(MEMORY, plain_id(pair))
+        if plain != record.key:
+            holder = self._find(MEMORY, plain)
             if holder is not None and pair_of(holder.record) == pair:
                 rivals[holder.record.key] = holder
         rivals.pop(record.key, None)
