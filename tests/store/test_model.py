@@ -143,7 +143,7 @@ async def play_on(stores: Sequence[Store], clocks: Sequence[Clock], sequence: Se
     ]
 
 
-@examples(150)
+@examples(100)
 @given(steps(2))
 def test_the_same_steps_on_another_store_come_to_the_same(sequence: list[Step]) -> None:
     async def run(folder: Path) -> None:
