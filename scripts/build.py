@@ -94,7 +94,7 @@ def write_zip(file: object, members: dict[str, bytes], stored: dict[str, bytes])
             entry.compress_type = (
                 zipfile.ZIP_STORED if name in stored or name.endswith(".pyc") else zipfile.ZIP_DEFLATED
             )
-            archive.writestr(entry, data, compresslevel=9)
+            archive.writestr(entry, data, compresslevel=6)  # 9 takes twice as long for 0.4 MiB less
 
 
 def collect_sources() -> dict[str, bytes]:

@@ -1,0 +1,50 @@
+"""The texts that `scripts/up` stores, and the questions that it asks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aimem.core.memory import clean_create
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+Rows = list[dict[str, Any]]
+
+
+def printed(*flags: str) -> Rows:
+    command = [sys.executable, str(SCRIPTS / "stdlib-texts"), *flags]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def texts() -> Rows:
+    return printed()
+
+
+def test_every_text_is_a_valid_memory_and_no_pair_comes_twice(texts: Rows) -> None:
+    for text in texts:
+        body = clean_create(text, 0, anonymous="anonymous")
+        assert {name: body[name] for name in text} == text
+    assert len({(text["namespace"], text["title"]) for text in texts}) == len(texts) > 3_000
+
+
+def test_a_limit_takes_the_first(texts: Rows) -> None:
+    assert printed("--limit", "5") == texts[:5]
+
+
+def test_ten_questions_ask_for_modules_that_exist_and_have_texts(texts: Rows) -> None:
+    questions = json.loads((SCRIPTS / "questions.json").read_text(encoding="utf-8"))
+    assert len(questions) == len({each["question"] for each in questions}) == 10
+    documented = {text["namespace"] for text in texts}
+    for each in questions:
+        assert set(each) == {"question", "modules"}
+        assert documented & set(each["modules"])
+        for module in each["modules"]:
+            assert find_spec(module.replace("/", ".")) is not None, module
