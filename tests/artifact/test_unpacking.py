@@ -163,28 +163,33 @@ def test_a_full_disk_may_be_tried_again_and_nothing_half_is_left(
 @pytest.mark.parametrize(
     "prepared",
     [
-        'mkdir "$place"; chown $owner "$place"; chmod 755 "$place"',
-        'mkdir /var/tmp/elsewhere; chown $owner /var/tmp/elsewhere; ln -s elsewhere "$place"; chown -h $owner "$place"',
-        'mkdir -m 700 /var/tmp/mine; chown $me /var/tmp/mine; ln -s mine "$place"; chown -h $owner "$place"',
-        'mkdir "$place"; chown $me "$place"; chmod 777 "$place"',
-        'mkfifo "$place"; chown $me "$place"',
+        'mkdir -m 755 "$place"; fill "$place" $somebody',
+        'mkdir -m 755 "$place-"; fill "$place-" $somebody; ln -s "$place-" "$place"; chown -h $somebody "$place"',
+        'mkdir -m 700 "$place-"; fill "$place-" $nobody; ln -s "$place-" "$place"; chown -h $somebody "$place"',
+        'mkdir -m 777 "$place"; fill "$place" $nobody',
+        'mkfifo "$place"; chown $nobody "$place"',
     ],
-    ids=["somebody-else-s", "a-link-of-somebody-else-s", "a-link-to-mine", "open-to-everybody", "no-folder"],
+    ids=["somebody-else-s", "a-link-of-somebody-else-s", "a-link-to-ours", "open-to-everybody", "no-folder"],
 )
 def test_a_folder_in_var_tmp_that_is_not_ours_alone_is_refused(
-    prepared: str, mounting: Callable[[str, Path], Command], tmp_path: Path
+    prepared: str, mounting: Callable[[str, Path], Command], cache: Path, tmp_path: Path
 ) -> None:
-    """Also when it has folders with the right names in it: what is in them may be anybody's code."""
+    """Also when all is in it that is looked for: it may be anybody's code."""
     python = shutil.which("python3", path="/usr/bin:/bin")
     if python is None or run([python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]).returncode:
         pytest.skip("the system has no Python 3.11 or newer that every user may run")
+    done([python, "-I", FILE, "serve", "--check", "--db", tmp_path / "a.db", "--cache-dir", cache])
     place = f"/var/tmp/aimem-{NOBODY}"
-    planted = "; ".join(f'mkdir -p "$place/{name}/numpy" 2> /dev/null' for name in parts())
-    settings = f"place={place}; owner={SOMEBODY}; me={NOBODY}"
-    script = f'{settings}; {prepared}; {planted}; cp "$0" /var/tmp/file; chmod 755 /var/tmp/file; exec "$@"'
+    script = f"""
+        place={place} somebody={SOMEBODY} nobody={NOBODY}
+        fill() {{ cp -r "{cache}"/* "$1"; chown -R "$2" "$1"; }}
+        {prepared}
+        install -m 755 "{FILE}" /var/tmp/file
+        exec "$@"
+    """
     ended = run(
         [
-            *(*mounting("mode=1777", Path("/var/tmp")), "sh", "-c", script, FILE),
+            *(*mounting("mode=1777", Path("/var/tmp")), "sh", "-c", script, "sh"),
             *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "env", "-i", python, "-I"),
             *("/var/tmp/file", "serve", "--check", "--db", "/var/tmp/a.db"),
         ],
