@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aimem.core.automatic import NEVER, is_archived, touch
+from aimem.core.automatic import NEVER, RANK, is_archived, touch
 from aimem.core.fields import check_id, check_metadata, integer_of, object_of, required, text_of
 from aimem.core.intent import Decision, Intent, Plan, Stamp, get, holding
 from aimem.core.kinds import LINK, MEMORY, link_key
@@ -19,7 +19,7 @@ from aimem.core.pairs import Pair, plain_id
 from aimem.core.record import Record
 from aimem.core.timestamp import parse_timestamp
 from aimem.core.upsert import merge_upsert
-from aimem.core.writes import Stored
+from aimem.core.writes import Stored, ended_births
 from aimem.limits import ACCESS_COUNT_MAX
 
 
@@ -76,9 +76,11 @@ def import_memory(memory_id: str | None, body: Mapping[str, Any], use: tuple[int
         if held is None or held.deleted:
             version = stamp.version()
             made = Record.make(MEMORY, key, version, version, dict(body))
-            return Decision([made, *_used(made, use, stamp)], Stored(made, True))
+            ended = yield from ended_births(held, stamp)
+            return Decision([made, *ended, *_used(made, use, stamp)], Stored(made, True))
         if is_archived(held):
-            return _written(Record.make(MEMORY, key, stamp.version(), held.born, dict(body)), created=False)
+            kept = max(body["tier"], held.body["tier"], key=RANK.__getitem__)  # within a birth a tier never falls
+            return _written(Record.make(MEMORY, key, stamp.version(), held.born, {**body, "tier": kept}), created=False)
         return _onto(held, body, stamp)
 
     return plan
@@ -90,8 +92,10 @@ def _into_archive(memory_id: str | None, body: Mapping[str, Any], stamp: Stamp) 
     held = yield from get(MEMORY, key)
     if held is not None and not held.deleted:
         return Decision((), Stored(held, False))
+    ended = yield from ended_births(held, stamp)
     version = stamp.version()
-    return _written(Record.make(MEMORY, key, version, version, dict(body)), created=True)
+    made = Record.make(MEMORY, key, version, version, dict(body))
+    return Decision([made, *ended], Stored(made, True))
 
 
 def _used(memory: Record, use: tuple[int, int], stamp: Stamp) -> list[Record]:

@@ -76,7 +76,7 @@ KINDS: dict[str, Kind] = {
     VOTE: Kind(),
     DECISION: Kind(),
     SUBSCRIPTION: Kind(),
-    VECTOR: Kind(derived=True),
+    VECTOR: Kind(digested=False, derived=True),  # made again from the text, so not every store need hold it
     EMBEDDING: Kind(derived=True),
     SUPERSEDED: Kind(derived=True),
     TOUCH: Kind(digested=False, derived=True),

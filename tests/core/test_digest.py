@@ -67,7 +67,7 @@ def test_tombstones_and_what_spreads_lazily_stand_outside() -> None:
     assert covered == {
         MEMORY: True,
         LINK: True,
-        VECTOR: True,
+        VECTOR: False,
         SUPERSEDED: True,
         "unknown": True,
         TOUCH: False,
