@@ -244,7 +244,8 @@ def _matches(name: str, what: str) -> bool:
 
 def licences(wheels: list[Path]) -> str:
     """Our licence, and every licence text that a wheel brings, each text once under the names of all who bring it."""
-    titles: dict[str, list[str]] = {(ROOT / "LICENSE").read_text().strip(): ["aimem"]}
+    weights = "the weights of all-MiniLM-L6-v2, by sentence-transformers (as their model card says)"
+    titles: dict[str, list[str]] = {(ROOT / "LICENSE").read_text().strip(): ["aimem", weights]}
     for wheel in wheels:
         package = " ".join(wheel.name.split("-")[:2])
         with zipfile.ZipFile(wheel) as archive:
