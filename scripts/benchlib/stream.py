@@ -26,16 +26,16 @@ class Peak(threading.Thread):
     def __init__(self, node: Node) -> None:
         super().__init__(daemon=True)
         self._node = node
-        self._stop = threading.Event()
+        self._ended = threading.Event()
         self.idle = node.memory_mb()
         self.most = self.idle
 
     def run(self) -> None:
-        while not self._stop.wait(0.05):
+        while not self._ended.wait(0.05):
             self.most = max(self.most, self._node.memory_mb())
 
     def above_idle(self) -> float:
-        self._stop.set()
+        self._ended.set()
         self.join()
         return self.most - self.idle
 
