@@ -72,7 +72,7 @@ class OfflineCaller:
         answering = asyncio.run_coroutine_threadsafe(self._router.answer(self._node, request), self._loop)
         answering.add_done_callback(lambda _: taken.set())  # a refusal takes no more
         try:
-            for piece in pieces:
+            for piece in filter(None, pieces):  # an empty one is never taken
                 taken.clear()
                 if answering.done():
                     break

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
+import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -67,10 +71,10 @@ def _handler(node: FakeNode) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
 
         def _any(self) -> None:
-            length = int(self.headers.get("Content-Length", 0))
-            raw = self.rfile.read(length)
+            raw = self._body()
             url = urlsplit(self.path)
-            body = json.loads(raw) if raw else None
+            lines = self.headers.get("Content-Type") == "application/x-ndjson"
+            body = raw.decode().split("\n") if lines else json.loads(raw) if raw else None
             headers = {name.lower(): value for name, value in self.headers.items()}
             port = self.client_address[1]
             answer = node.answer(Seen(self.command, url.path, dict(parse_qsl(url.query)), headers, body, port))
@@ -83,6 +87,16 @@ def _handler(node: FakeNode) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
+
+        def _body(self) -> bytes:
+            if self.headers.get("Transfer-Encoding") != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            raw = b""
+            while size := int(self.rfile.readline(), 16):
+                raw += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return raw
 
         do_GET = do_POST = do_PUT = do_DELETE = _any  # noqa: N815
 
@@ -166,3 +180,45 @@ MEMORY: dict[str, Any] = {
 def memory() -> dict[str, Any]:
     """A memory as a node prints it."""
     return dict(MEMORY)
+
+
+ROOT = Path(__file__).parents[2]
+RUN = "import sys; from aimem.cli.main import main; sys.argv[0] = 'aimem'; sys.exit(main())"
+
+
+@pytest.fixture(params=["file", "node"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[str]]:
+    """The flags that lead to an empty store: `--db FILE`, or `--to` a node of the keyword tier."""
+    if request.param == "file":
+        yield ["--db", str(tmp_path / "a.db")]
+        return
+    packages = [path for path in sys.path if "site-packages" in path]
+    env = {"HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join([str(ROOT), *packages]), "AIMEM_CONFIG": ""}
+    line = [sys.executable, "-c", RUN, "serve", "--db", "b.db", "--bind", "127.0.0.1:0", "--tier", "keyword"]
+    process = subprocess.Popen(line, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        said = process.stderr.readline()
+        found = re.search(r"http://\S+", said)
+        assert found, said + process.stderr.read()
+        yield ["--to", found[0]]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        with process.stderr as stderr:
+            rest = stderr.read()
+        assert (process.wait(), rest) == (0, "")
+
+
+class Life:
+    """The commands in the order of a memory's life."""
+
+    def __init__(self, run: Run, target: list[str]) -> None:
+        self.run, self.target = run, target
+
+    def __call__(self, *args: str, stdin: str = "") -> Outcome:
+        return self.run(*self.target, *args, stdin=stdin)
+
+
+@pytest.fixture
+def aimem(run: Run, target: list[str]) -> Life:
+    return Life(run, target)

@@ -3,58 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from .conftest import Outcome, Run
-
-ROOT = Path(__file__).parents[2]
-RUN = "import sys; from aimem.cli.main import main; sys.argv[0] = 'aimem'; sys.exit(main())"
-
-
-@pytest.fixture(params=["file", "node"])
-def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[str]]:
-    """The flags that lead to an empty store: `--db FILE`, or `--to` a node of the keyword tier."""
-    if request.param == "file":
-        yield ["--db", str(tmp_path / "a.db")]
-        return
-    packages = [path for path in sys.path if "site-packages" in path]
-    env = {"HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join([str(ROOT), *packages]), "AIMEM_CONFIG": ""}
-    line = [sys.executable, "-c", RUN, "serve", "--db", "b.db", "--bind", "127.0.0.1:0", "--tier", "keyword"]
-    process = subprocess.Popen(line, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    try:
-        said = process.stderr.readline()
-        found = re.search(r"http://\S+", said)
-        assert found, said + process.stderr.read()
-        yield ["--to", found[0]]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        with process.stderr as stderr:
-            rest = stderr.read()
-        assert (process.wait(), rest) == (0, "")
-
-
-class Life:
-    """The commands in the order of a memory's life."""
-
-    def __init__(self, run: Run, target: list[str]) -> None:
-        self.run, self.target = run, target
-
-    def __call__(self, *args: str, stdin: str = "") -> Outcome:
-        return self.run(*self.target, *args, stdin=stdin)
-
-
-@pytest.fixture
-def aimem(run: Run, target: list[str]) -> Life:
-    return Life(run, target)
+from .conftest import Life
 
 
 def test_a_memory_s_life(aimem: Life) -> None:
