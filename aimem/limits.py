@@ -71,6 +71,8 @@ WAL_BYTES_MAX = 64 * 1024 * 1024  # the existing system's log grew to 8.4 GB; at
 READERS = 4  # read connections, each a thread: more than that only queue for the interpreter
 MATCH_ROWS_BUDGET = 10_000  # rows that the words of a question may rank: some 5 ms; common words alone would rank all
 TERM_COUNTS_KEPT = 10_000  # words whose row count is remembered: more than the words that questions share
+COPY_CHUNK_BYTES = 1024 * 1024  # of a backup in memory at once while it is restored
+BACKUPS_KEPT = 48  # two days of one an hour (wire)
 SCAN_BATCH = 1_000  # records in memory at once while a whole kind is read
 
 # Embedding and the vector index.

@@ -39,6 +39,8 @@ COMMANDS: Final[dict[str, str]] = {
     "export": "Print everything that is stored.",
     "import": "Put in the rows of an export.",
     "migrate": "Take in databases of the old program.",
+    "backup": "Make a backup of a database, beside a running node.",
+    "restore": "Make a database out of a backup.",
     "man": "Print a manual page.",
     "completion": "Print the completion script of a shell.",
     "licenses": "Print the licences of everything that the program carries.",
