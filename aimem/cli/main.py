@@ -41,6 +41,7 @@ COMMANDS: Final[dict[str, str]] = {
     "migrate": "Take in databases of the old program.",
     "backup": "Make a backup of a database, beside a running node.",
     "restore": "Make a database out of a backup.",
+    "units": "Print systemd units, or write them to a folder.",
     "man": "Print a manual page.",
     "completion": "Print the completion script of a shell.",
     "licenses": "Print the licences of everything that the program carries.",
