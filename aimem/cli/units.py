@@ -17,8 +17,8 @@ def command(out: Path | None) -> None:
     """Print systemd units, or write them to a folder.
 
     aimem.service is the node, aimem-backup.timer starts aimem-backup.service every hour, and aimem-migrate.service
-    takes in the old program's database once, when it is started by hand with the node stopped. All run as a dynamic user
-    without rights, and keep their files in /var/lib/aimem, /var/lib/aimem-backups and /var/cache/aimem. A file in DIR
+    takes in the database of the old program, when it is started by hand with the node stopped. All run as a dynamic
+    user without rights, with their files in /var/lib/aimem, /var/lib/aimem-backups and /var/cache/aimem. A file in DIR
     that differs is not overwritten: changes of your own belong in a drop-in, `systemctl edit aimem`.
     """
     from aimem.cli.unit_files import units
