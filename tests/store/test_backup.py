@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -123,3 +124,51 @@ def test_nothing_is_overwritten(database: Path, backup: Path) -> None:
     assert (code, "mv " in said, database.read_bytes() == before) == (78, True, True)
     with serving("--db", str(database)):
         assert aimem("restore", backup, "--db", database)[0] == 75
+
+
+def test_what_a_killed_backup_leaves_is_cleaned_by_the_next(database: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "to"
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from aimem.store.sqlite import backup, snapshots\n"
+        "snapshots.check_integrity = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "backup.back_up(Path(sys.argv[1]), Path(sys.argv[2]), 3)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, database, folder], cwd=ROOT)
+    assert killed.returncode == -9
+    assert snapshots.snapshots(folder) == []
+    assert list(folder.glob(f"{snapshots.WORKING}*"))
+    assert aimem("backup", "--db", database, "--to", folder) == (0, "")
+    assert len(snapshots.snapshots(folder)) == 1
+    assert not list(folder.glob(f"{snapshots.WORKING}*"))
+
+
+def test_a_full_disk_leaves_nothing_half_done(database: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "aimem-test", folder], capture_output=True)
+    if made.returncode:
+        pytest.skip("mounting a tmpfs needs root")
+    try:
+        code, said = aimem("backup", "--db", database, "--to", folder)
+        assert (code, "no room" in said) == (75, True)
+        assert [path.name for path in folder.iterdir()] == [".aimem-backup.lock"]
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_database_of_schema_1_opens_and_goes_back_by_its_backup(tmp_path: Path) -> None:
+    """Upgrade and rollback as aimem(7) tells them, with a file that an earlier program wrote."""
+    database, folder, restored = tmp_path / "a.db", tmp_path / "to", tmp_path / "b.db"
+    shutil.copyfile(ROOT / "tests" / "data" / "schema-1.db", database)
+    assert aimem("backup", "--db", database, "--to", folder) == (0, "")
+    (made,) = snapshots.snapshots(folder)
+    assert snapshots.read_manifest(made).schema == 1
+    with serving("--db", str(database)) as (_, port):
+        assert call(port, "POST", "/memories", {"title": "after", "content": "c"}).status == 201
+    assert aimem("restore", made, "--db", restored) == (0, "")
+    with serving("--db", str(restored)) as (_, port):
+        found = json.loads(call(port, "GET", "/memories").body)["memories"]
+        assert sorted(memory["title"] for memory in found) == ["one", "two"]
+        assert json.loads(call(port, "GET", "/digest").body)["digest"] == snapshots.read_manifest(made).digest

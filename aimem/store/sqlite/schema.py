@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 
 APPLICATION_ID = 0x61696D65  # "aime" in the file header: tells our files from any other
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 WORDS = "fts5 (title, content, tags, context, content='', tokenize='porter unicode61')"
 """The word index: without a copy of the text, which the records have."""
@@ -61,7 +61,17 @@ CREATE TABLE start (id TEXT PRIMARY KEY, first_seq INTEGER NOT NULL, opened INTE
 CREATE TABLE progress (name TEXT PRIMARY KEY, position INTEGER NOT NULL);
 """
 
-MIGRATIONS: dict[int, str] = {}
+_FROM_1 = """
+ALTER TABLE record ADD COLUMN target TEXT;
+ALTER TABLE record ADD COLUMN archived INTEGER;
+CREATE INDEX record_target ON record (target) WHERE target IS NOT NULL;
+CREATE INDEX record_archived ON record (archived, key) WHERE archived IS NOT NULL;
+UPDATE record SET target = json_extract(body, '$.target_id') WHERE kind = 'link' AND deleted = 0;
+UPDATE record SET archived = json_extract(body, '$.archived.at'), namespace = json_extract(body, '$.namespace')
+    WHERE kind = 'memory' AND deleted = 0 AND json_extract(body, '$.archived.at') IS NOT NULL;
+"""
+
+MIGRATIONS: dict[int, str] = {1: _FROM_1}
 """Per schema version, the statements that bring a file from that version to the next one."""
 
 
