@@ -76,10 +76,13 @@ class Failing:
     def __init__(self, real: sqlite3.Connection, on: str) -> None:
         self._real = real
         self._on = on
+        self._loop = asyncio.get_running_loop()
         self.armed = False
 
     def execute(self, statement: str, *arguments: Any) -> Any:
         if self.armed and statement.startswith(self._on):
+            # A slow disk: whoever was answered too early has heard by now.
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0.01), self._loop).result()
             error = sqlite3.OperationalError("disk I/O error")
             error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
             raise error
