@@ -22,6 +22,7 @@ from aimem.limits import (
     METADATA_DEPTH_MAX,
     PRIORITY_MAX,
     PRIORITY_MIN,
+    SOURCE_BYTES_MAX,
     TAG_BYTES_MAX,
     TAGS_MAX,
     TITLE_CHARS_MAX,
@@ -91,6 +92,13 @@ def clean_confidence(value: Any) -> float:
 def check_source(value: Any) -> str:
     """Where a memory came from."""
     return _one_of(value, SOURCES, "source")
+
+
+def clean_foreign_source(value: Any) -> str:
+    """Where an imported memory came from: other programs have their own words for it."""
+    source = _clean_text(value, "source")
+    _check_bytes(source, SOURCE_BYTES_MAX, "source")
+    return source
 
 
 def check_scope(value: Any) -> str:

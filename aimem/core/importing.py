@@ -10,7 +10,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from aimem.core.automatic import NEVER, RANK, is_archived, touch
-from aimem.core.fields import check_id, check_metadata, integer_of, object_of, required, text_of
+from aimem.core.fields import (
+    check_id,
+    check_metadata,
+    clean_foreign_source,
+    given,
+    integer_of,
+    object_of,
+    required,
+    text_of,
+)
 from aimem.core.intent import Decision, Intent, Plan, Stamp, get, holding
 from aimem.core.kinds import LINK, MEMORY, link_key
 from aimem.core.links import LinkSpec, clean_link
@@ -26,8 +35,8 @@ from aimem.limits import ACCESS_COUNT_MAX
 def clean_import(raw: Any, now: int, *, anonymous: str, caller: str | None) -> tuple[str | None, dict[str, Any]]:
     """The id (None for one to be derived) and the body of an imported memory.
 
-    Every rule of a new memory holds, but for two: an expiry may lie in the past, and the author is the one that the
-    row itself names in its metadata, if it names one.
+    Every rule of a new memory holds, but for three: an expiry may lie in the past, the author is the one that the row
+    itself names in its metadata, if it names one, and the source may be any word.
 
     Raises:
         WrongShape, Invalid: as for a new memory.
@@ -35,10 +44,11 @@ def clean_import(raw: Any, now: int, *, anonymous: str, caller: str | None) -> t
     fields = object_of(raw)
     metadata = check_metadata(fields.get("metadata") or {})
     author = metadata.get("agent_id")
-    plain = {name: value for name, value in fields.items() if name not in ("expires_at", "ttl_secs")}
+    plain = {name: value for name, value in fields.items() if name not in ("expires_at", "ttl_secs", "source")}
     if isinstance(author, str) and plain.get("agent_id") is None:
         plain["agent_id"] = author
-    body = clean_create(plain, now, anonymous=anonymous, caller=caller, source="import")
+    body = clean_create(plain, now, anonymous=anonymous, caller=caller)
+    body["source"] = clean_foreign_source(given(fields, "source", "import"))
     body.pop("expires_at", None)
     if (expires := fields.get("expires_at")) is not None:
         at = parse_timestamp(text_of(expires, "expires_at"), "expires_at")
