@@ -313,7 +313,7 @@ _aimem() {
                 --out) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
             esac ;;
         man)
-            flags='--list --help' words='serve push query get update delete promote link forget archive namespaces stats status gc export import migrate backup restore units man completion licenses aimem.7 aimem-api aimem-recall' files=
+            flags='--list --help' words='serve push query get update delete promote link forget archive namespaces stats status gc export import migrate backup restore units man completion licenses aimem.7 aimem-api aimem-compat aimem-recall' files=
             case "$prev" in
             esac ;;
         completion)

@@ -12,6 +12,7 @@ from typing import Final
 import click
 
 from aimem.cli import main
+from aimem.cli.manual import SECTION_7
 from aimem.cli.options import Group, sections
 
 FILES: Final = {"bash": "aimem.bash", "zsh": "_aimem", "fish": "aimem.fish"}
@@ -60,7 +61,7 @@ def _line(command: click.Command, ctx: click.Context) -> Line:
     arguments = [param for param in command.params if isinstance(param, click.Argument)]
     words = tuple(str(word) for arg in arguments if isinstance(arg.type, click.Choice) for word in arg.type.choices)
     if command.name == "man":
-        words = (*main.COMMANDS, "aimem.7", "aimem-api", "aimem-recall")
+        words = (*main.COMMANDS, *(f"{name}.7" if name == "aimem" else name for name in SECTION_7))
     if isinstance(command, Group):
         words = tuple(command.commands)
         flags |= {names: flag for each in command.commands.values() for names, flag in _flags(each, ctx).items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .conftest import Run
+from .conftest import FakeNode, Run
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,13 @@ def test_an_old_command_exits_2_with_the_new_line(run: Run, old: list[str], new:
     outcome = run(*old)
     assert outcome.code == 2
     assert f"\n  {new}\n" in outcome.err
+
+
+def test_who_calls_does_not_filter(run: Run, node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B-36."""
+    monkeypatch.setenv("AI_MEMORY_AGENT_ID", "ai:caller")
+    for line in (["query", "--list"], ["query", "--words", "x"], ["query", "x"]):
+        run(*line)
+        run(*line, "--agent-id", "ai:caller")
+    assert len(node.seen) == 6
+    assert all("agent_id" not in seen.query for seen in node.seen)
