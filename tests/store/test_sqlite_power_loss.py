@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ import pytest
 from aimem.core import writes
 from aimem.core.memory import clean_create
 from aimem.store.base import Filter
+from aimem.store.sqlite import schema
 from aimem.store.sqlite.store import open_sqlite
 
 ROOT = Path(__file__).parent.parent.parent
@@ -125,3 +127,40 @@ async def test_what_was_acknowledged_survives_sigkill_at_any_instant(tmp_path: P
         process.stdout.close()
         acknowledged = set(ledger.read_text().splitlines())
         assert acknowledged <= await titles(path)
+
+
+CREATOR = """
+import asyncio, sys
+from aimem.store.sqlite.store import open_sqlite
+
+async def main(path):
+    print("now", flush=True)
+    store = await open_sqlite(path)
+    print("open", flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+async def test_a_start_that_is_killed_while_it_makes_the_file_leaves_one_that_can_be_opened(tmp_path: Path) -> None:
+    chance = random.Random(3)
+    for cycle in range(12):
+        path = tmp_path / f"{cycle}.db"
+        process = subprocess.Popen([sys.executable, "-c", CREATOR, path], stdout=subprocess.PIPE, cwd=ROOT)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"now\n"
+        if cycle:
+            await asyncio.sleep(chance.uniform(0, 0.02))  # the instant: anywhere in the making of the file
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        assert await titles(path) == set()
+
+
+async def test_a_file_that_is_only_marked_as_ours_is_shaped_when_it_is_opened(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "a.db")
+    schema.claim(connection)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+    assert await titles(tmp_path / "a.db") == set()

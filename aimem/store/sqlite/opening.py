@@ -83,11 +83,16 @@ def inspect(path: Path, *, allow_network_fs: bool = False) -> int | None:
     if application != APPLICATION_ID:
         raise _foreign(path)
     if version > SCHEMA_VERSION:
-        raise Misconfigured(
-            f"{path} has schema {version}, newer than this program's {SCHEMA_VERSION}",
-            hint="run the newer aimem that wrote it, or restore a backup from before the upgrade",
-        )
+        raise newer(path, version)
     return int(version)
+
+
+def newer(path: Path, version: int) -> Misconfigured:
+    """The refusal of a file that a newer program wrote."""
+    return Misconfigured(
+        f"{path} has schema {version}, newer than this program's {SCHEMA_VERSION}",
+        hint="run the newer aimem that wrote it, or restore a backup from before the upgrade",
+    )
 
 
 def _foreign(path: Path) -> Misconfigured:

@@ -75,10 +75,14 @@ MIGRATIONS: dict[int, str] = {1: _FROM_1}
 """Per schema version, the statements that bring a file from that version to the next one."""
 
 
+def claim(connection: sqlite3.Connection) -> None:
+    """Mark an empty file as ours."""
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
 def create(connection: sqlite3.Connection) -> None:
     """Shape an empty file. Runs inside the caller's transaction."""
     _run(connection, _TABLES)
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 

@@ -44,6 +44,14 @@ from aimem.store.sqlite.writer import State, Writer, pack, unpack
 
 log = logging.getLogger(__name__)
 
+_PRAGMAS = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "wal_autocheckpoint = 0",  # the writer does it, and hears of what goes wrong
+    "cache_size = -65536",
+    "busy_timeout = 100",  # ms; only a checkpoint can meet somebody: writers must not stand behind a long reader
+)
+
 
 def random_id() -> str:
     """An id that nobody else makes: 16 hex digits."""
@@ -102,15 +110,20 @@ class _Opening:
     def _prepare(
         self, connection: sqlite3.Connection, version: int | None
     ) -> tuple[sqlite3.Connection, State, str, int]:
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "wal_autocheckpoint = 0", "cache_size = -65536"):
+        if version is None:
+            schema.claim(connection)  # before there is a log: a start that is cut off here leaves a file that is ours
+        for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         start = self.rand()
         connection.execute("BEGIN IMMEDIATE")
         try:
-            if version is None:
+            (held,) = connection.execute("PRAGMA user_version").fetchone()  # the header may lag behind the log
+            if held == 0:
                 self._create(connection)
-            elif version < schema.SCHEMA_VERSION:
-                schema.migrate(connection, version)
+            elif held > schema.SCHEMA_VERSION:
+                raise opening.newer(self.path, held)
+            elif held < schema.SCHEMA_VERSION:
+                schema.migrate(connection, held)
             state = self._load(connection)
             connection.execute(
                 "INSERT INTO start (id, first_seq, opened) VALUES (?, ?, ?)", (start, state.head + 1, self.now())
