@@ -197,16 +197,19 @@ def _write_files(files: dict[str, str], folder: Path) -> None:
 
 
 def _check_trusted(cache: Path) -> None:
-    """Code is loaded from here: the folder must be ours or root's, and nobody else may be able to write to it.
+    """Code is loaded from here. A folder beside everybody's must be ours alone; one that was named may be root's too,
+    and be read by others, who may not write to it.
 
     Raises:
         OSError: it is not.
     """
-    found = os.lstat(cache) if cache.parent == _SHARED else os.stat(cache)
+    shared = cache.parent == _SHARED
+    found = os.lstat(cache) if shared else os.stat(cache)
     if not stat.S_ISDIR(found.st_mode):
         raise OSError(errno.ENOTDIR, "it is no folder")
-    if found.st_uid not in (0, os.geteuid()) or found.st_mode & stat.S_IWOTH:
-        raise OSError(errno.EPERM, "it belongs to another user, or everybody may write to it")
+    owners, closed = ((os.geteuid(),), 0o077) if shared else ((os.geteuid(), 0), stat.S_IWOTH)
+    if found.st_uid not in owners or found.st_mode & closed:
+        raise OSError(errno.EPERM, "it belongs to another user, or others may write to it")
 
 
 def _caches() -> Iterator[Path]:

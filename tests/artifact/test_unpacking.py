@@ -167,9 +167,19 @@ def test_a_full_disk_may_be_tried_again_and_nothing_half_is_left(
         'mkdir -m 755 "$place-"; fill "$place-" $somebody; ln -s "$place-" "$place"; chown -h $somebody "$place"',
         'mkdir -m 700 "$place-"; fill "$place-" $nobody; ln -s "$place-" "$place"; chown -h $somebody "$place"',
         'mkdir -m 777 "$place"; fill "$place" $nobody',
+        'mkdir -m 770 "$place"; fill "$place" $nobody; chgrp $somebody "$place"',
+        'mkdir -m 755 "$place"; fill "$place" 0',
         'mkfifo "$place"; chown $nobody "$place"',
     ],
-    ids=["somebody-else-s", "a-link-of-somebody-else-s", "a-link-to-ours", "open-to-everybody", "no-folder"],
+    ids=[
+        "somebody-else-s",
+        "a-link-of-somebody-else-s",
+        "a-link-to-ours",
+        "open-to-everybody",
+        "open-to-a-group",
+        "root-s",
+        "no-folder",
+    ],
 )
 def test_a_folder_in_var_tmp_that_is_not_ours_alone_is_refused(
     prepared: str, mounting: Callable[[str, Path], Command], cache: Path, tmp_path: Path
