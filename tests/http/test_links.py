@@ -9,7 +9,8 @@ from .conftest import Checked
 
 @pytest.fixture
 def ends(api: Checked) -> tuple[str, str]:
-    return tuple(api.ok("POST", "/memories", {"title": title, "content": "x"})["id"] for title in "AB")  # type: ignore[return-value]
+    first, second = (str(api.ok("POST", "/memories", {"title": title, "content": "x"})["id"]) for title in "AB")
+    return first, second
 
 
 def link(ends: tuple[str, str], **more: object) -> dict[str, object]:

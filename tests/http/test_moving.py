@@ -23,17 +23,20 @@ def other(tmp_path: Path) -> Iterator[Checked]:
     caller.close()
 
 
+ROWS: dict[str, dict[str, Any]] = {
+    "A": {"tier": "long", "tags": ["x"], "metadata": {"deep": {"er": [1, 2.5, None]}}, "scope": "team"},
+    "B": {"priority": 9, "confidence": 0.25},
+    "C": {"namespace": "org/team", "tier": "short"},
+    "gone": {},
+}
+
+
 def fill(api: Checked) -> dict[str, str]:
     ids = {
         title: api.ok(
             "POST", "/memories", {"title": title, "content": f"what {title} says", **fields}, X_Agent_Id="ai:mara"
         )["id"]
-        for title, fields in {
-            "A": {"tier": "long", "tags": ["x"], "metadata": {"deep": {"er": [1, 2.5, None]}}, "scope": "team"},
-            "B": {"priority": 9, "confidence": 0.25},
-            "C": {"namespace": "org/team", "tier": "short"},
-            "gone": {},
-        }.items()
+        for title, fields in ROWS.items()
     }
     api.ok("POST", "/links", {"source_id": ids["A"], "target_id": ids["B"], "relation": "supersedes"})
     api.ok("POST", "/links", {"source_id": ids["A"], "target_id": ids["C"]})
