@@ -1,12 +1,11 @@
 """Two builds of one commit are the same bytes, whoever makes them, wherever and whenever; and a build says its size.
 
-Downloads, the environment and the model are shared with this checkout; compiling, compressing and packing is done anew.
+Downloads and the environment are shared with this checkout; model, bytecode, compression and zip are made anew.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -43,7 +42,6 @@ def _start(clone: Path, umask: int, touched: float, env: dict[str, str]) -> tupl
     (clone / "build").mkdir()
     for shared in ("venv", "wheels"):
         (clone / "build" / shared).symlink_to(ROOT / "build" / shared)
-    shutil.copytree(ROOT / "build" / "model", clone / "build" / "model")
     for path in clone.rglob("*"):
         os.utime(path, (touched, touched), follow_symlinks=False)
     process = subprocess.Popen(
