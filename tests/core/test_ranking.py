@@ -89,6 +89,7 @@ def test_ties_go_to_the_newer_then_to_the_smaller_id() -> None:
 
 
 def test_proximity_counts_before_the_cut() -> None:
+    """B-20."""
     far = candidate("far", 10.0, namespace="a")
     near = candidate("near", 9.0, namespace="a/b")
     assert keys(far, near, limit=1) == ["far"]

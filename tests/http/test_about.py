@@ -66,6 +66,8 @@ def test_the_change_feed_is_read_on_from_its_cursor(api: Checked) -> None:
 
 @pytest.mark.parametrize("path", ["/metrics", "/api/v1/metrics"])
 def test_metrics_move_with_what_happens(api: Checked, path: str) -> None:
+    """B-18."""
+
     def value(name: str) -> float:
         page = api.send("GET", path).body.decode()
         return sum(float(found) for found in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", page, re.MULTILINE))
@@ -106,6 +108,7 @@ def test_a_query_string_is_decoded() -> None:
 
 
 def test_the_document_is_openapi_and_has_every_route_once(api: Checked) -> None:
+    """B-42."""
     found = api.ok("GET", "/openapi.json")
     assert found["openapi"] == "3.1.0"
     names = [operation["operationId"] for methods in found["paths"].values() for operation in methods.values()]

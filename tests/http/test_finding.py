@@ -68,6 +68,7 @@ def test_five_recalls_make_a_mid_memory_long(api: Checked) -> None:
 
 
 def test_one_recall_never_shortens_a_life(api: Checked) -> None:
+    """B-1."""
     memory_id = put(api, "pump", "the pump in the depot")
     before = api.ok("GET", f"/memories/{memory_id}")["expires_at"]
     api.ok("GET", "/recall", query={"context": "pump"})
@@ -88,6 +89,7 @@ def test_a_recall_takes_a_list_for_no_request(api: Checked) -> None:
 
 
 def test_a_budget_packs_what_fits_and_says_what_was_dropped(api: Checked) -> None:
+    """B-21."""
     put(api, "large pump", "pump " * 400)
     put(api, "small pump", "pump")
     reply = api.ok("POST", "/recall", {"context": "pump", "budget_tokens": 50})
@@ -107,6 +109,7 @@ def test_a_hierarchical_namespace_finds_its_own_and_its_ancestors(api: Checked) 
 
 
 def test_scopes_limit_what_a_reader_at_a_place_sees(api: Checked) -> None:
+    """B-16."""
     for scope in ("private", "team", "collective"):
         put(api, scope, "pump", namespace="a/b/c", scope=scope)
     seen = {

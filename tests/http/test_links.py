@@ -52,6 +52,7 @@ def test_linking_twice_is_one_link(api: Checked, ends: tuple[str, str]) -> None:
 def test_a_link_that_can_not_be_is_refused(
     api: Checked, ends: tuple[str, str], status: int, change: dict[str, object]
 ) -> None:
+    """B-12."""
     api.refused(status, "POST", "/links", link(ends) | change)
     assert relations(api, ends[0]) == []
 
@@ -93,6 +94,7 @@ def test_invalidating_what_is_not_there_says_so_in_the_known_shape(api: Checked,
 
 
 def test_who_made_a_link_is_kept(api: Checked, ends: tuple[str, str]) -> None:
+    """B-10."""
     api.ok("POST", "/links", link(ends), X_Agent_Id="ai:mara")
     (found,) = api.ok("GET", f"/links/{ends[0]}")["links"]
     assert found["observed_by"] == "ai:mara"

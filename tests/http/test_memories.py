@@ -27,6 +27,7 @@ def test_the_author_is_the_header_not_what_metadata_says(api: Checked) -> None:
 
 
 def test_storing_a_held_pair_merges_into_it_and_tells_what_stands(api: Checked) -> None:
+    """B-3."""
     first = api.ok("POST", "/memories", {**PLAIN, "tier": "long"}, X_Agent_Id="alice")
     second = api.ok("POST", "/memories", {**PLAIN, "content": "y", "priority": 1, "tier": "short"}, X_Agent_Id="bob")
     assert second["id"] == first["id"]
@@ -79,6 +80,7 @@ def test_a_broken_rule_is_refused_and_nothing_is_stored(api: Checked, status: in
 
 
 def test_crlf_is_stored_as_lf(api: Checked) -> None:
+    """B-25."""
     stored = api.ok("POST", "/memories", {**PLAIN, "content": "a\r\nb"})
     assert api.ok("GET", f"/memories/{stored['id']}")["content"] == "a\nb"
 
@@ -144,6 +146,7 @@ def test_an_update_onto_a_taken_pair_is_a_conflict(api: Checked) -> None:
 
 
 def test_a_tier_raised_to_long_takes_the_end_away(api: Checked) -> None:
+    """B-2."""
     stored = api.ok("POST", "/memories", PLAIN)
     assert "expires_at" in api.ok("GET", f"/memories/{stored['id']}")
     assert "expires_at" not in api.ok("PUT", f"/memories/{stored['id']}", {"tier": "long"})

@@ -45,6 +45,7 @@ async def vectors(reopen: Reopen, ids: list[str]) -> list[Record | None]:
 
 
 async def test_every_memory_gets_a_vector_derived_from_its_version(meaning_node: Node, reopen: Reopen) -> None:
+    """B-4."""
     ids = await fill(meaning_node, 3)
     versions = [(await meaning_node.get(each))["version"] for each in ids]
     await embedded(meaning_node)

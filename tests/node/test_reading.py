@@ -60,6 +60,7 @@ async def test_every_filter_holds_in_list_search_and_recall(
 
 
 async def test_since_and_until_are_instants_in_any_offset(node: Node, clock: Clock) -> None:
+    """B-24."""
     await fill(node, clock)
     made = (await node.get((await node.list({"agent_id": "ai:urgent"}))["memories"][0]["id"]))["created_at"]
     assert titles(await node.list({"since": made, "until": made})) == ["urgent"]

@@ -60,6 +60,7 @@ async def test_a_namespace_spans_its_ancestors_and_nothing_else(node: Node) -> N
 
 
 async def test_a_budget_packs_what_fits_and_says_what_was_dropped(node: Node) -> None:
+    """B-21."""
     await store(node, "tea one", "hot " * 400)
     await store(node, "tea two", "hot")
     reply = await node.recall({"context": "hot tea", "budget_tokens": "50"}, caller())
@@ -104,6 +105,7 @@ async def test_before_its_vector_is_there_a_row_is_found_by_its_words(meaning_no
 
 
 async def test_filters_apply_before_the_cut_of_the_vectors(meaning_node: Node) -> None:
+    """B-20."""
     texts = [f"A cat number {number} sleeps on a roof." for number in range(80)]
     await meaning_node.bulk([{"title": f"c{n}", "content": text} for n, text in enumerate(texts)], caller())
     await store(meaning_node, "Dog", "A dog guards the yard.", namespace="other", tags=["pet"])
@@ -133,6 +135,7 @@ async def test_a_deleted_row_is_gone_from_recall_by_meaning_at_once(meaning_node
 
 
 async def test_a_vector_of_an_older_text_does_not_count(meaning_node: Node) -> None:
+    """B-5."""
     memory_id = await store(meaning_node, "Note", "The database host ran out of space.")
     await embedded(meaning_node)
     await meaning_node.update(memory_id, {"content": "She prefers tea without sugar."}, caller())

@@ -43,6 +43,7 @@ async def test_a_recall_counts_right_away_and_the_same_after_it_is_written(node:
 
 
 async def test_recalling_writes_nothing_on_its_own_path(node: Node) -> None:
+    """B-22."""
     await store(node)
     head = node.digest()["head"]
     await recall(node, 3)

@@ -75,6 +75,7 @@ def test_under_write_load_it_is_one_moment_of_the_node_and_serves(tmp_path: Path
 
 
 def test_a_restored_database_is_a_new_incarnation(backup: Path, tmp_path: Path) -> None:
+    """B-32."""
     (tmp_path / "b.db-wal").write_bytes(b"of another database")
     assert aimem("restore", backup, "--db", tmp_path / "b.db") == (0, "")
     assert not (tmp_path / "b.db-wal").exists()

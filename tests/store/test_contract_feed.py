@@ -15,6 +15,7 @@ LARGE = 1 << 40
 
 
 async def test_seq_rises_by_one_with_every_change_and_each_address_comes_once(store: Store) -> None:
+    """B-30."""
     first, second = await stored(store, creating("A")), await stored(store, creating("B"))
     changed = await stored(store, update(first.key, {"content": "new"}))
     gone = await stored(store, delete(second.key))

@@ -226,6 +226,7 @@ def test_pages_that_were_overwritten(tmp_path: Path, many: Path, capsys: pytest.
 def test_schemas_that_are_not_known(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], schema: int, named: str
 ) -> None:
+    """B-37."""
     with OldDatabase(tmp_path / "old.db") as made:
         made.connection.execute("UPDATE schema_version SET version = ?", (schema,))
     assert run("--from", tmp_path / "old.db", "--to", tmp_path / "x.db") == 78

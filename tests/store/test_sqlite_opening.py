@@ -105,6 +105,7 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 
 async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    """B-37."""
     await filled(tmp_path / "a.db")
     newer = sqlite3.connect(tmp_path / "a.db")
     newer.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
@@ -157,6 +158,7 @@ async def test_a_second_process_is_refused_while_one_holds_the_file(tmp_path: Pa
 
 
 async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    """B-32."""
     with pytest.raises(Misconfigured, match="does not exist"):
         await open_sqlite(tmp_path / "nowhere" / "a.db")
 
