@@ -16,7 +16,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aimem.core.automatic import deleted_by_user, effect_of
+from aimem.core.automatic import deleted_by_user, effect_of, use_of
 from aimem.core.kinds import TOUCH
 from aimem.core.pairs import pair_of
 from aimem.store.base import Change, Filter, Store, Words, Written
@@ -61,11 +61,15 @@ async def holds_its_laws(fleet: Fleet) -> None:
         assert await store.check() == []
         shown = [pair_of(memory.record) for memory in await store.select(Filter(0), 1_000, 0)]
         assert len(shown) == len(set(shown)) == store.visible, "two visible memories have one pair"
+        touches = [record for _, record in await feed(store) if record.kind == TOUCH]
         for record in await fleet.memories(at):
             asked = fleet.asked[record.key]
             assert record.version.base() >= asked, "an automatic change beat a newer write"
             if not record.deleted and record.key in fleet.deleted:
                 assert record.version.base() > fleet.deleted[record.key], "what was deleted came back"
+            if not deleted_by_user(record) and effect_of(record).collected:
+                use = use_of(record, touches)
+                assert effect_of(record).expires >= use.expires, "a life ended before its extension"
             if not deleted_by_user(record) and not fleet.swept:
                 assert effect_of(record).rank >= fleet.ranks[record.key, record.born], "a tier was forgotten"
 
