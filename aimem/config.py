@@ -30,7 +30,6 @@ SERVE_KEYS: Final[dict[str, type]] = {
     "tier": str,
     "insecure": bool,
     "cache_dir": str,
-    "memory_max": str,
     "allow_network_fs": bool,
     "tombstone_days": int,
     "collect_grace_secs": int,
@@ -78,7 +77,6 @@ class ServeSettings:
     insecure: bool = False
     check: bool = False
     cache_dir: Path | None = None
-    memory_max: int | None = None  # bytes
     allow_network_fs: bool = False
     tombstone_days: int = 30
     collect_grace_secs: int = 3_600
@@ -201,8 +199,6 @@ def serve_settings(
     cache_dir = given.get("cache_dir") or env.get("AIMEM_CACHE_DIR") or config.values.get("cache_dir")
     values["cache_dir"] = Path(cache_dir) if cache_dir else None
     values |= _listening(config.values, given)
-    if "memory_max" in values:
-        values["memory_max"] = byte_count(values["memory_max"])
     values["ttl"] = TtlConfig(**config.table("ttl"))
     names = {each.name for each in fields(ServeSettings)}
     settings = ServeSettings(**{name: value for name, value in values.items() if name in names})
@@ -237,14 +233,6 @@ def _listening(config: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str,
             found = {"host": host.strip("[]") or "127.0.0.1", "port": int(port)}
         found |= {name: source[name] for name in ("host", "port") if name in source}
     return found
-
-
-def byte_count(text: str) -> int:
-    """`512M`, `2G`, `65536`: bytes, with K, M, G in powers of 1024."""
-    digits, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in ("K", "M", "G") else (text, "")
-    if not digits.isascii() or not digits.isdigit() or int(digits) == 0:
-        raise Misconfigured(f"{text!r} is no size", hint="write bytes, or a number with K, M or G")
-    return int(digits) << {"": 0, "K": 10, "M": 20, "G": 30}[unit]
 
 
 def _check_serve(settings: ServeSettings) -> None:

@@ -17,13 +17,12 @@ _aimem() {
     done
     case "$command" in
         serve)
-            flags='--bind --host --port --tier --insecure --check --memory-max --allow-network-fs --tombstone-days --collect-grace-secs --shutdown-grace-secs --log-format --log-level --db --config --cache-dir --help' words='' files=
+            flags='--bind --host --port --tier --insecure --check --allow-network-fs --tombstone-days --collect-grace-secs --shutdown-grace-secs --log-format --log-level --db --config --cache-dir --help' words='' files=
             case "$prev" in
                 --bind) return ;;
                 --host) return ;;
                 --port) return ;;
                 --tier) COMPREPLY=($(compgen -W 'keyword semantic' -- "$cur")); return ;;
-                --memory-max) return ;;
                 --tombstone-days) return ;;
                 --collect-grace-secs) return ;;
                 --shutdown-grace-secs) return ;;

@@ -41,7 +41,6 @@ complete -c aimem -n '__fish_seen_subcommand_from serve' -l port -x -d 'Port to 
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l tier -x -a 'keyword semantic' -d 'Recall by words only, or by meaning too. [semantic]'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l insecure -d 'Listen off loopback without authentication.'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l check -d 'Check settings and database, then exit.'
-complete -c aimem -n '__fish_seen_subcommand_from serve' -l memory-max -x -d 'Memory that the vector index may take: 512M, 2G.'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l allow-network-fs -d 'Open a database on NFS or SMB all the same.'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l tombstone-days -x -d 'How long deletes are remembered. [30]'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l collect-grace-secs -x -d 'From expiry to collection. [3600]'

@@ -9,22 +9,7 @@ import click
 
 from aimem.cli.invocation import OLD_NAME, Invocation
 from aimem.cli.options import Command, cache_dir_option, config_option, db_option, pass_invocation
-from aimem.config import LOG_FORMATS, LOG_LEVELS, TIERS, ServeSettings, byte_count, serve_settings
-from aimem.errors import Misconfigured
-
-
-class Size(click.ParamType[str]):
-    """Bytes, with K, M or G."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check the size; it stays text, as in the file."""
-        try:
-            byte_count(value)
-        except Misconfigured as err:
-            self.fail(err.message, param, ctx)
-        return str(value)
+from aimem.config import LOG_FORMATS, LOG_LEVELS, TIERS, ServeSettings, serve_settings
 
 
 class Bind(click.ParamType[str]):
@@ -54,7 +39,6 @@ aimem serve --config /etc/aimem/aimem.toml --check
 @click.option("--tier", type=click.Choice(TIERS), help="Recall by words only, or by meaning too. [semantic]")
 @click.option("--insecure", is_flag=True, default=None, help="Listen off loopback without authentication.")
 @click.option("--check", is_flag=True, default=None, help="Check settings and database, then exit.")
-@click.option("--memory-max", type=Size(), metavar="SIZE", help="Memory that the vector index may take: 512M, 2G.")
 @click.option("--allow-network-fs", is_flag=True, default=None, help="Open a database on NFS or SMB all the same.")
 @click.option("--tombstone-days", type=click.IntRange(1), metavar="DAYS", help="How long deletes are remembered. [30]")
 @click.option(

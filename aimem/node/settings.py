@@ -14,7 +14,7 @@ CHECKOUT_MODEL = Path(__file__).resolve().parent.parent.parent / "build" / "mode
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
-    """`tier` is `keyword` (words only, no model) or `semantic`. `memory_max` is in bytes; None is no limit."""
+    """`tier` is `keyword` (words only, no model) or `semantic`."""
 
     db: Path
     tier: str = SEMANTIC
@@ -26,4 +26,3 @@ class NodeSettings:
     archive_max_days: int | None = None
     archive_superseded: bool = False
     allow_network_fs: bool = False
-    memory_max: int | None = None

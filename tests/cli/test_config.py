@@ -84,7 +84,6 @@ def test_which_file_is_read(tmp_path: Path) -> None:
         ("log_level = 'loud'", "log_level must be one of", ""),
         ("bind = '9077'", "bind takes HOST:PORT", ""),
         ("bind = 'a:1'\nport = 2", "bind already says", ""),
-        ("memory_max = '1T'", "no size", ""),
         ("port = 65536", "port must be between", ""),
         ("archive_max_days = -1", "can't be negative", ""),
         ("[ttl]\nmid_ttl_secs = 315360001", "at most 315360000", ""),
@@ -102,12 +101,11 @@ def test_everything_a_file_can_say(file: Any) -> None:
         {"port": 5},
         {},
         file(
-            'bind = "[::1]:9000"\ntier = "keyword"\nmemory_max = "2G"\ncache_dir = "/c"\narchive_on_gc = false\n'
+            'bind = "[::1]:9000"\ntier = "keyword"\ncache_dir = "/c"\narchive_on_gc = false\n'
             "archive_max_days = 9\narchive_superseded = true\n[ttl]\nmid_ttl_secs = 0\n"
         ),
     )
     assert (settings.host, settings.port) == ("::1", 5)  # a flag stands above the file's bind
-    assert settings.memory_max == 2 << 30
     assert settings.ttl == TtlConfig(mid_ttl_secs=0)
     assert (settings.archive_on_gc, settings.archive_max_days, settings.archive_superseded) == (False, 9, True)
     assert settings.cache_dir == Path("/c")

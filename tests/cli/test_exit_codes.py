@@ -111,7 +111,6 @@ def test_pending_is_no_error_and_is_said_on_stderr(run: Run, node: FakeNode) -> 
         ["get", "x", "--agent-id", "line\nend"],
         ["serve", "--port", "70000"],
         ["serve", "--bind", "9077"],
-        ["serve", "--memory-max", "much"],
         ["man", "nope"],
         ["completion", "tcsh"],
     ],
