@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from aimem.core.automatic import KEPT, NEVER, TIERS, Effect, collected, raised, with_rank
+from aimem.core.automatic import NEVER, TIERS, Effect, collected, with_expiry, with_rank
 from aimem.core.kinds import MEMORY
 from aimem.core.record import Record
 from aimem.core.version import Version
@@ -57,11 +57,11 @@ def memories(draw: st.DrawFn) -> Record:
     """A memory as a user's write and automatic changes may have left it."""
     record = draw(written())
     for _ in range(draw(st.integers(0, 2))):
-        change = draw(st.sampled_from(["rank", "collect", "raise"]))
+        change = draw(st.sampled_from(["rank", "collect", "extend"]))
         if change == "rank":
             record = with_rank(record, draw(st.integers(0, 2)))
         elif change == "collect":
             record = collected(record, draw(st.booleans()))
         else:
-            record = raised(record, draw(EFFECTS)._replace(collected=KEPT))
+            record = with_expiry(record, draw(EXPIRES))
     return record
