@@ -98,6 +98,14 @@ def with_rank(record: Record, rank: int) -> Record:
     return raised(record, Effect(rank, NEVER if rank == RANK["long"] else effect.expires, KEPT))
 
 
+def joined(one: Effect, other: Effect) -> Effect:
+    """What two automatic changes of one write come to together: the higher tier, the longer life, and collected only
+    if that was the end of just this life."""
+    rank, expires = max(one.rank, other.rank), max(one.expires, other.expires)
+    ends = [each.collected for each in (one, other) if (each.rank, each.expires) == (rank, expires)]
+    return Effect(rank, expires, max(ends, default=KEPT))
+
+
 def with_expiry(record: Record, expires: int) -> Record:
     """The record with its life extended to `expires` (ns), when that is later."""
     effect = effect_of(record)

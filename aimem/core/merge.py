@@ -7,7 +7,7 @@ which is itself a higher version and so spreads like any other.
 
 from __future__ import annotations
 
-from aimem.core.automatic import deleted_by_user, effect_of, with_rank
+from aimem.core.automatic import deleted_by_user, effect_of, joined, raised, with_rank
 from aimem.core.kinds import MEMORY, SUPERSEDED
 from aimem.core.record import Record
 
@@ -23,6 +23,8 @@ def merge(held: Record | None, incoming: Record) -> Record:
         return incoming
     winner, loser = (incoming, held) if wins(incoming, held) else (held, incoming)
     if winner.kind == MEMORY and winner.born == loser.born and not deleted_by_user(winner):
+        if winner.version.same_write(loser.version):
+            return raised(winner, joined(effect_of(winner), effect_of(loser)))
         return with_rank(winner, effect_of(loser).rank)
     return winner
 
