@@ -56,7 +56,7 @@ class Stamp(Protocol):
 
 class Decision(NamedTuple):
     """What an intent comes to. `progress` are named positions (such as how far embedding has read the feed) that are
-    kept in the same transaction."""
+    kept in the same transaction; a negative one forgets the name."""
 
     records: Sequence[Record]
     reply: Any = None
@@ -65,6 +65,18 @@ class Decision(NamedTuple):
 
 Plan = Generator[Read, Any, Decision]
 Intent = Callable[[Stamp], Plan]
+
+
+def decide(intent: Intent, stamp: Stamp, answer: Callable[[Read], Any]) -> Decision:
+    """Carry an intent to its decision, with `answer` for what it reads. What it raises is its refusal."""
+    plan = intent(stamp)
+    try:
+        read = next(plan)
+        while True:
+            read = plan.send(answer(read))
+    except StopIteration as done:
+        decision: Decision = done.value
+        return decision
 
 
 def get(kind: str, key: str) -> Generator[Read, Any, Record | None]:

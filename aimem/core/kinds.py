@@ -49,18 +49,23 @@ SUBSCRIPTION = "subscription"
 `agent_filter`, `dispatch_count`, `failure_count`, `last_dispatched_at`. `secret_hash` alone, with `secret_lost`, is
 what a migrated one has of its secret."""
 IDEMPOTENCY = "idempotency"
-"""The reply to a request that may come again; key: caller and request key."""
+"""The reply to a request that may come again; key: caller and request key. Body: `request` (its hash), `status`,
+`reply`, and `wrote`: the addresses of what it wrote, as (kind, key)."""
+QUARANTINE = "quarantine"
+"""A record that this store did not take, or set aside; key: `compound_key(peer, kind, key)`. It never leaves this
+store. Body: `peer`, `record` as it travels, `reason`, `since`."""
 
 DAY_NS = 86_400 * 10**9
 
 
 class Kind(NamedTuple):
     """`digested`: part of the state digest. `life_ns`: dropped by age without a tombstone, or None. `derived`: made
-    from another record, whose key `source_key` gives."""
+    from another record, whose key `source_key` gives. `local`: of no meaning to any other store, never sent."""
 
     digested: bool = True
     life_ns: int | None = None
     derived: bool = False
+    local: bool = False
 
 
 UNKNOWN = Kind()
@@ -81,6 +86,7 @@ KINDS: dict[str, Kind] = {
     SUPERSEDED: Kind(derived=True),
     TOUCH: Kind(digested=False, derived=True),
     IDEMPOTENCY: Kind(digested=False, life_ns=DAY_NS),
+    QUARANTINE: Kind(digested=False, local=True),
 }
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 from aimem.core.automatic import Use
 from aimem.core.digest import Digest
 from aimem.core.feed import Cursor
-from aimem.core.intent import Intent
+from aimem.core.intent import Intent, Read
 from aimem.core.record import Record, Ref
 from aimem.errors import AimemError
 
@@ -42,6 +42,13 @@ class Written(NamedTuple):
 
 
 Outcome = Written | AimemError
+
+
+class Rehearsed(NamedTuple):
+    """What an intent would come to: what it read, each with the answer, and its reply or refusal."""
+
+    reads: tuple[tuple[Read, Any], ...]
+    reply: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +156,10 @@ class Store(Protocol):
         """The highest committed `seq`."""
 
     @property
+    def clock(self) -> int:
+        """The highest time (ns) that this store has given out or was shown."""
+
+    @property
     def floor(self) -> int:
         """The highest version time that a sweep has dropped: 0 before the first."""
 
@@ -182,6 +193,9 @@ class Store(Protocol):
     # Reads of one committed state each.
     async def get(self, refs: Sequence[Ref]) -> list[Record | None]:
         """The records under these addresses, tombstones and archived ones included, in order."""
+
+    async def rehearse(self, intents: Sequence[Intent]) -> list[Rehearsed]:
+        """Run intents against one committed state and write nothing: what they would read and come to."""
 
     async def memories(self, ids: Sequence[str]) -> list[Memory | None]:
         """The visible memories under these ids, in order. The id of a hidden record leads to the holder of its pair."""
@@ -239,8 +253,14 @@ class Store(Protocol):
     async def progress(self, name: str) -> int:
         """A position kept by `Decision.progress`, 0 when there is none."""
 
+    async def positions(self, prefix: str) -> dict[str, int]:
+        """All kept positions whose names start with `prefix`."""
+
     async def resolve_cursor(self, cursor: Cursor) -> int:
         """Where a reader with this cursor must go on: the last `seq` that both sides know."""
+
+    async def starts(self) -> list[tuple[str, int]]:
+        """Every opening of this store, with the first `seq` it gave out, in the order they happened."""
 
     async def check(self) -> list[str]:
         """Compare the digest, the word index and everything derived with the records. Empty when all is well."""

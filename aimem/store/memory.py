@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aimem.core.archiving import archived_at
 from aimem.core.automatic import NEVER, RANK, effect_of, is_archived, use_of
@@ -20,7 +20,7 @@ from aimem.core.clock import HybridClock
 from aimem.core.digest import Digest, stage
 from aimem.core.feed import Cursor
 from aimem.core.feed import resolve as resolve_feed
-from aimem.core.intent import Decision, Get, Holding, Intent, Links, Read
+from aimem.core.intent import Get, Holding, Intent, Links, Read, decide
 from aimem.core.kinds import KINDS, LINK, MEMORY, SUPERSEDED, TOUCH, VECTOR, kind_of, source_key
 from aimem.core.memory import created_ns
 from aimem.core.merge import author_of
@@ -40,6 +40,7 @@ from aimem.store.base import (
     Listener,
     Memory,
     Outcome,
+    Rehearsed,
     Stats,
     Swept,
     Words,
@@ -152,19 +153,32 @@ class Transaction:
 
     def outcome(self, intent: Intent) -> Outcome:
         """Run one intent: what it wrote, or its refusal."""
-        plan = intent(self)
         try:
-            read = next(plan)
-            while True:
-                read = plan.send(self._answer(read))
-        except StopIteration as done:
-            decision: Decision = done.value
+            decision = decide(intent, self, self._answer)
         except AimemError as refusal:
             return refusal
         for record in decision.records:
             self.put(record)
-        self.state.progress.update(decision.progress or {})
+        for name, position in (decision.progress or {}).items():
+            if position < 0:
+                self.state.progress.pop(name, None)
+            else:
+                self.state.progress[name] = position
         return Written(decision.reply, tuple(decision.records))
+
+    def rehearse(self, intent: Intent) -> Rehearsed:
+        """Run one intent and write nothing."""
+        reads: list[tuple[Read, Any]] = []
+
+        def answer(read: Read) -> Any:
+            reads.append((read, self._answer(read)))
+            return reads[-1][1]
+
+        try:
+            reply = decide(intent, self, answer).reply
+        except AimemError as refusal:
+            reply = refusal
+        return Rehearsed(tuple(reads), reply)
 
     def _answer(self, read: Read) -> Record | PairState | list[Record] | None:
         if isinstance(read, Get):
@@ -280,6 +294,10 @@ class MemoryStore:
         return self._state.head
 
     @property
+    def clock(self) -> int:
+        return self._state.clock
+
+    @property
     def floor(self) -> int:
         return self._state.floor
 
@@ -326,6 +344,9 @@ class MemoryStore:
     async def get(self, refs: Sequence[Ref]) -> list[Record | None]:
         rows = (self._state.rows.get(ref) for ref in refs)
         return [row.record if row else None for row in rows]
+
+    async def rehearse(self, intents: Sequence[Intent]) -> list[Rehearsed]:
+        return [self._begin().rehearse(intent) for intent in intents]
 
     def _memory(self, record: Record) -> Memory:
         return Memory(self._state.rows[record.ref].row, record, use_of(record, self._state.touches(record.key)))
@@ -446,8 +467,14 @@ class MemoryStore:
     async def progress(self, name: str) -> int:
         return self._state.progress.get(name, 0)
 
+    async def positions(self, prefix: str) -> dict[str, int]:
+        return {name: at for name, at in self._state.progress.items() if name.startswith(prefix)}
+
     async def resolve_cursor(self, cursor: Cursor) -> int:
         return resolve_feed(cursor, starts=self._state.starts, head=self.head)
+
+    async def starts(self) -> list[tuple[str, int]]:
+        return list(self._state.starts)
 
     async def check(self) -> list[str]:
         state = self._state

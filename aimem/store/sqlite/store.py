@@ -31,6 +31,7 @@ from aimem.store.base import (
     Listener,
     Memory,
     Outcome,
+    Rehearsed,
     Stats,
     Swept,
     Words,
@@ -171,6 +172,7 @@ class SqliteStore:
         self._lock = lock
         self._listeners: list[Listener] = []
         self._rand = opened.rand
+        self._now = opened.now
         self._readers = reading.Readers(opened.path)
         self._writer = Writer(opened.path, connection, state, origin=start, now=opened.now, committed=self._committed)
         self._term_counts = TermCounts()
@@ -187,6 +189,10 @@ class SqliteStore:
     @property
     def head(self) -> int:
         return self._writer.state.head
+
+    @property
+    def clock(self) -> int:
+        return self._writer.state.clock
 
     @property
     def floor(self) -> int:
@@ -234,6 +240,23 @@ class SqliteStore:
 
     async def get(self, refs: Sequence[Ref]) -> list[Record | None]:
         return await self._readers.run(reading.find, refs)
+
+    async def rehearse(self, intents: Sequence[Intent]) -> list[Rehearsed]:
+        state = self._writer.state
+
+        def read(connection: sqlite3.Connection) -> list[Rehearsed]:
+            view = Transaction(
+                connection,
+                now=self._now(),
+                origin=self.start,
+                incarnation=state.incarnation,
+                head=state.head,
+                clock=state.clock,
+                floor=state.floor,
+            )
+            return [view.rehearse(intent) for intent in intents]
+
+        return await self._readers.run(read)
 
     async def memories(self, ids: Sequence[str]) -> list[Memory | None]:
         return await self._readers.run(reading.memories, ids)
@@ -288,12 +311,21 @@ class SqliteStore:
 
         return await self._readers.run(read)
 
+    async def positions(self, prefix: str) -> dict[str, int]:
+        def read(connection: sqlite3.Connection) -> dict[str, int]:
+            named = "SELECT name, position FROM progress WHERE substr(name, 1, ?) = ?"
+            return dict(connection.execute(named, (len(prefix), prefix)).fetchall())
+
+        return await self._readers.run(read)
+
     async def resolve_cursor(self, cursor: Cursor) -> int:
+        return resolve(cursor, starts=await self.starts(), head=self.head)
+
+    async def starts(self) -> list[tuple[str, int]]:
         def read(connection: sqlite3.Connection) -> list[tuple[str, int]]:
             return connection.execute("SELECT id, first_seq FROM start ORDER BY first_seq, opened").fetchall()
 
-        starts = await self._readers.run(read)
-        return resolve(cursor, starts=starts, head=self.head)
+        return await self._readers.run(read)
 
     async def scan(self, kind: str) -> AsyncIterator[list[tuple[int, Record]]]:
         connection = await aiosqlite.connect(self.path)

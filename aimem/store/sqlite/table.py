@@ -13,13 +13,14 @@ from aimem.core.archiving import archived_at
 from aimem.core.automatic import NEVER, effect_of, is_archived, use_of
 from aimem.core.clock import HybridClock
 from aimem.core.digest import stage
-from aimem.core.intent import Decision, Get, Holding, Intent, Links, Read
+from aimem.core.intent import Get, Holding, Intent, Links, Read, decide
 from aimem.core.kinds import KINDS, LINK, MEMORY, SUPERSEDED, TOUCH, VECTOR, compound_key, kind_of, source_key
 from aimem.core.pairs import Pair, PairState, by_age, pair_of, plain_id, resolve
 from aimem.core.record import Record
 from aimem.core.text import indexed_text
 from aimem.core.version import Version, parse_version
-from aimem.store.base import Change, Written
+from aimem.errors import AimemError
+from aimem.store.base import Change, Rehearsed, Written
 
 COLUMNS = "row, seq, visible, kind, key, version, born, deleted, body, hash, extra"
 
@@ -105,18 +106,32 @@ class Transaction:
 
     def run(self, intent: Intent) -> Written:
         """Carry out one intent. It is judged before anything is written, so what it raises leaves nothing behind."""
-        plan = intent(self)
-        try:
-            read = next(plan)
-            while True:
-                read = plan.send(self._answer(read))
-        except StopIteration as done:
-            decision: Decision = done.value
+        decision = decide(intent, self, self._answer)
         for record in decision.records:
             self.put(record)
         for name, position in (decision.progress or {}).items():
-            self._connection.execute("INSERT OR REPLACE INTO progress (name, position) VALUES (?, ?)", (name, position))
+            self._keep(name, position)
         return Written(decision.reply, tuple(decision.records))
+
+    def rehearse(self, intent: Intent) -> Rehearsed:
+        """What an intent would read and come to. Writes nothing."""
+        reads: list[tuple[Read, Any]] = []
+
+        def answer(read: Read) -> Any:
+            reads.append((read, self._answer(read)))
+            return reads[-1][1]
+
+        try:
+            reply = decide(intent, self, answer).reply
+        except AimemError as refusal:
+            reply = refusal
+        return Rehearsed(tuple(reads), reply)
+
+    def _keep(self, name: str, position: int) -> None:
+        if position < 0:
+            self._connection.execute("DELETE FROM progress WHERE name = ?", (name,))
+        else:
+            self._connection.execute("INSERT OR REPLACE INTO progress (name, position) VALUES (?, ?)", (name, position))
 
     def _answer(self, read: Read) -> Record | PairState | list[Record] | None:
         if isinstance(read, Get):
