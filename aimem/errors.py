@@ -147,9 +147,30 @@ class Unauthenticated(Denied):
 
 
 class QuorumNotMet(AimemError):
-    """Fewer nodes hold the write than were asked for. Safe to repeat with the same idempotency key."""
+    """Fewer nodes hold the write than were asked for. Safe to repeat with the same idempotency key.
+
+    `outcomes` are those of all writes of the request, as the store gave them."""
 
     code, status, exit_code, retryable = "quorum_not_met", 503, 6, True
+    outcomes: list[Any]
+
+
+class Behind(AimemError):
+    """This node has neither the version that the caller named, nor found it among its peers in time."""
+
+    code, status, exit_code, retryable = "behind", 503, 75, True
+
+
+class ClockSkewed(AimemError):
+    """This node's clock is off by more than the bound: it takes no client's write until it is set right."""
+
+    code, status, exit_code, retryable = "clock_skew", 503, 75, True
+
+
+class CatchingUp(AimemError):
+    """An empty node that has not read a peer's feed to its end yet: it takes no client's write."""
+
+    code, status, exit_code, retryable = "catching_up", 503, 75, True
 
 
 class Unreachable(AimemError):

@@ -119,3 +119,17 @@ FORGET_BATCH = 200  # memories in one write: some 20 ms of the writer
 IMPORT_BATCH = 200  # likewise, of lines
 IMPORT_ERRORS_TOLD_MAX = 100  # bad rows that a reply names one by one; the rest is counted
 EXPORT_PAGE_ROWS, EXPORT_PAGE_BYTES = 500, 1024 * 1024  # of the feed in memory at once while all of it is exported
+
+# The mesh.
+MESH_BATCH_RECORDS = 500  # records of one message: a group commit of some tens of milliseconds at the receiver
+MESH_BATCH_BYTES = 1_048_576  # half a body: one record of the largest size always fits beside it
+MESH_QUEUE_BYTES = 16 * 1024 * 1024  # waiting for one peer in memory; what overflows is read from the feed again
+MESH_QUESTIONS = 500  # of one message, some 60 bytes each
+MESH_PAGE_HEADS = 2_000  # heads of one page of a feed: some 200 KB
+MESH_ITEMS_KEPT = 20_000  # pushes whose outcomes are still awaited: the writes of ten seconds
+MESH_CALL_SECS = 15.0  # one message to a peer, a page of its feed included: a slow link moves 1 MiB in that time
+MESH_BACKOFF_SECS = 0.2, 15.0  # the first and the longest pause before a peer that failed is tried again
+MESH_GAP_SECS = 2.0  # how long a peer that came back may fetch what it missed before it is pushed there
+MESH_READ_SHARE = 0.25  # of the quorum timeout, at most, goes to asking before a write
+MESH_KEEP_POSITIONS_SECS = 5.0  # how often it is written down how far each peer has got
+QUARANTINE_LISTED_MAX = 1_000

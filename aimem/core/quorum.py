@@ -90,10 +90,12 @@ Outcome = Applied | Superseded | Failed
 
 
 class Met(NamedTuple):
-    """Acknowledged: on `acks` nodes in `racks` known racks."""
+    """Acknowledged: on `acks` nodes in `racks` known racks. `newer` is a version that stands above the write
+    somewhere, if one was met."""
 
     acks: int
     racks: int
+    newer: str | None = None
 
 
 class NotMet(NamedTuple):
@@ -146,13 +148,16 @@ class Round:
         got = self._committed + len(acks)
         enough = self._committed and got >= self.policy.writes
         if enough and (self.policy.racks == 1 or len(racks) >= self.policy.racks):
-            return Met(got, len(racks))
+            return Met(got, len(racks), self._newer())
         if not self._over and len(self._outcomes) < len(self.peers):
             return None
-        newer = max((each.version for each in self._outcomes.values() if isinstance(each, Superseded)), default=None)
+        newer = self._newer()
         if enough:
             return NotMet(len(racks), self.policy.racks, RACKS, newer)
         return NotMet(got, self.policy.writes, self._reason(), newer)
+
+    def _newer(self) -> str | None:
+        return max((each.version for each in self._outcomes.values() if isinstance(each, Superseded)), default=None)
 
     def _acknowledges(self, outcome: Outcome) -> bool:
         return isinstance(outcome, Applied) or (isinstance(outcome, Superseded) and self.ordered)

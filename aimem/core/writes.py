@@ -158,7 +158,7 @@ def live_memory(memory_id: str, expected: str | None) -> Generator[Read, Any, Re
         raise VersionConflict(
             f"{record.key} was changed since version {expected}",
             hint="read it again and repeat the change on what stands now",
-            extra={"current": str(record.version)},
+            extra={"current": str(record.version), "expected": expected},
         )
     return record
 
@@ -176,11 +176,12 @@ class Once(NamedTuple):
 
 class Answer(NamedTuple):
     """The reply of an answered write: `status` and JSON `body` as the caller gets them, `replayed` when this very
-    request was carried out before."""
+    request was carried out before. `wrote` are then the addresses, as (kind, key), of what it wrote."""
 
     status: int
     body: dict[str, Any]
     replayed: bool = False
+    wrote: tuple[tuple[str, str], ...] = ()
 
 
 def request_hash(*parts: Any) -> str:
@@ -205,13 +206,15 @@ def answered(intent: Intent, render: Callable[[Any], tuple[int, dict[str, Any]]]
                         f"idempotency key {once.key!r} was used for another request",
                         hint="send a new key with a new request; repeat a key only with the same request",
                     )
-                return Decision((), Answer(held.body["status"], held.body["reply"], True))
+                wrote = (*(tuple(each) for each in held.body.get("wrote", ())), held.ref)
+                return Decision((), Answer(held.body["status"], held.body["reply"], True, wrote))
         decision = yield from intent(stamp)
         status, body = render(decision.reply)
         if once is None:
             return decision._replace(reply=Answer(status, body))
         version = stamp.version()
-        outcome = {"request": once.request, "status": status, "reply": body}
+        addresses = [list(record.ref) for record in decision.records]
+        outcome = {"request": once.request, "status": status, "reply": body, "wrote": addresses}
         kept = Record.make(IDEMPOTENCY, once.record_key(), version, version, outcome)
         return decision._replace(records=[*decision.records, kept], reply=Answer(status, body))
 

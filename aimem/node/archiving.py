@@ -21,7 +21,7 @@ from aimem.limits import (
 from aimem.node import parameters
 from aimem.node.caller import Caller
 from aimem.node.housekeeping import Housekeeping
-from aimem.node.lane import Lane
+from aimem.node.lane import Lane, quorum_of
 from aimem.node.parameters import Parameters
 from aimem.store.base import Store
 
@@ -49,11 +49,13 @@ class Archiving:
         ]
         archived: list[str] = []
         missing: list[str] = []
-        for each, outcome in zip(ids, await self._lane.write(intents), strict=True):
+        outcomes = await self._lane.write(intents)
+        for each, outcome in zip(ids, outcomes, strict=True):
             if isinstance(outcome, AimemError) and not isinstance(outcome, NotFound):
                 raise outcome
             (missing if isinstance(outcome, NotFound) else archived).append(each)
-        return Answer(200, {"archived": archived, "missing": missing, "count": len(archived), "reason": reason})
+        told = {"archived": archived, "missing": missing, "count": len(archived), "reason": reason}
+        return Answer(200, {**told, **quorum_of(outcomes)})
 
     async def listed(self, params: Parameters) -> dict[str, Any]:
         """A page of the archive, the latest first."""
@@ -77,7 +79,8 @@ class Archiving:
         days = parameters.integer(params, "older_than_days")
         if days is not None and days < 0:
             raise Invalid(f"older_than_days is {days}; it can't be negative")
-        return Answer(200, {"purged": await self._housekeeping.purge(self._now() + 1 - (days or 0) * DAY_NS)})
+        before = self._now() + 1 - (days or 0) * DAY_NS
+        return Answer(200, {"purged": await self._housekeeping.purge(before, self._lane)})
 
     async def stats(self) -> dict[str, Any]:
         """Figures of the archive."""

@@ -57,14 +57,14 @@ class Housekeeping:
             await self._lane.write([upkeep.advance({})])  # has somebody made room? else this raises
         await self.collect(self._now() - self._settings.collect_grace_secs * SECOND_NS)
         if (days := self._settings.archive_max_days) is not None:
-            await self.purge(self._now() - days * DAY_NS)
+            await self.purge(self._now() - days * DAY_NS, self._lane)
         await self._sweep()
 
-    async def purge(self, before: int) -> int:
-        """Remove from the archive for good what went there before `before` (ns). How many that were."""
+    async def purge(self, before: int, lane: Lane) -> int:
+        """Remove from the archive for good what went there before `before` (ns), by way of `lane`. How many it was."""
         purged = 0
         while refs := await self._store.archived_before(before, HOUSEKEEPING_BATCH):
-            outcomes = await self._lane.write([archiving.purge(*ref, before) for ref in refs])
+            outcomes = await lane.write([archiving.purge(*ref, before) for ref in refs])
             for outcome in outcomes:
                 if isinstance(outcome, AimemError):
                     raise outcome

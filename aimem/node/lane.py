@@ -1,18 +1,59 @@
 """The one way from a node to its store's writes: use cases and background work alike go through here.
 
+`Lane` ends at the own disk: for what nobody asked for, and for what peers sent. `QuorumLane` is the callers' way: it
+asks the fleet before it writes, and answers when the write is on enough nodes.
+
 What the store says about the disk is noted as a condition of the node: set by the write that met it, cleared by the
 first write that gets through.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from aimem.core.intent import Intent
-from aimem.errors import AimemError, DiskFull, StorageFailed
+from aimem.core.quorum import Met, NotMet
+from aimem.core.record import Record, Ref
+from aimem.core.version import parse_version
+from aimem.core.writes import Answer
+from aimem.errors import AimemError, Behind, DiskFull, QuorumNotMet, StorageFailed, VersionConflict
 from aimem.node.conditions import DISK_FULL, STORAGE_FAILED, Conditions
-from aimem.store.base import Outcome, Store
+from aimem.store.base import Outcome, Store, Written
+
+
+class Turn(NamedTuple):
+    """A caller's write between its two phases: whether enough nodes were asked that its version is above whatever was
+    acknowledged, and until when (loop time) its round may last."""
+
+    ordered: bool
+    deadline: float
+
+
+class Fleet(Protocol):
+    """The other nodes, as a write needs them."""
+
+    async def start(self) -> None:
+        """Begin to talk to them."""
+
+    async def close(self) -> None:
+        """Let go of them, while the store still takes writes. What runs behind has been ended already."""
+
+    async def order(self, intents: Sequence[Intent]) -> Turn:
+        """Take in whatever is newer elsewhere under what the intents read.
+
+        Raises:
+            ClockSkewed, CatchingUp: this node must not take a caller's write now.
+        """
+
+    async def spread(self, writes: Sequence[Sequence[Record]], turn: Turn) -> list[Met | NotMet]:
+        """What comes of writes that are durable here: each the records of one."""
+
+    async def answer(self, path: str, body: bytes) -> bytes:
+        """The reply to another node's message."""
+
+    def describe(self) -> dict[str, Any]:
+        """The fleet as `status` shows it."""
 
 
 class Lane:
@@ -23,8 +64,9 @@ class Lane:
         self._conditions = conditions
         self._now = now
 
-    async def write(self, intents: Sequence[Intent]) -> list[Outcome]:
-        """As `Store.write`: one outcome per intent, durable when it returns."""
+    async def write(self, intents: Sequence[Intent], *, conditional: bool = False) -> list[Outcome]:
+        """As `Store.write`: one outcome per intent, durable when it returns. `conditional`: the caller named the
+        version that it builds on."""
         try:
             outcomes = await self._store.write(intents)
         except DiskFull as error:
@@ -38,13 +80,113 @@ class Lane:
             self._conditions.clear(STORAGE_FAILED)
         return outcomes
 
-    async def one(self, intent: Intent) -> Any:
+    async def one(self, intent: Intent, *, conditional: bool = False) -> Any:
         """The reply of one intent.
 
         Raises:
             AimemError: whatever it was refused with, or the store's trouble.
         """
-        (outcome,) = await self.write([intent])
+        (outcome,) = await self.write([intent], conditional=conditional)
         if isinstance(outcome, AimemError):
             raise outcome
         return outcome.reply
+
+
+class QuorumLane(Lane):
+    """The way of callers' writes. Without a fleet it ends at the own disk, as the other."""
+
+    def __init__(
+        self, store: Store, conditions: Conditions, now: Callable[[], int], fleet: Fleet | None = None
+    ) -> None:
+        super().__init__(store, conditions, now)
+        self._fleet = fleet
+
+    async def write(self, intents: Sequence[Intent], *, conditional: bool = False) -> list[Outcome]:
+        """As `Lane.write`, and acknowledged by the quorum: all intents share one round trip of each phase.
+
+        Raises:
+            QuorumNotMet: fewer nodes hold one of the writes than must. They are durable here and keep spreading;
+                `outcomes` are those of all.
+        """
+        if self._fleet is None or not intents:
+            return await super().write(intents)
+        turn = await self._fleet.order(intents)
+        outcomes = [_named_ahead(outcome) for outcome in await super().write(intents)]
+        written = [await self._records(outcome) for outcome in outcomes]
+        spread = [index for index, records in enumerate(written) if records]
+        results = await self._fleet.spread([written[index] for index in spread], turn)
+        missed: NotMet | None = None
+        for index, result in zip(spread, results, strict=True):
+            outcome = outcomes[index]
+            assert isinstance(outcome, Written)
+            if isinstance(result, Met):
+                overtaken = conditional and result.newer is not None
+                outcomes[index] = _overtaken(result) if overtaken else _acknowledged(outcome, result, turn)
+            else:
+                missed = missed or result
+        if missed is not None:
+            raise _shortfall(missed, outcomes)
+        return outcomes
+
+    async def _records(self, outcome: Outcome) -> Sequence[Record]:
+        """What a write spreads: its records, or for a repeat those that the first time wrote, as they stand now."""
+        if isinstance(outcome, AimemError):
+            return ()
+        if isinstance(outcome.reply, Answer) and outcome.reply.replayed:
+            refs = [Ref(*each) for each in outcome.reply.wrote]
+            return [record for record in await self._store.get(refs) if record is not None]
+        return outcome.records
+
+
+def quorum_of(outcomes: Iterable[Outcome]) -> dict[str, Any]:
+    """The quorum fields of a reply to many writes: the fewest acknowledgements that any of them has."""
+    return fewest(*(outcome.quorum for outcome in outcomes if isinstance(outcome, Written)))
+
+
+def fewest(*fields: dict[str, Any]) -> dict[str, Any]:
+    """Of several quorum fields, those with the fewest acknowledgements."""
+    return min((each for each in fields if each), key=lambda each: int(each["quorum_acks"]), default={})
+
+
+def _acknowledged(outcome: Written, met: Met, turn: Turn) -> Written:
+    fields: dict[str, Any] = {"quorum_acks": met.acks}
+    if met.racks > 1:
+        fields["quorum_racks"] = met.racks
+    if not turn.ordered:
+        fields["ordered"] = False
+    reply = outcome.reply
+    if isinstance(reply, Answer):
+        reply = reply._replace(body={**reply.body, **fields})
+    return outcome._replace(reply=reply, quorum=fields)
+
+
+def _overtaken(met: Met) -> VersionConflict:
+    """A conditional write that met a newer one elsewhere: both built on the same version, and the other stands."""
+    return VersionConflict(
+        "another write to the same memory was made at the same time, and stands",
+        hint="read it again and repeat the change on what stands now",
+        extra={"current": met.newer},
+    )
+
+
+def _shortfall(missed: NotMet, outcomes: list[Outcome]) -> QuorumNotMet:
+    error = QuorumNotMet(
+        "quorum_not_met",
+        hint=f"{missed.got} of {missed.needed} hold it ({missed.reason}); it is kept here and keeps spreading: "
+        "repeat it with the same idempotency key",
+        extra={"got": missed.got, "needed": missed.needed, "reason": missed.reason},
+    )
+    error.outcomes = outcomes
+    return error
+
+
+def _named_ahead(outcome: Outcome) -> Outcome:
+    """A conflict with a version that is newer than what stands here is no conflict: this node is behind."""
+    if isinstance(outcome, VersionConflict):
+        expected, current = outcome.extra.get("expected"), outcome.extra.get("current")
+        if expected and current and parse_version(expected) > parse_version(current):
+            return Behind(
+                f"this node holds version {current} and has not heard of {expected}, nor found it among its peers",
+                hint="try again, or on the node that gave you that version",
+            )
+    return outcome

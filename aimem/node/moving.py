@@ -23,7 +23,7 @@ from aimem.core.importing import (
     import_record,
 )
 from aimem.core.intent import Intent
-from aimem.core.kinds import IDEMPOTENCY, LINK, MEMORY, TOUCH, VECTOR
+from aimem.core.kinds import IDEMPOTENCY, LINK, MEMORY, QUARANTINE, TOUCH, VECTOR
 from aimem.core.links import link_json
 from aimem.core.record import Record, from_wire, to_wire
 from aimem.core.timestamp import format_timestamp
@@ -39,11 +39,11 @@ from aimem.limits import (
     ITEMS_MAX,
 )
 from aimem.node.caller import Caller
-from aimem.node.lane import Lane
+from aimem.node.lane import Lane, fewest
 from aimem.store.base import Memory, Store
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_LEFT_OUT = frozenset({VECTOR, TOUCH, IDEMPOTENCY})
+_LEFT_OUT = frozenset({VECTOR, TOUCH, IDEMPOTENCY, QUARANTINE})
 _FORMS = ("memory", "archived", "link", "record")
 
 
@@ -154,6 +154,7 @@ class _Import:
         self._waiting: list[tuple[int, str, Any, Intent]] = []
         self._counts = dict.fromkeys(("imported", "archived", "links", "records", "failed"), 0)
         self._errors: list[dict[str, Any]] = []
+        self._quorum: dict[str, Any] = {}
 
     async def add_line(self, number: int, line: bytes) -> None:
         try:
@@ -191,6 +192,7 @@ class _Import:
             if isinstance(outcome, AimemError):
                 self._refuse(number, content, outcome)
             else:
+                self._quorum = fewest(self._quorum, outcome.quorum)
                 self._counts["imported" if form == "memory" else "archived" if form == "archived" else f"{form}s"] += 1
 
     def _refuse(self, number: int, content: Any, refusal: AimemError) -> None:
@@ -201,7 +203,7 @@ class _Import:
     async def finish(self) -> dict[str, Any]:
         if self._waiting:
             await self._flush()
-        return {**self._counts, "errors": self._errors}
+        return {**self._counts, "errors": self._errors, **self._quorum}
 
 
 def _carried(content: Any) -> Record:

@@ -19,7 +19,7 @@ from aimem.node.caller import Caller
 from aimem.node.conditions import Conditions
 from aimem.node.describing import Describing
 from aimem.node.housekeeping import Housekeeping
-from aimem.node.lane import Lane
+from aimem.node.lane import Fleet, Lane, QuorumLane
 from aimem.node.linking import Linking
 from aimem.node.metrics import Meters, Metric
 from aimem.node.moving import Moving
@@ -37,22 +37,29 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MakeFleet = Callable[[Store, Lane, Background], Fleet]
+"""Makes the fleet of a node over its open store, from the lane for what peers send and the owner of background work."""
+
 
 class Node:
     """Made by `open`. Use from one event loop."""
 
-    def __init__(self, store: Store, settings: NodeSettings, now: Callable[[], int]) -> None:
+    def __init__(
+        self, store: Store, settings: NodeSettings, now: Callable[[], int], make_fleet: MakeFleet | None = None
+    ) -> None:
         self._store = store
         self._meters = Meters()
         self._background = Background(self._meters)
         conditions = Conditions()
         lane = Lane(store, conditions, now)
+        self.fleet = make_fleet(store, lane, self._background) if make_fleet is not None else None
+        callers = QuorumLane(store, conditions, now, self.fleet)
         self._meaning = self._make_meaning(lane, conditions, settings, now) if settings.tier == SEMANTIC else None
         self.touching = Touching(store, lane, self._meters, settings.ttl)
         self.housekeeping = Housekeeping(store, lane, conditions, self._meters, settings, now)
         self._writing = Writing(
             store,
-            lane,
+            callers,
             self.touching,
             self._meters,
             settings.ttl,
@@ -60,10 +67,10 @@ class Node:
             keep_superseded=settings.archive_superseded,
         )
         self._reading = Reading(store, self.touching, now)
-        self._linking = Linking(store, lane)
-        self._archiving = Archiving(store, lane, self.housekeeping, settings.ttl, now)
-        self._retiring = Retiring(store, lane, self.housekeeping, keep=settings.archive_on_gc, now=now)
-        self._moving = Moving(store, lane, self._reading.shown, now)
+        self._linking = Linking(store, callers)
+        self._archiving = Archiving(store, callers, self.housekeeping, settings.ttl, now)
+        self._retiring = Retiring(store, callers, self.housekeeping, keep=settings.archive_on_gc, now=now)
+        self._moving = Moving(store, callers, self._reading.shown, now)
         self._recalling = Recalling(store, self.touching, self._meters, now, self._meaning)
         self._describing = Describing(store, settings, conditions, self._meters, self._meaning, now)
 
@@ -76,10 +83,15 @@ class Node:
 
     @classmethod
     async def open(
-        cls, settings: NodeSettings, *, store: Store | None = None, now: Callable[[], int] = time.time_ns
+        cls,
+        settings: NodeSettings,
+        *,
+        store: Store | None = None,
+        now: Callable[[], int] = time.time_ns,
+        make_fleet: MakeFleet | None = None,
     ) -> Node:
-        """Open the database that `settings` name (or take the `store` that is given), and start what runs behind.
-        Returns when recall by words can be answered; recall by meaning follows.
+        """Open the database that `settings` name (or take the `store` that is given), join the fleet if there is one,
+        and start what runs behind. Returns when recall by words can be answered; recall by meaning follows.
 
         Raises:
             AimemError: the database or the model can't be used; which, and what to do, is said.
@@ -89,9 +101,11 @@ class Node:
 
             store = await open_sqlite(settings.db, now=now, allow_network_fs=settings.allow_network_fs)
         try:
-            node = cls(store, settings, now)
+            node = cls(store, settings, now, make_fleet)
             if node._meaning is not None:
                 await node._meaning.open()
+            if node.fleet is not None:
+                await node.fleet.start()
         except BaseException:
             await store.close()
             raise
@@ -108,6 +122,8 @@ class Node:
             await self.touching.fold()
         except AimemError as error:
             log.warning("gathered touches are lost: %s", error)
+        if self.fleet is not None:
+            await self.fleet.close()
         await self._store.close()
 
     async def create(self, raw: object, caller: Caller) -> Answer:

@@ -18,7 +18,7 @@ from aimem.limits import FORGET_BATCH
 from aimem.node import parameters
 from aimem.node.caller import Caller
 from aimem.node.housekeeping import Housekeeping
-from aimem.node.lane import Lane
+from aimem.node.lane import Lane, fewest, quorum_of
 from aimem.node.parameters import Parameters
 from aimem.store.base import Filter, Store, Words
 
@@ -46,18 +46,21 @@ class Retiring:
         which = parameters.memory_filter({name: params.get(name) for name in ("namespace", "tier")}, self._now())
         pattern = parameters.text(params, "pattern")
         words = None if pattern is None else Words(recall_terms(pattern), everywhere=False)
-        return Answer(200, {"deleted": await self._forget(words, replace(which, now=0))})
+        return Answer(200, await self._forget(words, replace(which, now=0)))
 
-    async def _forget(self, words: Words | None, which: Filter) -> int:
+    async def _forget(self, words: Words | None, which: Filter) -> dict[str, Any]:
         """Expired memories are forgotten too. Each page is read after the one before it was written."""
         gone = after = 0
+        quorum: dict[str, Any] = {}
         while found := await self._store.matching(words, which, after, FORGET_BATCH):
             after = found[-1][0]
-            for outcome in await self._lane.write([self._gone(each) for _, each in found]):
+            outcomes = await self._lane.write([self._gone(each) for _, each in found])
+            for outcome in outcomes:
                 if isinstance(outcome, AimemError) and not isinstance(outcome, NotFound):
                     raise outcome
                 gone += not isinstance(outcome, AimemError)
-        return gone
+            quorum = fewest(quorum, quorum_of(outcomes))
+        return {"deleted": gone, **quorum}
 
     def _gone(self, memory_id: str) -> Intent:
         if self._keep:

@@ -22,11 +22,11 @@ from aimem.core.memory import TtlConfig, clean_create, clean_update
 from aimem.core.text import recall_terms
 from aimem.core.wire import bulk_error, bulk_reply, created_reply
 from aimem.core.writes import Answer, Stored, answered
-from aimem.errors import AimemError, Invalid, NotFound
+from aimem.errors import AimemError, Invalid, NotFound, QuorumNotMet
 from aimem.limits import CONTRADICTIONS_MAX, CONTRADICTIONS_ROWS_MAX, ITEMS_MAX
 from aimem.node.caller import Caller
 from aimem.node.ids import by_prefix
-from aimem.node.lane import Lane
+from aimem.node.lane import Lane, quorum_of
 from aimem.node.metrics import Meters
 from aimem.node.touching import Touching
 from aimem.store.base import Filter, Store, Words
@@ -90,10 +90,18 @@ class Writing:
                 places.append(index)
             if index % _ROWS_PER_TURN == _ROWS_PER_TURN - 1:
                 await asyncio.sleep(0)
-        outcomes = await self._lane.write(intents) if intents else []
+        missed: QuorumNotMet | None = None
+        try:
+            outcomes = await self._lane.write(intents) if intents else []
+        except QuorumNotMet as shortfall:
+            outcomes, missed = shortfall.outcomes, shortfall
         for index, outcome in zip(places, outcomes, strict=True):
             results[index] = outcome if isinstance(outcome, AimemError) else outcome.reply
-        return self._bulk_answer(rows, [result for result in results if result is not None])
+        answer = self._bulk_answer(rows, [result for result in results if result is not None])
+        if missed is not None:
+            missed.extra |= answer.body
+            raise missed
+        return answer._replace(body={**answer.body, **quorum_of(outcomes)})
 
     async def update(self, memory_id: str, raw: Any, caller: Caller) -> Answer:
         """Change the named fields: 200, the memory as it is now."""
@@ -152,11 +160,12 @@ class Writing:
         caller.claim()
         check_id(memory_id)
         once = caller.once(name, memory_id, raw)
+        conditional = caller.expected(raw) is not None
         try:
-            answer: Answer = await self._lane.one(answered(intent(memory_id), render, once))
+            answer: Answer = await self._lane.one(answered(intent(memory_id), render, once), conditional=conditional)
         except NotFound:
             found = await by_prefix(self._store, memory_id)
-            answer = await self._lane.one(answered(intent(found), render, once))
+            answer = await self._lane.one(answered(intent(found), render, once), conditional=conditional)
         if answer.replayed:
             self._meters.replays.inc()
         return answer

@@ -35,10 +35,12 @@ class Change(NamedTuple):
 
 
 class Written(NamedTuple):
-    """The outcome of one intent that was not refused: its reply, and the records that it wrote and that now stand."""
+    """The outcome of one intent that was not refused: its reply, and the records that it wrote and that now stand.
+    `quorum` are the fields of a reply that tell who else holds them, empty without peers."""
 
     reply: Any
     records: tuple[Record, ...]
+    quorum: dict[str, Any] = {}  # noqa: RUF012 (never changed in place)
 
 
 Outcome = Written | AimemError

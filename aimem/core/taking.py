@@ -1,0 +1,120 @@
+"""Taking in what another store sends: is it a record that this store can hold, and what became of it.
+
+Each record is judged by itself: one with a value that is not known here is told so and kept aside, and the others of
+its batch go on. A member's record is never judged by policy again, or stores would come to differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from aimem.core.automatic import RANK
+from aimem.core.intent import Decision, Intent, Plan, Stamp, get
+from aimem.core.kinds import LINK, MEMORY, QUARANTINE, SUPERSEDED, TOUCH, compound_key, kind_of
+from aimem.core.record import Record, from_wire, to_wire
+from aimem.core.upkeep import receive
+from aimem.core.version import Version
+
+APPLIED, SUPERSEDED_BY, REFUSED = "applied", "superseded", "refused"
+MALFORMED, CLOCK_SKEW, RESEED, LOCAL = "malformed", "clock_skew", "reseed", "local"
+
+_TEXT, _WHOLE = (str,), (int,)
+_MEMORY: Mapping[str, tuple[type, ...]] = {
+    "namespace": _TEXT,
+    "title": _TEXT,
+    "content": _TEXT,
+    "tier": _TEXT,
+    "tags": (list,),
+    "priority": _WHOLE,
+    "metadata": (dict,),
+}
+_SHAPES: Mapping[str, Mapping[str, tuple[type, ...]]] = {
+    MEMORY: _MEMORY,
+    SUPERSEDED: _MEMORY,
+    LINK: {"source_id": _TEXT, "target_id": _TEXT, "created_at": _WHOLE},
+    TOUCH: {"count": _WHOLE, "last": _WHOLE, "rank": _WHOLE, "expires": _WHOLE},
+}
+
+
+class Taken(NamedTuple):
+    """What became of a record: `applied` (it, or what it led to, stands here), `superseded` by `version`, or `refused`
+    for `reason`."""
+
+    outcome: str
+    version: Version | None = None
+    reason: str | None = None
+
+    def to_wire(self) -> str | list[str]:
+        """As JSON: `"applied"`, `["superseded", version]` or `["refused", reason]`."""
+        if self.outcome == APPLIED:
+            return APPLIED
+        return [self.outcome, str(self.version) if self.version is not None else self.reason or ""]
+
+
+def flaw(record: Record, *, now: int, ahead_max: int) -> str | None:
+    """Why this store can't hold a record, or None. `ahead_max` (ns) is how far above `now` its time may lie."""
+    kind = kind_of(record.kind)
+    if kind.local:
+        return LOCAL
+    if max(record.version.time, record.born.time) > now + ahead_max:
+        return CLOCK_SKEW
+    if record.deleted or record.kind not in _SHAPES:
+        return None
+    body = record.body
+    for name, types in _SHAPES[record.kind].items():
+        if not isinstance(body.get(name), types) or isinstance(body[name], bool):
+            return f"{MALFORMED}: {record.kind} with {name} of an unknown form"
+    if record.kind in (MEMORY, SUPERSEDED):
+        if body["tier"] not in RANK:
+            return f"{MALFORMED}: unknown tier {body['tier'][:40]!r}"
+        if not all(isinstance(tag, str) for tag in body["tags"]):
+            return f"{MALFORMED}: a tag that is not text"
+    return None
+
+
+def outlived(record: Record, now: int) -> bool:
+    """True for a record past the fixed life of its kind: it is not taken, and nothing is amiss."""
+    life = kind_of(record.kind).life_ns
+    return life is not None and record.version.time < now - life
+
+
+def take(record: Record, *, keep_all: bool = False) -> Intent:
+    """Merge a record that was written elsewhere. Reply: `Taken`."""
+    merging = receive(record, keep_all=keep_all)
+
+    def plan(stamp: Stamp) -> Plan:
+        held = yield from get(record.kind, record.key)
+        decision = yield from merging(stamp)
+        if decision.reply or held is None or held.order <= record.order or held.version.same_write(record.version):
+            return decision._replace(reply=Taken(APPLIED))
+        return decision._replace(reply=Taken(SUPERSEDED_BY, held.version))
+
+    return plan
+
+
+def quarantine(record: Record, peer: str, reason: str) -> Intent:
+    """Keep a record aside that came from `peer` and was not taken. The newest per address and peer is kept."""
+    key = compound_key(peer, record.kind, record.key)
+
+    def plan(stamp: Stamp) -> Plan:
+        held = yield from get(QUARANTINE, key)
+        if held is not None and not held.deleted and from_wire(held.body["record"]).order >= record.order:
+            return Decision(())
+        version = stamp.version()
+        body = {"peer": peer, "record": to_wire(record), "reason": reason, "since": stamp.now}
+        return Decision([Record.make(QUARANTINE, key, version, version, body)])
+
+    return plan
+
+
+def release(key: str) -> Intent:
+    """Forget what is kept aside under `key`. Reply: whether anything was."""
+
+    def plan(stamp: Stamp) -> Plan:
+        held = yield from get(QUARANTINE, key)
+        if held is None or held.deleted:
+            return Decision((), False)
+        return Decision([Record.make(QUARANTINE, key, stamp.version(), held.born, {}, deleted=True)], True)
+
+    return plan

@@ -1,0 +1,160 @@
+"""Catching up with one peer: its feed after our cursor, heads first, bodies only for what is missing here.
+
+The cursor is kept with the records of each page, in one transaction. What is bad in a page is kept aside and told; it
+never holds up the rest. Runs when poked, when the peer comes back, and every interval.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from aimem.core.feed import Cursor, parse_cursor
+from aimem.core.record import Record, Ref
+from aimem.core.version import parse_version
+from aimem.errors import AimemError, Invalid
+from aimem.limits import MESH_BATCH_RECORDS, MESH_PAGE_HEADS
+from aimem.mesh.messages import FEED, FETCH, Envelope, list_of, records_of
+from aimem.mesh.peer import Peer
+from aimem.store.base import Store
+
+log = logging.getLogger(__name__)
+
+TakeIn = Callable[[Sequence[Record | str], Envelope, dict[str, int] | None], Awaitable[object]]
+
+
+class Catchup:
+    """See the module. `take_in(records, source, progress)` merges what came, and keeps the cursor with it."""
+
+    def __init__(
+        self, peer: Peer, store: Store, take_in: TakeIn, came_back: Callable[[], None], secs: float, rand: random.Random
+    ) -> None:
+        self._peer = peer
+        self._store = store
+        self._take_in = take_in
+        self._came_back = came_back
+        self._secs = secs
+        self._rand = rand
+        self._cursor: Cursor | None = None
+        self._cursor_of: str | None = None
+        self._poked = asyncio.Event()
+        self.finished = asyncio.Event()
+        """Set when the peer's feed was read to its end for the first time since the start."""
+        self.rounds = 0
+        self.rows = 0
+        self.lag = 0
+        """Rows of the peer's feed that are not read yet, as of the last page."""
+
+    def poke(self) -> None:
+        """Catch up now."""
+        self._poked.set()
+
+    async def run(self) -> None:
+        """Catch up, for ever."""
+        while self._peer.counts:
+            await self._peer.may_try()
+            was_up = self._peer.up
+            try:
+                self._poked.clear()
+                await self.once(was_up)
+            except AimemError as error:
+                log.info("catching up with %s: %s", self._peer.url, error.message)
+                continue
+            await self._pause()
+
+    async def _pause(self) -> None:
+        secs = self._secs * (0.75 + self._rand.random() / 2) if self._secs else None
+        try:
+            async with asyncio.timeout(secs):
+                await self._poked.wait()
+        except TimeoutError:
+            return
+
+    async def once(self, was_up: bool = True) -> None:
+        """Read the peer's feed to its end.
+
+        Raises:
+            AimemError: the peer does not answer, or the store takes no writes.
+        """
+        if self._peer.identity is None or not was_up:
+            await self._peer.hello()
+            if not self._peer.counts:
+                return
+            self._came_back()
+        node = self._peer.node
+        if self._cursor_of != node:
+            self._cursor, self._cursor_of = await self._kept(), node
+        while True:
+            fields: dict[str, Any] = {"cursor": None if self._cursor is None else str(self._cursor)}
+            page = await self._peer.call(FEED, fields, lane="pull")
+            if self._peer.node != node:
+                raise Invalid(f"{self._peer.url} became another node while its feed was read")
+            more = await self._take_page(page)
+            if not more:
+                break
+        self.rounds += 1
+        self.finished.set()
+
+    async def _take_page(self, page: dict[str, Any]) -> bool:
+        identity = self._peer.identity
+        assert identity is not None
+        cursor = parse_cursor(page.get("cursor", ""))
+        heads = list_of(page, "heads", MESH_PAGE_HEADS)
+        missing = await self._missing(heads)
+        progress: dict[str, int] | None = self._progress(cursor, identity.node)
+        while missing:
+            batch, missing = missing[:MESH_BATCH_RECORDS], missing[MESH_BATCH_RECORDS:]
+            reply = await self._peer.call(FETCH, {"refs": [list(ref) for ref in batch]}, lane="pull")
+            records = list_of(reply, "records", MESH_BATCH_RECORDS)
+            answered = reply.get("answered")
+            if not isinstance(answered, int) or not 0 < answered <= len(batch):
+                raise Invalid(f"{self._peer.url} did not say how many records it answered for")
+            missing = batch[answered:] + missing
+            self.rows += len(records)
+            await self._take_in(records_of(records), identity, None if missing else progress)
+            progress = None if not missing else progress
+        if progress:
+            await self._take_in([], identity, progress)
+        self._cursor = cursor
+        head = page.get("head")
+        self.lag = max(0, head - cursor.seq) if isinstance(head, int) else 0
+        return page.get("more") is True
+
+    async def _missing(self, heads: Sequence[Any]) -> list[Ref]:
+        wanted: dict[Ref, tuple[str, str]] = {}
+        for head in heads:
+            match head:
+                case [str(kind), str(key), str(version), str(content)]:
+                    wanted[Ref(kind, key)] = (version, content)
+                case _:
+                    raise Invalid(f"{self._peer.url} sent a head that is none")
+        refs = list(wanted)
+        missing: list[Ref] = []
+        for ref, held in zip(refs, await self._store.get(refs), strict=True):
+            version, content = wanted[ref]
+            if held is None or (parse_version(version), content) > (held.version, held.hash.hex()[: len(content)]):
+                missing.append(ref)
+        return missing
+
+    def _progress(self, cursor: Cursor, node: str) -> dict[str, int]:
+        """What is kept to go on from `cursor` after a restart: nothing when it did not move."""
+        if cursor == self._cursor:
+            return {}
+        forgotten = {} if self._cursor is None else {_name(node, self._cursor): -1}
+        return {**forgotten, _name(node, cursor): cursor.seq}
+
+    async def _kept(self) -> Cursor | None:
+        node = self._peer.node or ""
+        kept = await self._store.positions(f"pull/{node}/")
+        found = []
+        for name, seq in kept.items():
+            incarnation, start = name.split("/")[2:4]
+            found.append(Cursor(incarnation, start, seq))
+        return max(found, key=lambda cursor: cursor.seq, default=None)
+
+
+def _name(node: str, cursor: Cursor) -> str:
+    return f"pull/{node}/{cursor.incarnation}/{cursor.start}"

@@ -1,0 +1,222 @@
+"""What other nodes ask and send: each message is answered here, whoever carried it.
+
+Questions and feeds are read from one committed state. Records are judged one by one and merged in one write, so a batch
+costs one fsync, and the answer says of each what became of it only when that is durable.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from aimem.core.asking import newer, question_from_wire
+from aimem.core.feed import betrays_the_past, parse_cursor
+from aimem.core.intent import Intent
+from aimem.core.kinds import QUARANTINE, kind_of
+from aimem.core.record import Record, Ref, from_wire
+from aimem.core.taking import (
+    APPLIED,
+    CLOCK_SKEW,
+    REFUSED,
+    Taken,
+    flaw,
+    outlived,
+    quarantine,
+    release,
+    take,
+)
+from aimem.core.upkeep import advance
+from aimem.errors import AimemError, Invalid, NoRoute
+from aimem.limits import MESH_BATCH_BYTES, MESH_BATCH_RECORDS, MESH_PAGE_HEADS, MESH_QUESTIONS
+from aimem.mesh.messages import (
+    ASK,
+    FEED,
+    FETCH,
+    HELLO,
+    POKE,
+    RECORDS,
+    Envelope,
+    decode,
+    encode,
+    envelope_of,
+    list_of,
+    record_bytes,
+    records_of,
+)
+from aimem.mesh.settings import Clock
+from aimem.node.lane import Lane
+from aimem.store.base import Store, Written
+
+log = logging.getLogger(__name__)
+
+_HASH_HEX = 16  # of a head's content hash: enough to tell two records of one version apart
+
+
+class Receiving:
+    """See the module. `envelope()` says who this node is; `heard(envelope)` is told of everybody who speaks to it,
+    `took(source)` when something new came in from a node, and `read(node, seq)` how far one has read the feed."""
+
+    def __init__(
+        self,
+        store: Store,
+        lane: Lane,
+        now: Clock,
+        *,
+        envelope: Callable[[], Envelope],
+        heard: Callable[[Envelope], None],
+        took: Callable[[Envelope], None],
+        read: Callable[[str, int], None],
+        poked: Callable[[str], None],
+        max_skew: int,
+        keep_superseded: bool,
+    ) -> None:
+        self._store = store
+        self._lane = lane
+        self._now = now
+        self._envelope = envelope
+        self._heard = heard
+        self._took = took
+        self._read = read
+        self._poked = poked
+        self._ahead_max = 2 * max_skew
+        self._keep_superseded = keep_superseded
+        self.arriving: set[tuple[Ref, Any]] = set()
+        """What is being merged right now: it is in its sender's feed, and need not be pushed from here."""
+        self.quarantined = 0
+        self.received = 0
+
+    async def answer(self, path: str, body: bytes) -> bytes:
+        """The reply to a message.
+
+        Raises:
+            AimemError: it is no message, or can't be answered now.
+        """
+        message = decode(body)
+        sender = envelope_of(message)
+        self._heard(sender)
+        if path == HELLO:
+            return encode(self._envelope(), {})
+        if path == ASK:
+            return await self._asked(message)
+        if path == RECORDS:
+            taken = await self.take_in(records_of(list_of(message, "records", MESH_BATCH_RECORDS)), sender)
+            return encode(self._envelope(), {"results": [each.to_wire() for each in taken]})
+        if path == FEED:
+            return await self._feed(message, sender)
+        if path == FETCH:
+            return await self._fetch(message)
+        if path == POKE:
+            self._poked(sender.node)
+            return encode(self._envelope(), {})
+        raise NoRoute(f"no message goes to {path}")
+
+    async def take_in(
+        self, records: Sequence[Record | str], source: Envelope, progress: dict[str, int] | None = None
+    ) -> list[Taken]:
+        """Merge what came from `source`, together with positions to keep. What became of each, when that is durable.
+
+        Raises:
+            AimemError: the store takes no writes.
+        """
+        now = self._now()
+        results: list[Taken | None] = []
+        intents: list[Intent] = []
+        places: list[int] = []
+        aside: list[Intent] = []
+        for each in records:
+            reason = each if isinstance(each, str) else flaw(each, now=now, ahead_max=self._ahead_max)
+            if isinstance(each, str) or reason is not None:
+                results.append(Taken(REFUSED, reason=reason))
+                if isinstance(each, Record):
+                    aside.append(quarantine(each, source.node, reason or ""))
+            elif outlived(each, now):
+                results.append(Taken(APPLIED))
+            else:
+                places.append(len(results))
+                intents.append(take(each, keep_all=self._keep_superseded))
+                results.append(None)
+        arriving = {(each.ref, each.version) for each in records if isinstance(each, Record)}
+        self.arriving |= arriving
+        try:
+            positions = [advance(progress)] if progress else []
+            outcomes = await self._lane.write([*intents, *aside, *positions])
+        finally:
+            self.arriving -= arriving
+        fresh = False
+        for place, outcome in zip(places, outcomes, strict=False):
+            if isinstance(outcome, Written):
+                results[place] = outcome.reply
+                fresh = fresh or bool(outcome.records)
+            else:
+                results[place] = Taken(REFUSED, reason=outcome.code)
+        if aside:
+            self.quarantined += len(aside)
+            log.warning("%d records of %s were kept aside: see aimem quarantine", len(aside), source.node)
+        self.received += len(intents)
+        if fresh:
+            self._took(source)
+        return [each for each in results if each is not None]
+
+    async def retry(self) -> int:
+        """Take what was kept aside and can be held by now: a clock that was ahead, a value that an older release did
+        not know. How many that were."""
+        taken = 0
+        async for batch in self._store.scan(QUARANTINE):
+            for _, kept in batch:
+                record, source = from_wire(kept.body["record"]), kept.body["peer"]
+                if flaw(record, now=self._now(), ahead_max=self._ahead_max) is not None:
+                    continue
+                if kept.body["reason"] != CLOCK_SKEW and not kept.body["reason"].startswith("malformed"):
+                    continue
+                await self.take_in([record], Envelope(source, "", "", 0))
+                await self._lane.write([release(kept.key)])
+                taken += 1
+        return taken
+
+    async def _asked(self, message: dict[str, Any]) -> bytes:
+        asked = [question_from_wire(each) for each in list_of(message, "questions", MESH_QUESTIONS)]
+        (found,) = await self._store.rehearse([newer(asked)])
+        if isinstance(found.reply, AimemError):
+            raise found.reply
+        return encode(self._envelope(), {}, [record_bytes(each) for each in found.reply])
+
+    async def _feed(self, message: dict[str, Any], sender: Envelope) -> bytes:
+        shown = message.get("cursor")
+        after = 0
+        if shown is not None:
+            cursor = parse_cursor(shown)
+            starts = await self._store.starts()
+            if betrays_the_past(cursor, incarnation=self._store.incarnation, starts=starts, head=self._store.head):
+                log.error("%s has read this feed further than it goes: this store was restored or copied", sender.node)
+                await self._store.renew_incarnation()
+            after = await self._store.resolve_cursor(cursor)
+        self._read(sender.node, after)
+        page = await self._store.changes(after, MESH_PAGE_HEADS, 4 * MESH_BATCH_BYTES)
+        heads = [
+            [record.kind, record.key, str(record.version), record.hash.hex()[:_HASH_HEX]]
+            for _, record in page.changes
+            if not kind_of(record.kind).local and not outlived(record, self._now())
+        ]
+        fields = {"heads": heads, "cursor": str(page.cursor), "more": page.more, "head": self._store.head}
+        return encode(self._envelope(), fields)
+
+    async def _fetch(self, message: dict[str, Any]) -> bytes:
+        refs = []
+        for each in list_of(message, "refs", MESH_BATCH_RECORDS):
+            match each:
+                case [str(kind), str(key)] if not kind_of(kind).local:
+                    refs.append(Ref(kind, key))
+                case _:
+                    raise Invalid("not an address of a record")
+        found: list[bytes] = []
+        size = answered = 0
+        for record in await self._store.get(refs):
+            data = record_bytes(record) if record is not None else b""
+            if found and size + len(data) > MESH_BATCH_BYTES:
+                break
+            answered += 1
+            size += len(data)
+            if data:
+                found.append(data)
+        return encode(self._envelope(), {"answered": answered}, found)

@@ -1,0 +1,47 @@
+"""What the mesh can be told, and the transport that it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from aimem.core.timestamp import SECOND_NS
+
+
+@dataclass(frozen=True, slots=True)
+class MeshSettings:
+    """`node` is this node's stable id. `writes` is W; None for a majority of this node and its peers.
+
+    `catchup_secs` of 0: only when poked. `max_skew` in ns."""
+
+    node: str
+    peers: tuple[str, ...] = ()
+    writes: int | None = None
+    timeout: float = 2.0
+    racks: int = 1
+    rack: str | None = None
+    zone: str | None = None
+    catchup_secs: float = 30.0
+    max_skew: int = 30 * SECOND_NS
+    tombstone_days: int = 30
+    keep_superseded: bool = False
+
+
+class Transport(Protocol):
+    """How messages reach a peer."""
+
+    async def post(self, url: str, path: str, body: bytes, *, timeout: float, lane: str) -> bytes:
+        """The body of the peer's reply. Messages of one `lane` to one peer go one after the other.
+
+        Raises:
+            Unreachable: it could not be reached, or did not answer within `timeout` seconds.
+            AimemError: it answered, and refused.
+        """
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+
+
+Clock = Callable[[], int]
+"""Wall-clock time in ns since the epoch."""
