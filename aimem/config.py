@@ -22,7 +22,7 @@ TIERS: Final = ("keyword", "semantic")
 LOG_FORMATS: Final = ("text", "json")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
-SERVE_KEYS: Final[dict[str, type]] = {
+SERVE_KEYS: Final[dict[str, type | tuple[type, ...]]] = {
     "db": str,
     "host": str,
     "port": int,
@@ -39,6 +39,18 @@ SERVE_KEYS: Final[dict[str, type]] = {
     "shutdown_grace_secs": int,
     "log_format": str,
     "log_level": str,
+    "node": str,
+    "rack": str,
+    "zone": str,
+    "quorum_writes": (int, str),
+    "quorum_peers": (list, str),
+    "quorum_racks": int,
+    "quorum_timeout_ms": int,
+    "quorum_client_cert": str,
+    "quorum_client_key": str,
+    "quorum_ca_cert": str,
+    "catchup_interval_secs": int,
+    "max_skew": int,
 }
 TTL_KEYS: Final[dict[str, type]] = {
     "short_ttl_secs": int,
@@ -86,6 +98,18 @@ class ServeSettings:
     shutdown_grace_secs: int = 30
     log_format: str = "text"
     log_level: str = "warning"
+    node: str | None = None
+    rack: str | None = None
+    zone: str | None = None
+    quorum_writes: int | None = None  # W; None for a majority
+    quorum_peers: tuple[str, ...] = ()
+    quorum_racks: int = 1
+    quorum_timeout_ms: int = 2_000
+    quorum_client_cert: str | None = None
+    quorum_client_key: str | None = None
+    quorum_ca_cert: str | None = None
+    catchup_interval_secs: int = 30
+    max_skew: int = 30
     ttl: TtlConfig = field(default_factory=_default_ttl)
 
 
@@ -157,16 +181,19 @@ def _checked(path: Path, text: bytes) -> Mapping[str, Any]:
     return values
 
 
-def _check_key(path: Path, where: str, key: str, value: object, known: Mapping[str, type]) -> None:
+def _check_key(path: Path, where: str, key: str, value: object, known: Mapping[str, type | tuple[type, ...]]) -> None:
     if key not in known:
         import difflib
 
         nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
         raise Misconfigured(f"{path}: {where}{key} is not a known key", hint=f"the nearest one is {nearest}")
-    wanted = known[key]
-    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-        names = {str: "a string", int: "a whole number", bool: "true or false", dict: "a table"}
-        raise Misconfigured(f"{path}: {where}{key} must be {names[wanted]}, not {value!r}")
+    named = known[key]
+    wanted = named if isinstance(named, tuple) else (named,)
+    if not isinstance(value, wanted) or (bool not in wanted and isinstance(value, bool)):
+        names = {str: "a string", int: "a whole number", bool: "true or false", dict: "a table", list: "a list"}
+        raise Misconfigured(
+            f"{path}: {where}{key} must be {' or '.join(names[each] for each in wanted)}, not {value!r}"
+        )
 
 
 # The settings of each side.
@@ -200,6 +227,7 @@ def serve_settings(
     values["cache_dir"] = Path(cache_dir) if cache_dir else None
     values |= _listening(config.values, given)
     values["ttl"] = TtlConfig(**config.table("ttl"))
+    values |= _quorum(values, old_name=old_name)
     names = {each.name for each in fields(ServeSettings)}
     settings = ServeSettings(**{name: value for name, value in values.items() if name in names})
     _check_serve(settings)
@@ -235,13 +263,61 @@ def _listening(config: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str,
     return found
 
 
+def _quorum(values: Mapping[str, Any], *, old_name: bool) -> dict[str, Any]:
+    """Peers as a tuple without doubles, and W as a number or None. W=0, which the existing system calls off, is known
+    under its own name only: there it means W=1 and no peers."""
+    named = values.get("quorum_peers") or ()
+    urls = [url.strip().rstrip("/") for url in (named.split(",") if isinstance(named, str) else named)]
+    if not all(isinstance(url, str) for url in urls):
+        raise Misconfigured("quorum_peers must be a list of URLs")
+    peers = tuple(dict.fromkeys(url for url in urls if url))
+    for url in peers:
+        if not url.startswith(("http://", "https://")):
+            raise Misconfigured(f"{url!r} in --quorum-peers is no URL", hint="write it as https://HOST:PORT")
+    writes = values.get("quorum_writes")
+    if isinstance(writes, str):
+        if writes != "majority" and not writes.isdigit():
+            raise Misconfigured(f"--quorum-writes takes a number or majority, not {writes!r}")
+        writes = None if writes == "majority" else int(writes)
+    if writes == 0:
+        if peers and not old_name:
+            raise Misconfigured("--quorum-writes 0 with peers", hint="say 1 to acknowledge on this node alone")
+        return {"quorum_writes": None, "quorum_peers": ()}
+    return {"quorum_writes": writes, "quorum_peers": peers}
+
+
 def _check_serve(settings: ServeSettings) -> None:
     for name, allowed in (("tier", TIERS), ("log_format", LOG_FORMATS), ("log_level", LOG_LEVELS)):
         if getattr(settings, name) not in allowed:
             raise Misconfigured(f"{name} must be one of {', '.join(allowed)}, not {getattr(settings, name)!r}")
     if not 0 <= settings.port <= 65_535:
         raise Misconfigured(f"port must be between 0 and 65535, not {settings.port}")
-    for name in ("tombstone_days", "collect_grace_secs", "shutdown_grace_secs", "archive_max_days"):
+    for name in ("quorum_timeout_ms", "quorum_racks", "max_skew"):
+        if getattr(settings, name) < 1:
+            raise Misconfigured(f"{name} must be at least 1")
+    if bool(settings.quorum_client_cert) != bool(settings.quorum_client_key):
+        raise Misconfigured("--quorum-client-cert and --quorum-client-key go together")
+    if settings.quorum_writes is not None and settings.quorum_writes > 1 + len(settings.quorum_peers):
+        raise Misconfigured(
+            f"--quorum-writes {settings.quorum_writes} can't be met by {1 + len(settings.quorum_peers)} nodes",
+            hint="it counts this node and its peers",
+        )
+    if settings.quorum_peers and not settings.insecure:
+        from urllib.parse import urlsplit
+
+        for url in settings.quorum_peers:
+            if url.startswith("http://") and not is_loopback(urlsplit(url).hostname or ""):
+                raise Misconfigured(
+                    f"{url} is reached in the clear: everybody on the way could read and change what goes there",
+                    hint="use https, or say --insecure if the network is yours alone",
+                )
+    for name in (
+        "catchup_interval_secs",
+        "tombstone_days",
+        "collect_grace_secs",
+        "shutdown_grace_secs",
+        "archive_max_days",
+    ):
         if (getattr(settings, name) or 0) < 0:
             raise Misconfigured(f"{name} can't be negative")
     if not is_loopback(settings.host) and not settings.insecure:

@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,15 @@ from aimem.http import access, systemd
 from aimem.limits import CONNECTIONS_MAX, CONNECTIONS_REFUSED_MAX
 
 if TYPE_CHECKING:
+    import ssl
+
+    from aimem.mesh.http_transport import MakeContext
+    from aimem.mesh.settings import MeshSettings
+    from aimem.node.background import Background
+    from aimem.node.lane import Fleet, Lane
     from aimem.node.node import Node
     from aimem.node.settings import NodeSettings
+    from aimem.store.base import Store
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +137,7 @@ class _Service:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload_settings)
-        node = await Node.open(self._node_settings)
+        node = await Node.open(self._node_settings, make_fleet=self._fleet)
         try:
             router, traffic = Router(ROUTES), Traffic()
             server = Server(
@@ -140,7 +148,7 @@ class _Service:
             router.served = (*server_metrics(server.counters), *traffic.metrics)
             sockets = await server.start(self._settings.host, self._settings.port)
             url = _url(sockets[0].getsockname())
-            self._announce(url)
+            self._announce(url, node)
             watchdog = asyncio.create_task(systemd.keep_watchdog(lambda: alive(node)))
             await self._stop.wait()
             systemd.notify("STOPPING=1", "STATUS=answering the requests in flight")
@@ -152,9 +160,19 @@ class _Service:
             await node.close()
         return 0
 
-    def _announce(self, url: str) -> None:
+    def _fleet(self, store: Store, lane: Lane, background: Background) -> Fleet:
+        from aimem.mesh.http_transport import HttpTransport
+        from aimem.mesh.mesh import Mesh
+
+        transport = HttpTransport(peer_contexts(self._settings))
+        return Mesh(store, lane, mesh_settings(self._settings, store), transport, time.time_ns, background)
+
+    def _announce(self, url: str, node: Node) -> None:
         settings = self._settings
-        sys.stderr.write(f"aimem: serving {url} from {settings.db} (tier {settings.tier}, one node, W=1)\n")
+        quorum = node.fleet.describe()["quorum"] if node.fleet is not None else {"words": "", "warnings": []}
+        sys.stderr.write(f"aimem: serving {url} from {settings.db} (tier {settings.tier}; {quorum['words']})\n")
+        for warning in quorum["warnings"]:
+            sys.stderr.write(f"aimem: warning: {warning}\n")
         sys.stderr.flush()
         systemd.notify("READY=1", f"STATUS=serving {url}", f"MAINPID={os.getpid()}")
 
@@ -172,6 +190,38 @@ class _Service:
         self._settings = fresh
         if kept:
             log.warning("these settings need a restart to change: %s", ", ".join(kept))
+
+
+def mesh_settings(settings: ServeSettings, store: Store) -> MeshSettings:
+    """What the mesh is told. Without a name the node is known by its store: a copy of it is another node."""
+    from aimem.core.timestamp import SECOND_NS
+    from aimem.mesh.settings import MeshSettings
+
+    return MeshSettings(
+        node=settings.node or store.incarnation,
+        peers=settings.quorum_peers,
+        writes=settings.quorum_writes,
+        timeout=settings.quorum_timeout_ms / 1_000,
+        racks=settings.quorum_racks,
+        rack=settings.rack,
+        zone=settings.zone,
+        catchup_secs=settings.catchup_interval_secs,
+        max_skew=settings.max_skew * SECOND_NS,
+        keep_superseded=settings.archive_superseded,
+    )
+
+
+def peer_contexts(settings: ServeSettings) -> MakeContext:
+    """The TLS context of each peer, with the files as they are when a connection is made."""
+
+    def context_of(url: str) -> ssl.SSLContext | None:
+        if not url.startswith("https://"):
+            return None
+        from aimem.net.client_tls import TlsFiles, context
+
+        return context(TlsFiles(settings.quorum_ca_cert, settings.quorum_client_cert, settings.quorum_client_key))
+
+    return context_of
 
 
 _LIVE = frozenset({"log_format", "log_level", "shutdown_grace_secs", "check"})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from aimem.http import about, archive, finding, links, memories, moving
+from aimem.http import about, archive, finding, links, memories, moving, sync
 from aimem.http.call import LINES
 from aimem.http.openapi import document_handler
 from aimem.http.router import Handler, Route, Schema
 from aimem.http.schemas import FLAG, OBJECT, TEXT, TIER, listing, ref
+from aimem.mesh.messages import PATHS
 
 API = "/api/v1"
 
@@ -229,7 +230,10 @@ MOVING = (
         lines=True,
     ),
 )
-_DESCRIBED = (*MEMORIES, *FINDING, *LINKS, *ARCHIVE, *MOVING, *ABOUT)
+SYNC = tuple(
+    Route("POST", path, sync.message, "A message of another node", {200: OBJECT}, body=OBJECT) for path in PATHS
+)
+_DESCRIBED = (*MEMORIES, *FINDING, *LINKS, *ARCHIVE, *MOVING, *ABOUT, *SYNC)
 ROUTES: tuple[Route, ...] = (
     *_DESCRIBED,
     Route("GET", f"{API}/openapi.json", document_handler(_DESCRIBED), "This document", {200: OBJECT}),

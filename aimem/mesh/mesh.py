@@ -137,6 +137,11 @@ class Mesh:
         return Policy(nodes, writes, settings.racks)
 
     @property
+    def alone(self) -> bool:
+        """Whether this node has no peers."""
+        return not self._links
+
+    @property
     def peers(self) -> list[Peer]:
         """The peers by address, this very process left out."""
         return [link.peer for link in self._links if link.peer.counts]

@@ -27,7 +27,7 @@ def secured(sock: socket.socket, host: str, files: TlsFiles | None) -> ssl.SSLSo
     """The socket after the handshake; it is closed if that fails. Raises `Unreachable`; `Misconfigured` for a file."""
     files = files or TlsFiles()
     try:
-        wrapped = _context(files).wrap_socket(sock, server_hostname=host)
+        wrapped = context(files).wrap_socket(sock, server_hostname=host)
     except Misconfigured:
         sock.close()
         raise
@@ -41,18 +41,19 @@ def secured(sock: socket.socket, host: str, files: TlsFiles | None) -> ssl.SSLSo
     return wrapped
 
 
-def _context(files: TlsFiles) -> ssl.SSLContext:
+def context(files: TlsFiles) -> ssl.SSLContext:
+    """What a handshake with these files needs. Raises `Misconfigured` for a file that can't be used."""
     try:
-        context = ssl.create_default_context(cafile=files.ca_cert)
+        made = ssl.create_default_context(cafile=files.ca_cert)
         if files.client_cert:
-            context.load_cert_chain(files.client_cert, files.client_key)
+            made.load_cert_chain(files.client_cert, files.client_key)
     except OSError as err:
         named = [path for path in (files.ca_cert, files.client_cert, files.client_key) if path]
         raise Misconfigured(f"can't use the TLS files {', '.join(named)}: {err}") from err
     if files.pin and not files.ca_cert:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE  # the pin names the one certificate: nothing else is asked of it
-    return context
+        made.check_hostname = False
+        made.verify_mode = ssl.CERT_NONE  # the pin names the one certificate: nothing else is asked of it
+    return made
 
 
 def _check_pin(wrapped: ssl.SSLSocket, host: str, pin: str) -> None:

@@ -33,6 +33,10 @@ class Turn(NamedTuple):
 class Fleet(Protocol):
     """The other nodes, as a write needs them."""
 
+    @property
+    def alone(self) -> bool:
+        """Whether there is nobody else."""
+
     async def start(self) -> None:
         """Begin to talk to them."""
 
@@ -108,7 +112,7 @@ class QuorumLane(Lane):
             QuorumNotMet: fewer nodes hold one of the writes than must. They are durable here and keep spreading;
                 `outcomes` are those of all.
         """
-        if self._fleet is None or not intents:
+        if self._fleet is None or self._fleet.alone or not intents:
             return await super().write(intents)
         turn = await self._fleet.order(intents)
         outcomes = [_named_ahead(outcome) for outcome in await super().write(intents)]

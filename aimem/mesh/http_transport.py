@@ -1,0 +1,65 @@
+"""Messages between nodes over HTTP: a few kept connections per peer, one for each lane.
+
+Lanes are apart so that a page of a feed never stands before a question, nor a question before a push.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import Callable
+
+from aimem.errors import AimemError, Denied, NoAnswer, Unreachable
+from aimem.net.client import Address
+from aimem.net.link import Link
+
+MakeContext = Callable[[str], ssl.SSLContext | None]
+"""The TLS context for a peer's URL; None for a plain one."""
+
+
+class HttpTransport:
+    """A `Transport`. `context_of` is asked for each new connection, so that reloaded files are used from then on."""
+
+    def __init__(self, context_of: MakeContext) -> None:
+        self._context_of = context_of
+        self._links: dict[tuple[str, str], Link] = {}
+        self._turns: dict[tuple[str, str], asyncio.Lock] = {}
+
+    async def post(self, url: str, path: str, body: bytes, *, timeout: float, lane: str) -> bytes:
+        """See `Transport.post`."""
+        key = (url, lane)
+        turn = self._turns.setdefault(key, asyncio.Lock())
+        try:
+            async with asyncio.timeout(timeout), turn:
+                link = self._links.get(key)
+                if link is None or not link.open:
+                    link = self._links[key] = await Link.connect(Address.parse(url), self._context_of(url))
+                status, content = await link.post(path, body)
+        except TimeoutError:
+            raise NoAnswer(f"{url} did not answer within {timeout:g} s") from None
+        if status == 200:
+            return content
+        raise _refused(url, status, content)
+
+    def drop(self) -> None:
+        """Close all connections; the next messages make new ones."""
+        for link in self._links.values():
+            link.close()
+        self._links.clear()
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        self.drop()
+
+
+def _refused(url: str, status: int, content: bytes) -> AimemError:
+    try:
+        told = json.loads(content)
+        words = str(told["error"]) if isinstance(told, dict) and "error" in told else ""
+    except ValueError:
+        words = ""
+    message = f"{url} refused: {words or f'status {status}'}"
+    if status in (401, 403):
+        return Denied(message)
+    return Unreachable(message) if status in (404, 405, 503) else AimemError(message)

@@ -1,0 +1,138 @@
+"""One kept HTTP/1.1 connection from node to node: a POST at a time, with a deadline. For asyncio, over TCP or TLS.
+
+A protocol of its own instead of streams: a message costs a write, a read and a search for the end of the head. What
+always holds: after anything but a whole reply the connection is closed, so a late reply can't be taken for another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from concurrent.futures import ThreadPoolExecutor
+
+from aimem.errors import NoAnswer, Unreachable
+from aimem.limits import REPLY_BYTES_MAX, REPLY_HEAD_BYTES_MAX
+from aimem.net.client import Address
+
+_RESOLVERS = ThreadPoolExecutor(32, thread_name_prefix="aimem-resolve")
+"""Names are looked up here, so that one which does not resolve holds up nobody but those who wait for it."""
+
+
+class Link(asyncio.Protocol):
+    """See the module. Made by `connect`."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._reply: asyncio.Future[tuple[int, bytes]] | None = None
+        self._status = 0
+        self._length: int | None = None
+        self._keeps = True
+
+    @classmethod
+    async def connect(cls, address: Address, context: ssl.SSLContext | None) -> Link:
+        """A connection to `address`. `context` where it is https.
+
+        Raises:
+            Unreachable: the name does not resolve, nobody listens, or the handshake failed.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.run_in_executor(
+                _RESOLVERS, lambda: socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+            )
+            host, port = found[0][4][:2]
+            _, link = await loop.create_connection(
+                lambda: cls(address),
+                str(host),
+                int(port),
+                ssl=context if address.secure else None,
+                server_hostname=address.host if address.secure else None,
+            )
+        except (OSError, ssl.SSLError) as error:
+            reason = getattr(error, "verify_message", "") or error.strerror or str(error)
+            raise Unreachable(f"can't reach {address}: {reason}") from error
+        return link
+
+    @property
+    def open(self) -> bool:
+        """Whether another message can be sent."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
+        """Status and body of the reply. Cancelling it closes the connection.
+
+        Raises:
+            NoAnswer: the connection broke after the message was sent.
+        """
+        assert self._transport is not None
+        head = (
+            f"POST {self._address.prefix}{path} HTTP/1.1\r\nhost: {self._address.authority}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        self._reply = asyncio.get_running_loop().create_future()
+        self._transport.write(head.encode("ascii") + body)
+        try:
+            status, content = await self._reply
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self._reply = None
+        if not self._keeps:
+            self.close()
+        return status, content
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # Called by the event loop.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        if (sock := transport.get_extra_info("socket")) is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail(f"{self._address} broke the connection" + (f": {exc}" if exc else ""))
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if self._length is None and not self._read_head():
+            return
+        if self._length is not None and len(self._buffer) >= self._length:
+            content = bytes(self._buffer[: self._length])
+            self._buffer.clear()
+            status, self._length = self._status, None
+            if self._reply is not None and not self._reply.done():
+                self._reply.set_result((status, content))
+
+    def _read_head(self) -> bool:
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            if len(self._buffer) > REPLY_HEAD_BYTES_MAX:
+                self._fail(f"{self._address} sent a reply head that has no end")
+            return False
+        first, *lines = bytes(self._buffer[:end]).decode("latin-1").split("\r\n")
+        del self._buffer[: end + 4]
+        fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        status, length = first[9:12], fields.get("content-length", "")
+        if not (first.startswith("HTTP/1.") and status.isdigit() and length.isascii() and length.isdigit()):
+            self._fail(f"{self._address} sent a reply that is not of a node")
+            return False
+        if int(length) > REPLY_BYTES_MAX:
+            self._fail(f"{self._address} sent a reply of {length} bytes")
+            return False
+        self._status, self._length = int(status), int(length)
+        self._keeps = fields.get("connection", "").lower() != "close"
+        return True
+
+    def _fail(self, message: str) -> None:
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_exception(NoAnswer(message))
+        self.close()
