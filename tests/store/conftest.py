@@ -1,8 +1,11 @@
-"""Stores of every sort, opened with a clock and ids that the test sets: what the contract suite runs against."""
+"""Stores of every sort, opened with a clock and ids that the test sets: what the contract suite runs against. And the
+disk that runs full."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +15,7 @@ import pytest
 from aimem.core import writes
 from aimem.core.intent import Decision, Intent, Plan, Stamp, get
 from aimem.core.kinds import MEMORY
+from aimem.core.memory import clean_create
 from aimem.core.record import Record, Ref
 from aimem.core.version import Version
 from aimem.errors import AimemError, NotFound
@@ -117,6 +121,34 @@ def clock(open_store: OpenStore) -> Clock:
     return open_store.clock
 
 
+class Disk:
+    """A small file system of its own, mounted at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def remount(self, options: str) -> None:
+        """Change how it is mounted."""
+        subprocess.run(["mount", "-o", f"remount,{options}", self.path], check=True)
+
+    def resize(self, size: str) -> None:
+        """Make room, or take it away."""
+        self.remount(f"size={size}")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Disk]:
+    """A disk of 6 MiB."""
+    place = tmp_path / "small disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=6m", "aimem-test", str(place)]
+    made = subprocess.run(command, capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"mounting a tmpfs needs root: {made.stderr.strip()}")
+    yield Disk(place)
+    subprocess.run(["umount", place], check=True)
+
+
 def body(title: str, **fields: Any) -> dict[str, Any]:
     """A memory's body, complete, long-lived where nothing else is said."""
     return {
@@ -135,6 +167,12 @@ def body(title: str, **fields: Any) -> dict[str, Any]:
 
 def creating(title: str, *, on_conflict: str = "merge", **fields: Any) -> Intent:
     return writes.create(body(title, **fields), on_conflict=on_conflict)
+
+
+def storing(title: str, **fields: Any) -> Intent:
+    """What a caller's request becomes, at the real time: for stores without a clock of the test."""
+    raw = {"title": title, "content": f"what {title} says", **fields}
+    return writes.create(clean_create(raw, time.time_ns(), anonymous="anonymous:test"))
 
 
 def putting(*records: Record, **progress: int) -> Intent:

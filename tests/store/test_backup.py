@@ -16,6 +16,7 @@ from aimem.core.digest import Digest
 from aimem.store.sqlite import snapshots
 from aimem.store.sqlite.table import COLUMNS, row_of
 from tests.http.processes import ROOT, call, serving
+from tests.store.conftest import Disk
 
 
 def aimem(*args: object) -> tuple[int, str]:
@@ -145,18 +146,25 @@ def test_what_a_killed_backup_leaves_is_cleaned_by_the_next(database: Path, tmp_
     assert not list(folder.glob(f"{snapshots.WORKING}*"))
 
 
-def test_a_full_disk_leaves_nothing_half_done(database: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "aimem-test", folder], capture_output=True)
-    if made.returncode:
-        pytest.skip("mounting a tmpfs needs root")
-    try:
-        code, said = aimem("backup", "--db", database, "--to", folder)
-        assert (code, "no room" in said) == (75, True)
-        assert [path.name for path in folder.iterdir()] == [".aimem-backup.lock"]
-    finally:
-        subprocess.run(["umount", folder], check=True)
+def test_a_full_disk_leaves_nothing_half_done_and_room_heals(database: Path, small_disk: Disk) -> None:
+    small_disk.resize("64k")
+    code, said = aimem("backup", "--db", database, "--to", small_disk.path)
+    assert (code, "no room" in said) == (75, True)
+    assert [path.name for path in small_disk.path.iterdir()] == [".aimem-backup.lock"]
+    small_disk.resize("6m")
+    assert aimem("backup", "--db", database, "--to", small_disk.path) == (0, "")
+    assert len(snapshots.snapshots(small_disk.path)) == 1
+
+
+def test_a_restore_that_finds_no_room_leaves_no_database_and_room_heals(backup: Path, small_disk: Disk) -> None:
+    small_disk.resize("64k")
+    restored = small_disk.path / "b.db"
+    code, said = aimem("restore", backup, "--db", restored)
+    assert (code, "no room" in said) == (75, True)
+    assert [path.name for path in small_disk.path.iterdir()] == ["b.db.lock"]
+    small_disk.resize("6m")
+    assert aimem("restore", backup, "--db", restored) == (0, "")
+    assert aimem("--db", restored, "namespaces")[1] == "global\t2\n"
 
 
 def test_a_database_of_schema_1_opens_and_goes_back_by_its_backup(tmp_path: Path) -> None:

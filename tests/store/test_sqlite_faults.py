@@ -4,49 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aimem.core import writes
-from aimem.core.intent import Decision, Intent, Plan, Stamp
-from aimem.core.memory import clean_create
+from aimem.core.intent import Decision, Plan, Stamp
 from aimem.errors import DiskFull, Invalid, StorageFailed
 from aimem.limits import WAL_BYTES_MAX
 from aimem.store.base import Filter, Words, Written
 from aimem.store.sqlite import writer as writer_module
 from aimem.store.sqlite.store import SqliteStore, open_sqlite
-
-
-def storing(title: str, **fields: Any) -> Intent:
-    raw = {"title": title, "content": f"what {title} says", **fields}
-    return writes.create(clean_create(raw, time.time_ns(), anonymous="anonymous:test"))
-
-
-@pytest.fixture
-def tmpfs(tmp_path: Path) -> Iterator[Path]:
-    """A small file system of its own."""
-    place = tmp_path / "small disk"
-    place.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=6m", "aimem-test", place], capture_output=True, text=True
-    )
-    if made.returncode:
-        pytest.skip(f"mounting a tmpfs needs root: {made.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", place], check=True)
+from tests.store.conftest import Disk, storing
 
 
 async def titles(store: SqliteStore) -> set[str]:
     return {memory.record.body["title"] for memory in await store.select(Filter(time.time_ns()), 100_000, 0)}
 
 
-async def test_on_a_full_disk_writes_are_refused_whole_reads_go_on_and_room_heals(tmpfs: Path) -> None:
-    store = await open_sqlite(tmpfs / "a.db")
+async def test_on_a_full_disk_writes_are_refused_whole_reads_go_on_and_room_heals(small_disk: Disk) -> None:
+    store = await open_sqlite(small_disk.path / "a.db")
     kept: set[str] = set()
 
     async def fill() -> None:
@@ -63,7 +41,7 @@ async def test_on_a_full_disk_writes_are_refused_whole_reads_go_on_and_room_heal
         await store.write([storing(f"more {number}", content="y" * 8_000) for number in range(100)])
     assert await titles(store) == kept
     assert store.digest.root() == digest
-    subprocess.run(["mount", "-o", "remount,size=40m", tmpfs], check=True)
+    small_disk.resize("40m")
     await store.write([storing("after")])
     assert await titles(store) == kept | {"after"}
     assert await store.check() == []

@@ -9,26 +9,18 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aimem.core import writes
-from aimem.core.intent import Intent
-from aimem.core.memory import clean_create
 from aimem.errors import AimemError, Damaged, Locked, Misconfigured
 from aimem.store.base import Filter
 from aimem.store.sqlite import opening, schema
 from aimem.store.sqlite.store import SqliteStore, open_sqlite
+from tests.store.conftest import Disk, storing
 
 FOREIGN = Path(__file__).parent.parent / "data" / "v063.db"
-
-
-def storing(title: str, **fields: Any) -> Intent:
-    raw = {"title": title, "content": f"what {title} says", **fields}
-    return writes.create(clean_create(raw, time.time_ns(), anonymous="anonymous:test"))
 
 
 async def filled(path: Path, count: int = 3) -> None:
@@ -52,20 +44,6 @@ async def refusal(path: Path, **options: Any) -> AimemError:
         await open_sqlite(path, **options)
     assert fingerprint(path.parent) == before
     return caught.value
-
-
-@pytest.fixture
-def tmpfs(tmp_path: Path) -> Iterator[Path]:
-    """A small file system of its own."""
-    place = tmp_path / "small disk"
-    place.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=6m", "aimem-test", place], capture_output=True, text=True
-    )
-    if made.returncode:
-        pytest.skip(f"mounting a tmpfs needs root: {made.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", place], check=True)
 
 
 async def test_a_new_file_holds_what_was_written(tmp_path: Path) -> None:
@@ -163,10 +141,10 @@ async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         await open_sqlite(tmp_path / "nowhere" / "a.db")
 
 
-async def test_a_read_only_file_system_is_refused(tmpfs: Path) -> None:
-    await filled(tmpfs / "a.db")
-    subprocess.run(["mount", "-o", "remount,ro", tmpfs], check=True)
-    error = await refusal(tmpfs / "a.db")
+async def test_a_read_only_file_system_is_refused(small_disk: Disk) -> None:
+    await filled(small_disk.path / "a.db")
+    small_disk.remount("ro")
+    error = await refusal(small_disk.path / "a.db")
     assert isinstance(error, Damaged)
     assert "can't be written" in error.message
     assert error.exit_code == 1
@@ -182,8 +160,8 @@ async def test_a_network_file_system_is_refused_unless_allowed(tmp_path: Path, m
     await store.close()
 
 
-async def test_the_file_system_of_a_folder_is_that_of_its_own_mount(tmpfs: Path) -> None:
-    assert opening._file_system(tmpfs) == "tmpfs"
+async def test_the_file_system_of_a_folder_is_that_of_its_own_mount(small_disk: Disk) -> None:
+    assert opening._file_system(small_disk.path) == "tmpfs"
 
 
 async def test_a_damaged_file_is_reported_as_damaged(tmp_path: Path) -> None:
