@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 from aimem.core.automatic import RANK
 from aimem.core.intent import Decision, Intent, Plan, Stamp, get
-from aimem.core.kinds import LINK, MEMORY, QUARANTINE, SUPERSEDED, TOUCH, compound_key, kind_of
-from aimem.core.record import Record, from_wire, to_wire
+from aimem.core.kinds import LINK, MEMORY, QUARANTINE, SUPERSEDED, TOUCH, compound_key, kind_of, source_key
+from aimem.core.record import Record, Ref, from_wire, to_wire
 from aimem.core.upkeep import receive
-from aimem.core.version import Version
+from aimem.core.version import STEP_MAX, Version
+from aimem.errors import Conflict
 
 APPLIED, SUPERSEDED_BY, REFUSED = "applied", "superseded", "refused"
 MALFORMED, CLOCK_SKEW, RESEED, LOCAL = "malformed", "clock_skew", "reseed", "local"
@@ -79,16 +80,67 @@ def outlived(record: Record, now: int) -> bool:
     return life is not None and record.version.time < now - life
 
 
-def take(record: Record, *, keep_all: bool = False) -> Intent:
-    """Merge a record that was written elsewhere. Reply: `Taken`."""
+def take(record: Record, *, keep_all: bool = False, floor: int = 0) -> Intent:
+    """Merge a record that was written elsewhere. Reply: `Taken`.
+
+    `floor` (ns) is where the sender has not read this store's feed without a gap: a row at or below it whose address is
+    not held here may have been deleted, and its tombstone swept. It is refused as `reseed`, unless it derives from a
+    record that is held.
+    """
     merging = receive(record, keep_all=keep_all)
 
     def plan(stamp: Stamp) -> Plan:
         held = yield from get(record.kind, record.key)
+        if held is None and not record.deleted and record.version.time <= floor:
+            derived = kind_of(record.kind).derived
+            source = (yield from get(MEMORY, source_key(record.kind, record.key))) if derived else None
+            if source is None:
+                return Decision((), Taken(REFUSED, reason=RESEED))
         decision = yield from merging(stamp)
         if decision.reply or held is None or held.order <= record.order or held.version.same_write(record.version):
             return decision._replace(reply=Taken(APPLIED))
         return decision._replace(reply=Taken(SUPERSEDED_BY, held.version))
+
+    return plan
+
+
+def set_aside(ref: Ref, peer: str, floor: int) -> Intent:
+    """Take out of service a live record of our own at or below the `floor` that this store took over from `peer`, which
+    does not hold it. It is kept in quarantine; where it stood is a tombstone of the same write, so that every copy of
+    it goes, and nothing newer. Reply: whether it was set aside."""
+
+    def plan(stamp: Stamp) -> Plan:
+        held = yield from get(*ref)
+        if held is None or held.deleted or held.version.time > floor:
+            return Decision((), False)
+        kept = (yield from quarantine(held, peer, RESEED)(stamp)).records
+        grave = held.version._replace(step=STEP_MAX)
+        return Decision([*kept, Record.make(held.kind, held.key, grave, held.born, {}, deleted=True)], True)
+
+    return plan
+
+
+def rescue(key: str) -> Intent:
+    """Write what is kept aside under `key` anew, as a change of this node.
+
+    Reply: the record that now stands, or None when nothing is kept there. Raises `Conflict` where what stands is newer.
+    """
+
+    def plan(stamp: Stamp) -> Plan:
+        kept = yield from get(QUARANTINE, key)
+        if kept is None or kept.deleted:
+            return Decision((), None)
+        record = from_wire(kept.body["record"])
+        held = yield from get(record.kind, record.key)
+        if held is not None and not held.deleted and held.version > record.version:
+            raise Conflict(
+                f"{record.kind} {record.key} has a newer version here",
+                hint="drop the one in quarantine, or delete what stands first",
+            )
+        version = stamp.version()
+        anew = Record(record.kind, record.key, version, version, record.raw, extra=record.extra)
+        gone = Record.make(QUARANTINE, key, stamp.version(), kept.born, {}, deleted=True)
+        return Decision([anew, gone], anew)
 
     return plan
 

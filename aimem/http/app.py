@@ -207,6 +207,7 @@ def mesh_settings(settings: ServeSettings, store: Store) -> MeshSettings:
         zone=settings.zone,
         catchup_secs=settings.catchup_interval_secs,
         max_skew=settings.max_skew * SECOND_NS,
+        tombstone_days=settings.tombstone_days,
         keep_superseded=settings.archive_superseded,
     )
 

@@ -49,6 +49,7 @@ from aimem.mesh.pulling import Catchup
 from aimem.mesh.pushing import Page, PushLane
 from aimem.mesh.receiving import Receiving
 from aimem.mesh.settings import Clock, MeshSettings, Transport
+from aimem.mesh.standing import Standing
 from aimem.node.background import Background
 from aimem.node.lane import Lane, Turn
 from aimem.store.base import Change, Rehearsed, Store
@@ -96,6 +97,8 @@ class Mesh:
         self._rehearse: Batched[Intent, Rehearsed] = Batched(store.rehearse, MESH_QUESTIONS)
         self._readers: dict[str, int] = {}
         self._last_kept: dict[str, int] = {}
+        self.standing = Standing(store, lane, now, settings.tombstone_days)
+        self._links: list[_Link] = []
         self._links = [self._link(url) for url in settings.peers]
         self.receiving = Receiving(
             store,
@@ -106,6 +109,7 @@ class Mesh:
             took=self._took,
             read=self._note_read,
             poked=self._poked,
+            bound=lambda source: source.behind or source.incarnation not in self._readers,
             max_skew=settings.max_skew,
             keep_superseded=settings.keep_superseded,
         )
@@ -121,7 +125,13 @@ class Mesh:
             await self.receiving.take_in(records, source, progress)
 
         catchup = Catchup(
-            peer, self._store, take_in, lambda: self._came_back(link), self._settings.catchup_secs, self._rand
+            peer,
+            self._store,
+            take_in,
+            lambda: self._came_back(link),
+            self.standing.finished,
+            self._settings.catchup_secs,
+            self._rand,
         )
         link = _Link(peer, catchup, Batched(ask, MESH_QUESTIONS // 8))
         return link
@@ -159,11 +169,13 @@ class Mesh:
             settings.zone,
             known,
             version=__version__,
+            behind=bool(self._links) and self.standing.behind(peer.identity for peer in self.peers),
         )
 
     async def start(self) -> None:
         """Begin: from here on own changes are pushed and peers are caught up with."""
         self._own_origins = {start for start, _ in await self._store.starts()}
+        await self.standing.open()
         kept = await self._store.positions("push/")
         reads = await self._store.positions("read/")
         self._readers = {name.removeprefix("read/"): seq for name, seq in reads.items()}
@@ -370,17 +382,19 @@ class Mesh:
             if link.push is not None and link.peer.up and link.peer.node not in near:
                 link.push.poke()
 
-    def _note_read(self, node: str, seq: int) -> None:
-        self._readers[node] = seq
+    def _note_read(self, source: Envelope, seq: int) -> None:
+        self._readers[source.incarnation] = seq
         for link in self._links:
-            if link.peer.node == node:
+            if link.peer.node == source.node:
                 link.peer.note_read(seq)
 
     def read_by_all(self) -> int:
-        """Up to which `seq` every peer has read this store's feed: what is above must not be swept."""
-        if not self._links:
-            return self._store.head
-        return min(self._readers.get(peer.node or "", 0) for peer in self.peers) if self.peers else self._store.head
+        """Up to which `seq` every peer has read this store's feed: what is above must not be swept. A store that is
+        behind sweeps nothing."""
+        if self.envelope().behind:
+            return 0
+        incarnations = [peer.identity.incarnation if peer.identity is not None else "" for peer in self.peers]
+        return min((self._readers.get(each, 0) for each in incarnations), default=self._store.head)
 
     # What is kept, and retried.
 

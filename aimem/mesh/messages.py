@@ -17,10 +17,10 @@ from aimem.errors import AimemError, Invalid, Misconfigured
 
 PROTOCOL = 1
 PREFIX = "/api/v1/sync/"
-HELLO, ASK, RECORDS, FEED, FETCH, POKE = (
-    PREFIX + name for name in ("hello", "ask", "records", "feed", "fetch", "poke")
+HELLO, ASK, RECORDS, FEED, FETCH, HELD, POKE, DIGEST, HEADS = (
+    PREFIX + name for name in ("hello", "ask", "records", "feed", "fetch", "held", "poke", "digest", "heads")
 )
-PATHS = (HELLO, ASK, RECORDS, FEED, FETCH, POKE)
+PATHS = (HELLO, ASK, RECORDS, FEED, FETCH, HELD, POKE, DIGEST, HEADS)
 
 _NODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")  # a node id is part of names that are kept: no slash in it
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -29,7 +29,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",",
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """Who speaks: node id, process start, incarnation of its store, wall clock (ns), place, and the nodes that are its
-    peers as far as it knows them."""
+    peers as far as it knows them. `behind`: its store may hold rows whose tombstones it has missed."""
 
     node: str
     start: str
@@ -40,6 +40,7 @@ class Envelope:
     peers: tuple[str, ...] = ()
     protocol: int = PROTOCOL
     version: str = ""
+    behind: bool = False
 
     def to_wire(self) -> dict[str, Any]:
         """As JSON."""
@@ -74,6 +75,7 @@ def envelope_of(message: dict[str, Any]) -> Envelope:
                 tuple(peers),
                 protocol,
                 _text(rest.get("version")) or "",
+                rest.get("behind") is True,
             )
     raise Invalid("not a message of the mesh: it does not say who sends it")
 

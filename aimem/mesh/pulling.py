@@ -30,12 +30,20 @@ class Catchup:
     """See the module. `take_in(records, source, progress)` merges what came, and keeps the cursor with it."""
 
     def __init__(
-        self, peer: Peer, store: Store, take_in: TakeIn, came_back: Callable[[], None], secs: float, rand: random.Random
+        self,
+        peer: Peer,
+        store: Store,
+        take_in: TakeIn,
+        came_back: Callable[[], None],
+        at_the_end: Callable[[Peer, int], Awaitable[None]],
+        secs: float,
+        rand: random.Random,
     ) -> None:
         self._peer = peer
         self._store = store
         self._take_in = take_in
         self._came_back = came_back
+        self._at_the_end = at_the_end
         self._secs = secs
         self._rand = rand
         self._cursor: Cursor | None = None
@@ -95,6 +103,8 @@ class Catchup:
             more = await self._take_page(page)
             if not more:
                 break
+        floor = page.get("floor")
+        await self._at_the_end(self._peer, floor if isinstance(floor, int) else 0)
         self.rounds += 1
         self.finished.set()
 

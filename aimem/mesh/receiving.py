@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from aimem.core.asking import newer, question_from_wire
-from aimem.core.feed import betrays_the_past, parse_cursor
+from aimem.core.feed import Cursor, betrays_the_past, parse_cursor
 from aimem.core.intent import Intent
 from aimem.core.kinds import QUARANTINE, kind_of
 from aimem.core.record import Record, Ref, from_wire
@@ -19,6 +19,7 @@ from aimem.core.taking import (
     APPLIED,
     CLOCK_SKEW,
     REFUSED,
+    RESEED,
     Taken,
     flaw,
     outlived,
@@ -33,6 +34,7 @@ from aimem.mesh.messages import (
     ASK,
     FEED,
     FETCH,
+    HELD,
     HELLO,
     POKE,
     RECORDS,
@@ -55,7 +57,8 @@ _HASH_HEX = 16  # of a head's content hash: enough to tell two records of one ve
 
 class Receiving:
     """See the module. `envelope()` says who this node is; `heard(envelope)` is told of everybody who speaks to it,
-    `took(source)` when something new came in from a node, and `read(node, seq)` how far one has read the feed."""
+    `took(source)` when something new came in from a node, and `read(source, seq)` how far one has read the feed.
+    `bound(source)` tells whether the floor of this store binds what comes from there."""
 
     def __init__(
         self,
@@ -66,8 +69,9 @@ class Receiving:
         envelope: Callable[[], Envelope],
         heard: Callable[[Envelope], None],
         took: Callable[[Envelope], None],
-        read: Callable[[str, int], None],
+        read: Callable[[Envelope, int], None],
         poked: Callable[[str], None],
+        bound: Callable[[Envelope], bool],
         max_skew: int,
         keep_superseded: bool,
     ) -> None:
@@ -79,6 +83,7 @@ class Receiving:
         self._took = took
         self._read = read
         self._poked = poked
+        self._bound = bound
         self._ahead_max = 2 * max_skew
         self._keep_superseded = keep_superseded
         self.arriving: set[tuple[Ref, Any]] = set()
@@ -106,6 +111,8 @@ class Receiving:
             return await self._feed(message, sender)
         if path == FETCH:
             return await self._fetch(message)
+        if path == HELD:
+            return await self._held(message)
         if path == POKE:
             self._poked(sender.node)
             return encode(self._envelope(), {})
@@ -120,6 +127,7 @@ class Receiving:
             AimemError: the store takes no writes.
         """
         now = self._now()
+        floor = self._store.floor if self._bound(source) else 0
         results: list[Taken | None] = []
         intents: list[Intent] = []
         places: list[int] = []
@@ -134,7 +142,7 @@ class Receiving:
                 results.append(Taken(APPLIED))
             else:
                 places.append(len(results))
-                intents.append(take(each, keep_all=self._keep_superseded))
+                intents.append(take(each, keep_all=self._keep_superseded, floor=floor))
                 results.append(None)
         arriving = {(each.ref, each.version) for each in records if isinstance(each, Record)}
         self.arriving |= arriving
@@ -150,6 +158,14 @@ class Receiving:
                 fresh = fresh or bool(outcome.records)
             else:
                 results[place] = Taken(REFUSED, reason=outcome.code)
+        late = [
+            quarantine(record, source.node, RESEED)
+            for record, result in zip(records, results, strict=True)
+            if isinstance(record, Record) and result is not None and result.reason == RESEED
+        ]
+        if late:
+            await self._lane.write(late)
+            aside += late
         if aside:
             self.quarantined += len(aside)
             log.warning("%d records of %s were kept aside: see aimem quarantine", len(aside), source.node)
@@ -191,24 +207,32 @@ class Receiving:
                 log.error("%s has read this feed further than it goes: this store was restored or copied", sender.node)
                 await self._store.renew_incarnation()
             after = await self._store.resolve_cursor(cursor)
-        self._read(sender.node, after)
+        if self._envelope().behind and not sender.behind:
+            here = shown or str(Cursor(self._store.incarnation, self._store.start, 0))
+            return encode(self._envelope(), {"heads": [], "cursor": here, "more": False, "head": self._store.head})
+        self._read(sender, after)
         page = await self._store.changes(after, MESH_PAGE_HEADS, 4 * MESH_BATCH_BYTES)
         heads = [
             [record.kind, record.key, str(record.version), record.hash.hex()[:_HASH_HEX]]
             for _, record in page.changes
             if not kind_of(record.kind).local and not outlived(record, self._now())
         ]
-        fields = {"heads": heads, "cursor": str(page.cursor), "more": page.more, "head": self._store.head}
+        fields = {
+            "heads": heads,
+            "cursor": str(page.cursor),
+            "more": page.more,
+            "head": self._store.head,
+            "floor": self._store.floor,
+        }
         return encode(self._envelope(), fields)
 
+    async def _held(self, message: dict[str, Any]) -> bytes:
+        refs = _refs(message, MESH_PAGE_HEADS)
+        held = [record is not None for record in await self._store.get(refs)]
+        return encode(self._envelope(), {"held": held})
+
     async def _fetch(self, message: dict[str, Any]) -> bytes:
-        refs = []
-        for each in list_of(message, "refs", MESH_BATCH_RECORDS):
-            match each:
-                case [str(kind), str(key)] if not kind_of(kind).local:
-                    refs.append(Ref(kind, key))
-                case _:
-                    raise Invalid("not an address of a record")
+        refs = _refs(message, MESH_BATCH_RECORDS)
         found: list[bytes] = []
         size = answered = 0
         for record in await self._store.get(refs):
@@ -220,3 +244,14 @@ class Receiving:
             if data:
                 found.append(data)
         return encode(self._envelope(), {"answered": answered}, found)
+
+
+def _refs(message: dict[str, Any], most: int) -> list[Ref]:
+    refs = []
+    for each in list_of(message, "refs", most):
+        match each:
+            case [str(kind), str(key)] if not kind_of(kind).local:
+                refs.append(Ref(kind, key))
+            case _:
+                raise Invalid("not an address of a record")
+    return refs

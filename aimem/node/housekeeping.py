@@ -33,6 +33,7 @@ class Housekeeping:
         meters: Meters,
         settings: NodeSettings,
         now: Callable[[], int],
+        read_by_all: Callable[[], int],
     ) -> None:
         self._store = store
         self._lane = lane
@@ -40,6 +41,7 @@ class Housekeeping:
         self._meters = meters
         self._settings = settings
         self._now = now
+        self._read_by_all = read_by_all
 
     async def run(self) -> None:
         """Rounds, for ever."""
@@ -90,11 +92,11 @@ class Housekeeping:
         return ended
 
     async def _sweep(self) -> None:
-        """Without peers, whatever this store has fed to itself was read by all."""
+        """Drop what every peer has read; without peers that is all."""
         now = self._now()
         before = now - self._settings.tombstone_days * DAY_NS
         for _ in range(HOUSEKEEPING_BATCHES_MAX):
-            swept = await self._store.sweep(before, self._store.head, now, HOUSEKEEPING_BATCH)
+            swept = await self._store.sweep(before, self._read_by_all(), now, HOUSEKEEPING_BATCH)
             self._meters.swept.inc(swept.tombstones, what="tombstones")
             self._meters.swept.inc(swept.aged, what="aged")
             if max(swept.tombstones, swept.aged) < HOUSEKEEPING_BATCH:

@@ -56,6 +56,9 @@ class Fleet(Protocol):
     async def answer(self, path: str, body: bytes) -> bytes:
         """The reply to another node's message."""
 
+    def read_by_all(self) -> int:
+        """Up to which position every peer has read the own feed."""
+
     def describe(self) -> dict[str, Any]:
         """The fleet as `status` shows it."""
 

@@ -189,6 +189,9 @@ class Store(Protocol):
         """Drop at most `limit` of each: tombstones stored before `before` at or below feed position `read_by_all`,
         which raises the floor; and records past the fixed life of their kind. Durable when it returns."""
 
+    async def raise_floor(self, floor: int) -> None:
+        """Take over the floor (ns) of another store, when it is higher than the own. Durable when it returns."""
+
     async def renew_incarnation(self) -> None:
         """Take a new incarnation: this store's past is not what somebody knew it to be. Durable when it returns."""
 

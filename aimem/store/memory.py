@@ -336,6 +336,11 @@ class MemoryStore:
         self._commit(transaction)
         return swept
 
+    async def raise_floor(self, floor: int) -> None:
+        transaction = self._begin()
+        transaction.state.floor = max(transaction.state.floor, floor)
+        self._commit(transaction)
+
     async def renew_incarnation(self) -> None:
         transaction = self._begin()
         transaction.state.incarnation = self._rand()

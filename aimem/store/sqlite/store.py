@@ -232,6 +232,12 @@ class SqliteStore:
         await self._writer.exclusively(work)
         return swept
 
+    async def raise_floor(self, floor: int) -> None:
+        def work(transaction: Transaction) -> None:
+            transaction.floor = max(transaction.floor, floor)
+
+        await self._writer.exclusively(work)
+
     async def renew_incarnation(self) -> None:
         def work(transaction: Transaction) -> None:
             transaction.incarnation = self._rand()
