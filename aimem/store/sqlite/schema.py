@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 
+from aimem.core.version import parse_version
+
 APPLICATION_ID = 0x61696D65  # "aime" in the file header: tells our files from any other
 SCHEMA_VERSION = 2
 
@@ -69,6 +71,8 @@ CREATE INDEX record_archived ON record (archived, key) WHERE archived IS NOT NUL
 UPDATE record SET target = json_extract(body, '$.target_id') WHERE kind = 'link' AND deleted = 0;
 UPDATE record SET archived = json_extract(body, '$.archived.at'), namespace = json_extract(body, '$.namespace')
     WHERE kind = 'memory' AND deleted = 0 AND json_extract(body, '$.archived.at') IS NOT NULL;
+UPDATE record SET archived = version_time(version), namespace = json_extract(body, '$.namespace')
+    WHERE kind = 'superseded' AND deleted = 0;
 """
 
 MIGRATIONS: dict[int, str] = {1: _FROM_1}
@@ -88,6 +92,7 @@ def create(connection: sqlite3.Connection) -> None:
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:
     """Bring a file of an older schema version up to date. Runs inside the caller's transaction: all or nothing."""
+    connection.create_function("version_time", 1, lambda text: parse_version(text).time, deterministic=True)
     for step in range(version, SCHEMA_VERSION):
         _run(connection, MIGRATIONS[step])
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
