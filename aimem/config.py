@@ -6,7 +6,7 @@ Nothing here opens a database or a socket. What always holds: a key that is not 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -68,6 +68,8 @@ CLIENT_KEYS: Final[dict[str, type]] = {
     "pin": str,
 }
 _TABLES: Final = {"ttl": TTL_KEYS, "client": CLIENT_KEYS}
+_NOT_OURS: Final = {"api_key": "a node takes no key yet: without one it listens on loopback; take the line out"}
+"""Keys of the existing system that have no counterpart here, with what to do."""
 
 
 def _default_ttl() -> TtlConfig:
@@ -183,10 +185,7 @@ def _checked(path: Path, text: bytes) -> Mapping[str, Any]:
 
 def _check_key(path: Path, where: str, key: str, value: object, known: Mapping[str, type | tuple[type, ...]]) -> None:
     if key not in known:
-        import difflib
-
-        nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-        raise Misconfigured(f"{path}: {where}{key} is not a known key", hint=f"the nearest one is {nearest}")
+        raise Misconfigured(f"{path}: {where}{key} is not a known key", hint=_unknown_hint(where, key, known))
     named = known[key]
     wanted = named if isinstance(named, tuple) else (named,)
     if not isinstance(value, wanted) or (bool not in wanted and isinstance(value, bool)):
@@ -194,6 +193,22 @@ def _check_key(path: Path, where: str, key: str, value: object, known: Mapping[s
         raise Misconfigured(
             f"{path}: {where}{key} must be {' or '.join(names[each] for each in wanted)}, not {value!r}"
         )
+
+
+def _unknown_hint(where: str, key: str, known: Iterable[str]) -> str:
+    """What to write instead of a key that nobody knows: what it means elsewhere, what it looks like, or the choice."""
+    import difflib
+
+    if key in _NOT_OURS:
+        return _NOT_OURS[key]
+    for table, keys in _TABLES.items():
+        if key in keys:
+            return f"it stands under [{table}]"
+    if where and key in SERVE_KEYS:
+        return "it stands above all [tables]"
+    if near := difflib.get_close_matches(key, known, n=1, cutoff=0.7):
+        return f"did you mean {near[0]}?"
+    return f"known are {', '.join(sorted(known))}"
 
 
 # The settings of each side.
@@ -240,12 +255,21 @@ def database_path(
     """`--db`, else `AIMEM_DB`, `AI_MEMORY_DB`, the file's `db`, systemd's state directory, the current directory."""
     named = flag or env.get("AIMEM_DB") or env.get("AI_MEMORY_DB") or (config.values.get("db") if config else None)
     if named:
-        return Path(named)
+        return _from_home(named, env)
     if state := env.get("STATE_DIRECTORY"):
         return Path(state.split(":")[0]) / "aimem.db"
     if old_name and Path("ai-memory.db").exists():
         return Path("ai-memory.db")
     return Path("aimem.db")
+
+
+def _from_home(named: str, env: Mapping[str, str]) -> Path:
+    """A path whose `~/` is the home directory: a shell has put it there, but a file, a unit and `--db=~/x` have not."""
+    if named.startswith("~") and not named.startswith("~/"):
+        raise Misconfigured(f"db {named} is no path", hint="write ~/ for your own home, ./~ for a file of that name")
+    if named.startswith("~/") and not env.get("HOME"):
+        raise Misconfigured(f"db is {named}, and HOME is not set", hint="write the whole path")
+    return _home(env) / named[2:] if named.startswith("~/") else Path(named)
 
 
 def _listening(config: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:

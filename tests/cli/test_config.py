@@ -130,3 +130,30 @@ def test_every_flag_is_a_key_and_every_key_has_a_setting() -> None:
     assert set(config.SERVE_KEYS) - {"bind"} == fields - {"check", "ttl"}
     assert set(config.TTL_KEYS) == {field.name for field in dataclasses.fields(TtlConfig)}
     assert set(config.CLIENT_KEYS) == {field.name for field in dataclasses.fields(config.ClientSettings)}
+
+
+def test_the_home_directory_is_known_where_no_shell_puts_it(file: Any) -> None:
+    home = {"HOME": "/home/alice"}
+    assert config.serve_settings({}, home, file('db = "~/x.db"\n')).db == Path("/home/alice/x.db")
+    assert config.database_path("~/x.db", home) == Path("/home/alice/x.db")
+    assert config.database_path(None, {"AIMEM_DB": "~/y.db", **home}) == Path("/home/alice/y.db")
+    for named, env in (("~bob/x.db", home), ("~/x.db", {})):
+        with pytest.raises(Misconfigured) as caught:
+            config.database_path(named, env)
+        assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ('api_key = "s"\n', "takes no key yet"),
+        ("dbb = 1\n", "did you mean db?"),
+        ("agent_id = 1\n", "stands under [client]"),
+        ("[client]\nport = 1\n", "above all [tables]"),
+        ("[client]\nzzz = 1\n", "known are agent_id, "),
+    ],
+)
+def test_a_key_that_nobody_knows_is_answered_with_what_to_write(file: Any, text: str, hint: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        file(text)
+    assert hint in (caught.value.hint or "")
