@@ -31,13 +31,14 @@ class Stored(NamedTuple):
     created: bool
 
 
-def create(body: dict[str, Any], *, on_conflict: str = "merge") -> Intent:
+def create(body: dict[str, Any], *, on_conflict: str = "merge", expected: str | None = None) -> Intent:
     """Store a memory under its (namespace, title). Reply: `Stored`.
 
     `on_conflict` says what a held pair means: `merge` the new content into its holder by the upsert rules, `error`, or
-    `version`: take the first free numbered title.
+    `version`: take the first free numbered title. `expected` is the version of the holder that the caller last saw.
 
     Raises:
+        VersionConflict: the pair is not held in the write `expected`.
         Conflict: the pair is held and `on_conflict` is `error`.
     """
 
@@ -45,6 +46,8 @@ def create(body: dict[str, Any], *, on_conflict: str = "merge") -> Intent:
         pair = Pair(body["namespace"], body["title"])
         state = yield from holding(pair)
         fields = body
+        if expected is not None and (state.holder is None or not _stands(state.holder, expected)):
+            raise _changed(state.holder, f"{pair.title!r} in {pair.namespace}", expected)
         if state.holder is not None and on_conflict == "version":
             pair, state = yield from _free_title(pair)
             fields = {**body, "title": pair.title}
@@ -154,13 +157,21 @@ def live_memory(memory_id: str, expected: str | None) -> Generator[Read, Any, Re
     state = yield from holding(pair)
     if state.holder is not None:
         record = state.holder
-    if expected is not None and not record.version.same_write(parse_version(expected)):
-        raise VersionConflict(
-            f"{record.key} was changed since version {expected}",
-            hint="read it again and repeat the change on what stands now",
-            extra={"current": str(record.version), "expected": expected},
-        )
+    if expected is not None and not _stands(record, expected):
+        raise _changed(record, record.key, expected)
     return record
+
+
+def _stands(record: Record, expected: str) -> bool:
+    return record.version.same_write(parse_version(expected))
+
+
+def _changed(record: Record | None, name: str, expected: str) -> VersionConflict:
+    return VersionConflict(
+        f"{name} was changed since version {expected}",
+        hint="read it again and repeat the change on what stands now",
+        extra={"current": None if record is None else str(record.version)},
+    )
 
 
 class Once(NamedTuple):

@@ -55,6 +55,7 @@ _NEW_OPTIONAL = {
     "scope": {"type": ["string", "null"], "enum": ["private", "team", "unit", "org", "collective", None]},
     "on_conflict": {"type": ["string", "null"], "enum": ["merge", "error", "version", None]},
     "check_contradictions": {"type": ["boolean", "null"]},
+    "expected_version": {"type": ["string", "null"]},
 }
 _COUNTED = {"count": COUNT}
 

@@ -64,7 +64,7 @@ class Writing:
             body, on_conflict = self._clean(raw, caller)
             once = caller.once("create", None, raw)
             similar = await self._similar(body) if self._asks_for_contradictions(raw) else []
-            intent = self._kept(writes.create(body, on_conflict=on_conflict))
+            intent = self._kept(writes.create(body, on_conflict=on_conflict, expected=caller.expected(raw)))
             answer: Answer = await self._lane.one(answered(intent, partial(_created, similar), once))
         except AimemError:
             self._count_refused(raw)
@@ -82,10 +82,11 @@ class Writing:
             try:
                 body, on_conflict = self._clean(row, caller)
                 once = caller.once("create", None, row, row=index)
+                expected = caller.expected(row)
             except AimemError as refusal:
                 results[index] = refusal
             else:
-                intent = self._kept(writes.create(body, on_conflict=on_conflict))
+                intent = self._kept(writes.create(body, on_conflict=on_conflict, expected=expected))
                 intents.append(answered(intent, partial(_created, []), once))
                 places.append(index)
             if index % _ROWS_PER_TURN == _ROWS_PER_TURN - 1:
