@@ -1,0 +1,105 @@
+"""Taking in a database of the existing system: rows a second, and the peak memory of the command.
+
+The source is made of the rows of the real one among the tests' data, again and again under ids and titles of their own,
+with new text; so it has that one's share of links, archived rows, counters and vectors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchlib.node import DIST, ROOT
+from benchlib.texts import Texts
+
+_REAL = ROOT / "tests" / "data" / "v063.db"
+_KINDS_OF_MEMORIES = ("entities", "messages")  # counted among the memories too
+_REPEATED = ("memories", "archived_memories", "memory_links", "entity_aliases")  # the rest is the same few rows
+_IDS = ("id", "source_id", "target_id", "entity_id")
+_SHAPE = "SELECT sql FROM sqlite_master WHERE type = ? AND sql IS NOT NULL AND name NOT LIKE 'memories_fts%'"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rows", type=int, default=100_000, help="memories, live ones (100,000)")
+    parser.add_argument("--no-vectors", action="store_true", help="a source whose program kept no vectors")
+
+
+def _columns(real: sqlite3.Connection, table: str) -> list[str]:
+    return [name for _, name, *_ in real.execute(f"PRAGMA table_info({table})")]
+
+
+def _repeated(rows: Sequence[sqlite3.Row], texts: Texts, turns: int, most: int) -> Iterator[list[Any]]:
+    """The rows of a table `turns` times, `most` rows in all, each turn under other ids, with other titles and text."""
+    for number in range(min(turns * len(rows), most)):
+        turn, at = divmod(number, len(rows))
+        row = dict(rows[at])
+        for name in _IDS:
+            if name in row:
+                row[name] = str(uuid.uuid5(uuid.UUID(int=turn), row[name]))
+        if "content" in row:
+            row["title"] = f"{row['title']} {turn}"
+            row["content"] = texts.content()
+        yield list(row.values())
+
+
+def make_source(path: Path, memories: int, *, vectors: bool) -> None:
+    """A database of schema 16 with so many live memories."""
+    real = sqlite3.connect(f"{_REAL.as_uri()}?mode=ro&immutable=1", uri=True)
+    made = sqlite3.connect(path)
+    with contextlib.closing(real), contextlib.closing(made):
+        real.row_factory = sqlite3.Row
+        for (statement,) in real.execute(_SHAPE, ("table",)).fetchall():
+            made.execute(statement)
+        tables = [name for (name,) in made.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        texts = Texts(1)
+        turns = -(-memories // real.execute("SELECT count(*) FROM memories").fetchone()[0])
+        for table in tables:
+            names = _columns(real, table)
+            rows = real.execute(f"SELECT {', '.join(names)} FROM {table}").fetchall()
+            most = memories if table == "memories" else turns * len(rows)
+            values: Iterable[Sequence[Any]] = (
+                _repeated(rows, texts, turns, most) if rows and table in _REPEATED else map(tuple, rows)
+            )
+            made.executemany(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})", values)
+        if not vectors:
+            made.execute("UPDATE memories SET embedding = NULL")
+        for (statement,) in real.execute(_SHAPE, ("index",)).fetchall():
+            made.execute(statement)
+        made.commit()
+
+
+def run(options: argparse.Namespace) -> int:
+    with tempfile.TemporaryDirectory(prefix="aimem-bench-") as folder:
+        source, target, said = Path(folder, "old.db"), Path(folder, "new.db"), Path(folder, "report.json")
+        make_source(source, options.rows, vectors=not options.no_vectors)
+        command = [sys.executable, str(DIST), "migrate", "--from", str(source), "--to", str(target), "--json"]
+        began = time.perf_counter()
+        with said.open("wb") as file:
+            process = subprocess.Popen(command, stdout=file)
+        _, status, usage = os.wait4(process.pid, 0)  # not `wait`: only this tells the peak of just this process
+        seconds = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode not in (0, 1):
+            raise SystemExit(f"aimem migrate ended with {process.returncode}")
+        report = json.loads(said.read_text(encoding="utf-8"))
+    kinds = {name: count for name, count in report["kinds"].items() if name not in _KINDS_OF_MEMORIES}
+    rows = sum(count["written"] for count in kinds.values())
+    errors = report["failed"]
+    print(f"migrate: {rows:,} rows in {seconds:.1f} s, {rows / seconds:,.0f} rows/s, errors {errors}")
+    print("  " + ", ".join(f"{name} {count['written']:,}" for name, count in kinds.items() if count["written"]))
+    print(
+        f"  {kinds['memories']['written'] / seconds:,.0f} memories/s, memory at most {usage.ru_maxrss / 1024:.0f} MB, "
+        f"{usage.ru_utime + usage.ru_stime:.1f} s of CPU"
+    )
+    return 1 if errors or process.returncode else 0
