@@ -16,7 +16,6 @@ from aimem.node.conditions import STORAGE_FAILED, Conditions
 from aimem.node.metrics import Meters
 from aimem.node.settings import SEMANTIC, NodeSettings
 from aimem.store.base import Store
-from aimem.store.sqlite.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from aimem.node.meaning import Meaning
@@ -82,7 +81,7 @@ class Describing:
             "tier": self._settings.tier,
             "incarnation": self._store.incarnation,
             "start": self._store.start,
-            "schema": SCHEMA_VERSION,
+            "schema": self._store.schema,
             "digest": self._store.digest.root(),
             "head": self._store.head,
             "floor": format_timestamp(floor) if floor else None,
@@ -138,7 +137,7 @@ class Describing:
             "approval": {"subscribers": 0, "pending_requests": 0, "default_timeout_seconds": 0},
             "transcripts": {"enabled": False, "total_count": 0, "total_size_mb": 0},
             "state_digest": self._store.digest.root(),
-            "db_schema_version": SCHEMA_VERSION,
+            "db_schema_version": self._store.schema,
         }
 
     def _backlog(self) -> int:

@@ -154,6 +154,10 @@ class Store(Protocol):
         """Digest of the committed state."""
 
     @property
+    def schema(self) -> int:
+        """The version of the shape in which it keeps records on disk; 0 where it keeps none there."""
+
+    @property
     def head(self) -> int:
         """The highest committed `seq`."""
 

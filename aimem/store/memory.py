@@ -290,6 +290,10 @@ class MemoryStore:
         return self._state.digest
 
     @property
+    def schema(self) -> int:
+        return 0
+
+    @property
     def head(self) -> int:
         return self._state.head
 

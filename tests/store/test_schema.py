@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from aimem.core.kinds import MEMORY, SUPERSEDED
@@ -47,3 +48,15 @@ def _superseded(connection: sqlite3.Connection) -> Record:
     connection.execute("UPDATE state SET head = ?", (seq,))
     connection.commit()
     return copy
+
+
+async def test_a_store_tells_the_schema_of_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    shutil.copyfile(DATA / "schema-1.db", path)
+    store = await open_sqlite(path)
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            (on_disk,) = connection.execute("PRAGMA user_version").fetchone()
+        assert store.schema == on_disk > 1
+    finally:
+        await store.close()

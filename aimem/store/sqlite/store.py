@@ -187,6 +187,10 @@ class SqliteStore:
         return self._writer.state.digest
 
     @property
+    def schema(self) -> int:
+        return schema.SCHEMA_VERSION
+
+    @property
     def head(self) -> int:
         return self._writer.state.head
 
