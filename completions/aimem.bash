@@ -12,17 +12,29 @@ _aimem() {
         if [[ $skip ]]; then skip=; continue; fi
         case "$word" in
             --to|--db|--agent-id|--config|--cache-dir|--ca-cert|--client-cert|--client-key|--pin) skip=1 ;;
-            serve|push|query|get|update|delete|promote|link|forget|archive|namespaces|stats|status|gc|export|import|migrate|backup|restore|units|man|completion|licenses) command=$word; break ;;
+            serve|push|query|get|update|delete|promote|link|forget|archive|namespaces|stats|status|watch|fleet|quarantine|gc|export|import|migrate|backup|restore|units|man|completion|licenses) command=$word; break ;;
         esac
     done
     case "$command" in
         serve)
-            flags='--bind --host --port --tier --insecure --check --allow-network-fs --tombstone-days --collect-grace-secs --shutdown-grace-secs --log-format --log-level --db --config --cache-dir --help' words='' files=
+            flags='--bind --host --port --tier --node --rack --zone --quorum-peers --quorum-writes --quorum-racks --quorum-timeout-ms --quorum-client-cert --quorum-client-key --quorum-ca-cert --catchup-interval-secs --max-skew --insecure --check --allow-network-fs --tombstone-days --collect-grace-secs --shutdown-grace-secs --log-format --log-level --db --config --cache-dir --help' words='' files=
             case "$prev" in
                 --bind) return ;;
                 --host) return ;;
                 --port) return ;;
                 --tier) COMPREPLY=($(compgen -W 'keyword semantic' -- "$cur")); return ;;
+                --node) return ;;
+                --rack) return ;;
+                --zone) return ;;
+                --quorum-peers) return ;;
+                --quorum-writes) return ;;
+                --quorum-racks) return ;;
+                --quorum-timeout-ms) return ;;
+                --quorum-client-cert) return ;;
+                --quorum-client-key) return ;;
+                --quorum-ca-cert) return ;;
+                --catchup-interval-secs) return ;;
+                --max-skew) return ;;
                 --tombstone-days) return ;;
                 --collect-grace-secs) return ;;
                 --shutdown-grace-secs) return ;;
@@ -231,10 +243,11 @@ _aimem() {
                 --pin) return ;;
             esac ;;
         status)
-            flags='--wait-ready --wait-embedded --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            flags='--wait-ready --wait-embedded --peers --max-lag --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
             case "$prev" in
                 --wait-ready) return ;;
                 --wait-embedded) return ;;
+                --max-lag) return ;;
                 --to) return ;;
                 --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --agent-id) return ;;
@@ -244,6 +257,53 @@ _aimem() {
                 --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
+            esac ;;
+        watch)
+            flags='--after --kind --limit --once --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            case "$prev" in
+                --after) return ;;
+                --kind) return ;;
+                --limit) return ;;
+                --to) return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --agent-id) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+            esac ;;
+        fleet)
+            flags='--from --wait --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=1
+            case "$prev" in
+                --from) return ;;
+                --wait) return ;;
+                --to) return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --agent-id) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+            esac ;;
+        quarantine)
+            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --peer --kind --all --idempotency-key' words='list rescue drop' files=
+            case "$prev" in
+                --to) return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --agent-id) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+                --peer) return ;;
+                --kind) return ;;
+                --idempotency-key) return ;;
             esac ;;
         gc)
             flags='--idempotency-key --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
@@ -312,7 +372,7 @@ _aimem() {
                 --out) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
             esac ;;
         man)
-            flags='--list --help' words='serve push query get update delete promote link forget archive namespaces stats status gc export import migrate backup restore units man completion licenses aimem.7 aimem-api aimem-compat aimem-recall' files=
+            flags='--list --help' words='serve push query get update delete promote link forget archive namespaces stats status watch fleet quarantine gc export import migrate backup restore units man completion licenses aimem.7 aimem-api aimem-compat aimem-recall' files=
             case "$prev" in
             esac ;;
         completion)
@@ -324,7 +384,7 @@ _aimem() {
             case "$prev" in
             esac ;;
         *)
-            flags='--version --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='serve push query get update delete promote link forget archive namespaces stats status gc export import migrate backup restore units man completion licenses' files=
+            flags='--version --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='serve push query get update delete promote link forget archive namespaces stats status watch fleet quarantine gc export import migrate backup restore units man completion licenses' files=
             case "$prev" in
                 --to) return ;;
                 --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;

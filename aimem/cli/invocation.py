@@ -89,15 +89,16 @@ class Invocation:
         """The one caller of this invocation; `connect` makes more."""
         return self.connect()
 
-    def connect(self) -> Caller:
-        """A new caller: the node at `--to`, or with `--db` that file in this process."""
+    def connect(self, url: str | None = None) -> Caller:
+        """A new caller: the node at `url`, else at `--to`, or with `--db` that file in this process."""
         if self.flags.get("db"):
             if self.flags.get("to"):
                 raise Misconfigured("--db works on a file and --to asks a node: give one of them")
             return _offline(self)
         from aimem.net.client import Client
 
-        return Client(self.client.to, tls=_tls_files(self.client) if self.client.to.startswith("https:") else None)
+        address = url or self.client.to
+        return Client(address, tls=_tls_files(self.client) if address.startswith("https:") else None)
 
     def close(self) -> None:
         """Close the caller, if one was made."""

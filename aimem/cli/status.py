@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -17,6 +19,19 @@ from aimem.net.client import path_of
 _POLL_SECS = 0.2
 
 
+class MaxLag(click.ParamType[tuple[float, str]]):
+    """A lag: `30s` or `1000rows`."""
+
+    name = "lag"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, str]:
+        """Seconds or rows, and which."""
+        found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(s|rows)", str(value))
+        if found is None:
+            self.fail(f"{value!r} is not a lag such as 30s or 1000rows", param, ctx)
+        return float(found[1]), found[2]
+
+
 @node_command("status", examples="aimem status --json\naimem status --wait-embedded 600")
 @click.option("--wait-ready", type=click.FloatRange(0), metavar="SECONDS", help="Wait so long until it is ready.")
 @click.option(
@@ -25,21 +40,62 @@ _POLL_SECS = 0.2
     metavar="SECONDS",
     help="Wait so long until every memory has its vector and recall goes by meaning.",
 )
-def command(invocation: Invocation, wait_ready: float | None, wait_embedded: float | None) -> int:
+@click.option("--peers", is_flag=True, help="Only its peers, a line each.")
+@click.option("--max-lag", type=MaxLag(), metavar="LAG", help="Exit 8 when a peer is behind by more: 30s or 1000rows.")
+def command(
+    invocation: Invocation,
+    wait_ready: float | None,
+    wait_embedded: float | None,
+    peers: bool,
+    max_lag: tuple[float, str] | None,
+) -> int:
     """Tell how the node is, and wait until it is ready.
 
-    Exit code 8 when the node answers but is not ready, or is not there yet when the time is up.
+    Exit code 8 when the node answers but is not ready, or is not there yet when the time is up, or when a peer is down
+    or behind beyond --max-lag. In a pipe each line of --peers is URL, state, node, rack, rows not read from it, seconds
+    since it was read to its end, clock offset, and the last error.
     """
     if wait_ready is not None:
         _wait_ready(invocation, wait_ready)
     if wait_embedded is not None:
         _wait_embedded(invocation, wait_embedded)
     reply = _status(invocation)
+    rows = (reply.get("mesh") or {}).get("peers", [])
     if invocation.json:
-        output.print_json(reply)
+        output.print_json({"peers": rows} if peers else reply)
+    elif peers:
+        _print_peers(rows)
     else:
         output.print_fields(reply)
-    return 0 if reply.get("ready", True) else Drift.exit_code
+    stale = [words for row in rows if max_lag is not None and (words := staleness(row, *max_lag))]
+    for words in stale:
+        output.say(words)
+    return 0 if reply.get("ready", True) and not stale else Drift.exit_code
+
+
+def staleness(peer: Mapping[str, Any], most: float, unit: str) -> str | None:
+    """Why a peer counts as stale beyond `most` rows or seconds; None when it does not."""
+    if peer["state"] == "self":
+        return None
+    if peer["state"] != "up":
+        return f"{peer['url']} is {peer['state']}" + (f": {peer['error']}" if peer.get("error") else "")
+    lag = peer["lag_rows"] if unit == "rows" else peer["lag_secs"]
+    if lag is None or lag > most:
+        return f"{peer['url']} was {'never read to its end' if lag is None else f'last read {lag:g} {unit} behind'}"
+    return None
+
+
+_PEER_FIELDS = ("url", "state", "node", "rack", "lag_rows", "lag_secs", "clock_offset_secs", "error")
+
+
+def _print_peers(rows: Sequence[Mapping[str, Any]]) -> None:
+    cells = [["" if row[name] is None else str(row[name]) for name in _PEER_FIELDS] for row in rows]
+    if output.is_tty(sys.stdout):
+        header = [name.removesuffix("_secs").replace("_", " ").upper() for name in _PEER_FIELDS]
+        print("\n".join(output.table(header, cells, stretch=7)))
+    else:
+        for each in cells:
+            output.print_line(*each)
 
 
 def _status(invocation: Invocation) -> dict[str, Any]:

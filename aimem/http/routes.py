@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aimem.http import about, archive, finding, links, memories, moving, sync
+from aimem.http import about, archive, finding, links, memories, moving, quarantine, sync
 from aimem.http.call import LINES
 from aimem.http.openapi import document_handler
 from aimem.http.router import Handler, Route, Schema
@@ -230,10 +230,39 @@ MOVING = (
         lines=True,
     ),
 )
+_ROWS = {"type": "object", "properties": {"id": TEXT, "peer": TEXT, "kind": TEXT, "all": FLAG}}
+QUARANTINE = (
+    Route(
+        "GET",
+        f"{API}/quarantine",
+        quarantine.listed,
+        "Rows that this node keeps aside",
+        {200: OBJECT},
+        parameters={"peer": TEXT, "kind": TEXT},
+    ),
+    Route(
+        "POST",
+        f"{API}/quarantine/rescue",
+        quarantine.rescue,
+        "Write rows that were kept aside anew",
+        {200: OBJECT},
+        changes=True,
+        body=_ROWS,
+    ),
+    Route(
+        "POST",
+        f"{API}/quarantine/drop",
+        quarantine.drop,
+        "Forget rows that were kept aside",
+        {200: OBJECT},
+        changes=True,
+        body=_ROWS,
+    ),
+)
 SYNC = tuple(
     Route("POST", path, sync.message, "A message of another node", {200: OBJECT}, body=OBJECT) for path in PATHS
 )
-_DESCRIBED = (*MEMORIES, *FINDING, *LINKS, *ARCHIVE, *MOVING, *ABOUT, *SYNC)
+_DESCRIBED = (*MEMORIES, *FINDING, *LINKS, *ARCHIVE, *MOVING, *ABOUT, *QUARANTINE, *SYNC)
 ROUTES: tuple[Route, ...] = (
     *_DESCRIBED,
     Route("GET", f"{API}/openapi.json", document_handler(_DESCRIBED), "This document", {200: OBJECT}),

@@ -43,7 +43,7 @@ from aimem.limits import (
 )
 from aimem.mesh.batched import Batched
 from aimem.mesh.item import Item, ItemKey, Spread
-from aimem.mesh.messages import ASK, Envelope, list_of, records_of
+from aimem.mesh.messages import ASK, PROTOCOL, Envelope, list_of, records_of
 from aimem.mesh.peer import Peer
 from aimem.mesh.pulling import Catchup
 from aimem.mesh.pushing import Page, PushLane
@@ -452,6 +452,9 @@ class Mesh:
                 "warnings": self.warnings(),
             },
             "peers": [_described(link, loop.time()) for link in self._links],
+            "protocol": PROTOCOL,
+            "behind": self.envelope().behind,
+            "quarantined": self.receiving.quarantined + self.standing.aside,
             "max_skew_secs": self._settings.max_skew / 1e9,
             "clock_ahead_secs": max(0.0, (self._store.clock - self._now()) / 1e9),
         }
@@ -480,6 +483,7 @@ def _described(link: _Link, time: float) -> dict[str, Any]:
         "clock_offset_secs": None if peer.offset is None else round(peer.offset / 1e9, 3),
         "last_heard_secs": None if peer.heard_at is None else round(time - peer.heard_at, 3),
         "lag_rows": link.catchup.lag,
+        "lag_secs": None if link.catchup.ended_at is None else round(time - link.catchup.ended_at, 3),
         "push_waiting": push.waiting if push is not None else 0,
         "push_gap": push.gap if push is not None else 0,
         "caught_up": link.catchup.finished.is_set(),

@@ -52,6 +52,8 @@ class Catchup:
         self.finished = asyncio.Event()
         """Set when the peer's feed was read to its end for the first time since the start."""
         self.rounds = 0
+        self.ended_at: float | None = None
+        """When (loop time) the peer's feed was last read to its end."""
         self.rows = 0
         self.lag = 0
         """Rows of the peer's feed that are not read yet, as of the last page."""
@@ -105,6 +107,7 @@ class Catchup:
                 break
         floor = page.get("floor")
         await self._at_the_end(self._peer, floor if isinstance(floor, int) else 0)
+        self.ended_at = asyncio.get_running_loop().time()
         self.rounds += 1
         self.finished.set()
 

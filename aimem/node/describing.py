@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aimem import __version__
 from aimem.core.timestamp import format_timestamp
 from aimem.node.conditions import STORAGE_FAILED, Conditions
+from aimem.node.lane import Fleet
 from aimem.node.metrics import Meters
 from aimem.node.settings import SEMANTIC, NodeSettings
 from aimem.store.base import Store
@@ -35,12 +36,14 @@ class Describing:
         meters: Meters,
         meaning: Meaning | None,
         now: Callable[[], int],
+        fleet: Fleet | None = None,
     ) -> None:
         self._store = store
         self._settings = settings
         self._conditions = conditions
         self._meaning = meaning
         self._now = now
+        self._fleet = fleet
         self._began = monotonic()
         meters.gauge("ai_memory_memories", "Visible memories.", lambda: store.visible)
         meters.gauge("aimem_feed_head", "The last position of the change feed.", lambda: store.head)
@@ -61,7 +64,7 @@ class Describing:
             "degraded": self._conditions.codes(),
             "embedder_ready": self._meaning is not None and self._meaning.ready,
             "embedding_backlog": self._backlog(),
-            "federation_enabled": False,
+            "federation_enabled": self._fleet is not None and not self._fleet.alone,
         }
 
     def digest(self) -> dict[str, Any]:
@@ -88,6 +91,7 @@ class Describing:
             "tombstone_days": self._settings.tombstone_days,
             "memories": self._store.visible,
             "embedding": self._meaning.describe() if self._meaning is not None else None,
+            "mesh": None if self._fleet is None else self._fleet.describe(),
             "uptime_secs": int(monotonic() - self._began),
             "db": {
                 "path": str(self._settings.db),
@@ -137,6 +141,7 @@ class Describing:
             "approval": {"subscribers": 0, "pending_requests": 0, "default_timeout_seconds": 0},
             "transcripts": {"enabled": False, "total_count": 0, "total_size_mb": 0},
             "state_digest": self._store.digest.root(),
+            "quorum": None if self._fleet is None else self._fleet.describe()["quorum"],
             "db_schema_version": self._store.schema,
         }
 

@@ -24,6 +24,7 @@ from aimem.node.linking import Linking
 from aimem.node.metrics import Meters, Metric
 from aimem.node.moving import Moving
 from aimem.node.parameters import Parameters
+from aimem.node.quarantining import Quarantining
 from aimem.node.reading import Reading
 from aimem.node.recalling import Recalling
 from aimem.node.retiring import Retiring
@@ -70,9 +71,10 @@ class Node:
         self._linking = Linking(store, callers)
         self._archiving = Archiving(store, callers, self.housekeeping, settings.ttl, now)
         self._retiring = Retiring(store, callers, self.housekeeping, keep=settings.archive_on_gc, now=now)
+        self._quarantining = Quarantining(store, lane, callers)
         self._moving = Moving(store, callers, self._reading.shown, now)
         self._recalling = Recalling(store, self.touching, self._meters, now, self._meaning)
-        self._describing = Describing(store, settings, conditions, self._meters, self._meaning, now)
+        self._describing = Describing(store, settings, conditions, self._meters, self._meaning, now, self.fleet)
 
     def _read_by_all(self) -> int:
         return self._store.head if self.fleet is None else self.fleet.read_by_all()
@@ -224,6 +226,18 @@ class Node:
     async def gc(self, caller: Caller) -> Answer:
         """End what has expired."""
         return await self._retiring.gc(caller)
+
+    async def quarantine(self, params: Parameters) -> dict[str, Any]:
+        """What is kept aside."""
+        return await self._quarantining.listed(params)
+
+    async def rescue(self, raw: object, caller: Caller) -> Answer:
+        """Write what is kept aside anew."""
+        return await self._quarantining.rescue(raw, caller)
+
+    async def drop_quarantined(self, raw: object, caller: Caller) -> Answer:
+        """Forget what is kept aside."""
+        return await self._quarantining.drop(raw, caller)
 
     def export_lines(self) -> AsyncIterator[bytes]:
         """All that is held, a row a line."""

@@ -54,9 +54,9 @@ async def test_update_delete_and_promote_repeat_too_also_by_prefix(node: Node) -
     changed = await node.update(prefix, {"priority": 3}, caller(key="u", expected=made["version"]))
     assert (await node.update(prefix, {"priority": 3}, caller(key="u", expected=made["version"]))).body == changed.body
     promoted = await node.promote(prefix, caller(key="p"))
-    assert (await node.promote(prefix, caller(key="p"))) == promoted._replace(replayed=True)
+    assert (await node.promote(prefix, caller(key="p")))[:3] == (*promoted[:2], True)
     deleted = await node.delete(prefix, None, caller(key="d"))
-    assert (await node.delete(prefix, None, caller(key="d"))) == deleted._replace(replayed=True)
+    assert (await node.delete(prefix, None, caller(key="d")))[:3] == (*deleted[:2], True)
 
 
 async def test_a_refused_write_leaves_its_key_free(node: Node) -> None:
