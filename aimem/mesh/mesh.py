@@ -454,6 +454,7 @@ class Mesh:
             "peers": [_described(link, loop.time()) for link in self._links],
             "protocol": PROTOCOL,
             "behind": self.envelope().behind,
+            "drifted": sum(link.catchup.repair.drifted for link in self._links),
             "quarantined": self.receiving.quarantined + self.standing.aside,
             "max_skew_secs": self._settings.max_skew / 1e9,
             "clock_ahead_secs": max(0.0, (self._store.clock - self._now()) / 1e9),

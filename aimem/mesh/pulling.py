@@ -13,17 +13,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from aimem.core.feed import Cursor, parse_cursor
-from aimem.core.record import Record, Ref
+from aimem.core.record import Ref
 from aimem.core.version import parse_version
 from aimem.errors import AimemError, Invalid
-from aimem.limits import MESH_BATCH_RECORDS, MESH_PAGE_HEADS
-from aimem.mesh.messages import FEED, FETCH, Envelope, list_of, records_of
+from aimem.limits import BACKGROUND_RETRY_SECS, MESH_BATCH_RECORDS, MESH_PAGE_HEADS
+from aimem.mesh.messages import FEED, FETCH, list_of, records_of
 from aimem.mesh.peer import Peer
+from aimem.mesh.repair import Repair, TakeIn
 from aimem.store.base import Store
 
 log = logging.getLogger(__name__)
-
-TakeIn = Callable[[Sequence[Record | str], Envelope, dict[str, int] | None], Awaitable[object]]
 
 
 class Catchup:
@@ -46,6 +45,7 @@ class Catchup:
         self._at_the_end = at_the_end
         self._secs = secs
         self._rand = rand
+        self.repair = Repair(peer, store, take_in)
         self._cursor: Cursor | None = None
         self._cursor_of: str | None = None
         self._poked = asyncio.Event()
@@ -72,6 +72,8 @@ class Catchup:
                 await self.once(was_up)
             except AimemError as error:
                 log.info("catching up with %s: %s", self._peer.url, error.message)
+                if self._peer.up:  # not its fault: the pause after a failure of the peer is its own
+                    await asyncio.sleep(BACKGROUND_RETRY_SECS)
                 continue
             await self._pause()
 
@@ -107,6 +109,8 @@ class Catchup:
                 break
         floor = page.get("floor")
         await self._at_the_end(self._peer, floor if isinstance(floor, int) else 0)
+        if isinstance(digest := page.get("digest"), str):
+            await self.repair.compare(digest)
         self.ended_at = asyncio.get_running_loop().time()
         self.rounds += 1
         self.finished.set()

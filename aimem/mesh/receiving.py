@@ -29,11 +29,13 @@ from aimem.core.taking import (
 )
 from aimem.core.upkeep import advance
 from aimem.errors import AimemError, Invalid, NoRoute
-from aimem.limits import MESH_BATCH_BYTES, MESH_BATCH_RECORDS, MESH_PAGE_HEADS, MESH_QUESTIONS
+from aimem.limits import MESH_BATCH_BYTES, MESH_BATCH_RECORDS, MESH_BUCKETS_COMPARED, MESH_PAGE_HEADS, MESH_QUESTIONS
 from aimem.mesh.messages import (
     ASK,
+    DIGEST,
     FEED,
     FETCH,
+    HEADS,
     HELD,
     HELLO,
     POKE,
@@ -46,13 +48,12 @@ from aimem.mesh.messages import (
     record_bytes,
     records_of,
 )
+from aimem.mesh.repair import head_of, heads_of
 from aimem.mesh.settings import Clock
 from aimem.node.lane import Lane
 from aimem.store.base import Store, Written
 
 log = logging.getLogger(__name__)
-
-_HASH_HEX = 16  # of a head's content hash: enough to tell two records of one version apart
 
 
 class Receiving:
@@ -111,6 +112,12 @@ class Receiving:
             return await self._feed(message, sender)
         if path == FETCH:
             return await self._fetch(message)
+        if path == DIGEST:
+            return encode(self._envelope(), {"buckets": [f"{total:064x}" for total in self._store.digest.sums]})
+        if path == HEADS:
+            buckets = [each for each in list_of(message, "buckets", MESH_BUCKETS_COMPARED) if isinstance(each, int)]
+            found = await heads_of(self._store, buckets)
+            return encode(self._envelope(), {"heads": [[*ref, *head] for ref, head in found.items()]})
         if path == HELD:
             return await self._held(message)
         if path == POKE:
@@ -213,7 +220,7 @@ class Receiving:
         self._read(sender, after)
         page = await self._store.changes(after, MESH_PAGE_HEADS, 4 * MESH_BATCH_BYTES)
         heads = [
-            [record.kind, record.key, str(record.version), record.hash.hex()[:_HASH_HEX]]
+            [record.kind, record.key, *head_of(record)]
             for _, record in page.changes
             if not kind_of(record.kind).local and not outlived(record, self._now())
         ]
@@ -223,6 +230,7 @@ class Receiving:
             "more": page.more,
             "head": self._store.head,
             "floor": self._store.floor,
+            "digest": self._store.digest.root(),
         }
         return encode(self._envelope(), fields)
 
