@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
+import math
 import re
 import secrets
 from collections import Counter
@@ -20,6 +22,9 @@ from aimem.net.message import Handler, Request
 
 if TYPE_CHECKING:
     from aimem.net.session import Session
+    from aimem.net.tls_wire import TlsWire
+
+log = logging.getLogger(__name__)
 
 CLIENT_LEFT = 499  # never sent: what the access log shows where the caller left before its reply
 
@@ -31,6 +36,7 @@ OnDone = Callable[[Request, int, int, float], None]
 class Bounds:
     """The bounds of one server; their reasons stand in `limits`. Tests pass shorter ones."""
 
+    handshake_secs: float = limits.HANDSHAKE_SECS
     head_secs: float = limits.HEAD_SECS
     body_idle_secs: float = limits.BODY_IDLE_SECS
     body_bytes_per_sec_min: float = limits.BODY_BYTES_PER_SEC_MIN
@@ -57,6 +63,8 @@ class Counters:
     refused_total: int = 0  # 503: too many connections, requests or bytes of bodies at once
     abandoned_total: int = 0  # requests whose caller left before the reply was out
     bad_requests_total: Counter[str] = field(default_factory=Counter)  # by error code: the bytes were at fault
+    handshakes_refused_total: int = 0  # TLS: the client's certificate is not listed, or it showed none
+    handshakes_failed_total: int = 0  # TLS: not a handshake, broken off, or too slow
     received_bytes_total: int = 0
     sent_bytes_total: int = 0
     bodies_bytes: int = 0  # request bodies held in memory
@@ -78,6 +86,8 @@ class Hub:
         self.now: Callable[[], float] = self.loop.time
         self.draining = False
         self.sessions: set[Session] = set()
+        self.handshakes: set[TlsWire] = set()  # connections that have no session yet
+        self._refusal_told = -math.inf
         self.tasks: set[asyncio.Task[None]] = set()  # handlers that run
         self.empty = asyncio.Event()  # no session is left
         self.empty.set()
@@ -85,6 +95,17 @@ class Hub:
         """One for all connections: its content is taken out in the call that filled it."""
         self._id_prefix = secrets.token_hex(4)
         self._id_numbers = itertools.count(1)
+
+    @property
+    def held(self) -> int:
+        """Connections that there are, with or without a session."""
+        return len(self.sessions) + len(self.handshakes)
+
+    def tell_refusal(self, words: str) -> None:
+        """Log a refused handshake, unless one was just told."""
+        if self.now() - self._refusal_told >= limits.REFUSALS_TOLD_SECS:
+            self._refusal_told = self.now()
+            log.warning("%s", words)
 
     def join(self, session: Session) -> None:
         """A connection was made."""

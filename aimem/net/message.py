@@ -10,9 +10,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from aimem import limits
 from aimem.errors import AimemError
+
+if TYPE_CHECKING:
+    from aimem.core.identity_words import Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,12 @@ class Request:
     request_id: str
     body: bytes = b""
     stream: BodyStream | None = None  # in place of `body`, where the route asked for it
+    identity: Identity | None = None  # who the certificate or the API key belongs to, once somebody has looked
+
+    @property
+    def fingerprint(self) -> str | None:
+        """SHA-256 of the caller's certificate in lower-case hex, where it showed one."""
+        return self.peer.fingerprint
 
 
 @dataclass(slots=True)

@@ -12,12 +12,16 @@ import asyncio
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from aimem.errors import Misconfigured
 from aimem.net.head import Head
 from aimem.net.hub import Bounds, Counters, Hub, OnDone
 from aimem.net.message import Handler, Request
 from aimem.net.plain import PlainWire
+
+if TYPE_CHECKING:
+    from aimem.net.tls_server import ServerTls
 
 _BACKLOG = 1_024  # connects that wait while the loop is busy: a fleet's agents may all come back at once
 _CANCEL_SECS = 1.0  # for handlers that were cut to end: one that takes longer is left behind
@@ -36,7 +40,8 @@ class Server:
 
     `handler` answers each request in a task of its own, which is cancelled when its caller leaves; an `AimemError`
     that it raises becomes the reply. `streams(head)` is asked before a body is read: True hands it over as
-    `Request.stream`, without a bound on the whole. `on_done` is told of every request, for the access log.
+    `Request.stream`, without a bound on the whole. `on_done` is told of every request, for the access log. With `tls`
+    all connections are encrypted.
     """
 
     def __init__(
@@ -46,7 +51,9 @@ class Server:
         streams: Callable[[Head], bool] = _never,
         on_done: OnDone = _silent,
         bounds: Bounds | None = None,
+        tls: ServerTls | None = None,
     ) -> None:
+        self._tls = tls
         self._hub = Hub(handler, streams, on_done, bounds or Bounds())
         self._listener: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
@@ -60,7 +67,7 @@ class Server:
         """Listens; port 0 takes a free one. The sockets tell the addresses. Raises `Misconfigured`."""
         loop = asyncio.get_running_loop()
         try:
-            listener = await loop.create_server(lambda: PlainWire(self._hub), host, port, backlog=_BACKLOG)
+            listener = await loop.create_server(self._wires(), host, port, backlog=_BACKLOG)
         except OSError as err:
             raise Misconfigured(
                 f"can't listen on {host}:{port}: {err.strerror or err}",
@@ -69,6 +76,23 @@ class Server:
         self._listener = listener
         self._sweep()
         return list(listener.sockets)
+
+    def cut_unlisted(self) -> int:
+        """Cuts the connections whose certificate is not listed any more. Returns how many."""
+        if self._tls is None:
+            return 0
+        cut = [session for session in self._hub.sessions if not self._tls.lets_in(session.peer.fingerprint)]
+        for session in cut:
+            session.abort()
+        return len(cut)
+
+    def _wires(self) -> Callable[[], asyncio.BaseProtocol]:
+        hub, tls = self._hub, self._tls
+        if tls is None:
+            return lambda: PlainWire(hub)
+        from aimem.net.tls_wire import TlsWire  # only here: a node without TLS does not load it
+
+        return lambda: TlsWire(hub, tls)
 
     async def drain(self, grace_secs: float) -> int:
         """Stops: no new connection, idle ones closed at once, requests in flight finished within `grace_secs`.
@@ -79,6 +103,8 @@ class Server:
         hub.draining = True
         if self._listener is not None:
             self._listener.close()
+        for wire in tuple(hub.handshakes):
+            wire.abort()
         for session in tuple(hub.sessions):
             session.drain()
         await _wait(hub.empty, grace_secs)
@@ -97,6 +123,8 @@ class Server:
         now = loop.time()
         for session in tuple(self._hub.sessions):
             session.sweep(now)
+        for wire in tuple(self._hub.handshakes):
+            wire.sweep(now)
         self._sweeper = loop.call_later(self._hub.bounds.sweep_secs, self._sweep)
 
 

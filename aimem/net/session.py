@@ -125,6 +125,11 @@ class Session:
 
     # What the server calls.
 
+    @property
+    def peer(self) -> Peer:
+        """Who is at the other end."""
+        return self._peer
+
     def sweep(self, now: float) -> None:
         """Acts on the deadlines that passed by `now`, the loop's time."""
         if now >= self._out.deadline:

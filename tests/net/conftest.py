@@ -16,6 +16,7 @@ from aimem.net.head import Head
 from aimem.net.hub import Bounds
 from aimem.net.message import Handler, Request
 from aimem.net.server import Server
+from aimem.net.tls_server import ServerTls
 
 DEADLINE_SECS = 20.0  # of a test that waits for what should come at once
 
@@ -128,7 +129,9 @@ async def serve() -> AsyncIterator[Serve]:
     """Starts servers: `await serve(handler, streams=..., **bounds)`; they end with the test."""
     async with AsyncExitStack() as stack:
 
-        async def start(handler: Handler, streams: Callable[[Head], bool] | None = None, **bounds: Any) -> Running:
+        async def start(
+            handler: Handler, streams: Callable[[Head], bool] | None = None, tls: ServerTls | None = None, **bounds: Any
+        ) -> Running:
             done: list[tuple[str, int, int]] = []
 
             def on_done(request: Request, status: int, sent: int, seconds: float) -> None:
@@ -136,7 +139,7 @@ async def serve() -> AsyncIterator[Serve]:
                 done.append((request.path, status, sent))
 
             kept = Bounds(**{"sweep_secs": 0.005, **bounds})
-            server = Server(handler, streams=streams or (lambda head: False), on_done=on_done, bounds=kept)
+            server = Server(handler, streams=streams or (lambda head: False), on_done=on_done, bounds=kept, tls=tls)
             sockets = await server.start("127.0.0.1", 0)
             running = Running(server, sockets[0].getsockname()[1], done)
             stack.push_async_callback(running.close)
