@@ -123,6 +123,7 @@ IMPORT_ERRORS_TOLD_MAX = 100  # bad rows that a reply names one by one; the rest
 EXPORT_PAGE_ROWS, EXPORT_PAGE_BYTES = 500, 1024 * 1024  # of the feed in memory at once while all of it is exported
 
 # The mesh.
+EMBED_PATIENCE_SECS = 60.0  # a memory from elsewhere waits so long for its vector: then its writer may be gone
 MESH_BATCH_RECORDS = 500  # records of one message: a group commit of some tens of milliseconds at the receiver
 MESH_BATCH_BYTES = 1_048_576  # half a body: one record of the largest size always fits beside it
 MESH_QUEUE_BYTES = 16 * 1024 * 1024  # waiting for one peer in memory; what overflows is read from the feed again

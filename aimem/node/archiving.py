@@ -80,7 +80,8 @@ class Archiving:
         if days is not None and days < 0:
             raise Invalid(f"older_than_days is {days}; it can't be negative")
         before = self._now() + 1 - (days or 0) * DAY_NS
-        return Answer(200, {"purged": await self._housekeeping.purge(before, self._lane)})
+        purged, quorum = await self._housekeeping.purge(before, self._lane)
+        return Answer(200, {"purged": purged, **quorum})
 
     async def stats(self) -> dict[str, Any]:
         """Figures of the archive."""

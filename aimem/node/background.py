@@ -50,8 +50,8 @@ class Background:
             await asyncio.sleep(BACKGROUND_RETRY_SECS)
 
 
-async def wait(event: asyncio.Event, secs: float) -> None:
-    """Until the event is set, `secs` at most."""
+async def wait(event: asyncio.Event, secs: float | None) -> None:
+    """Until the event is set, `secs` at most; None for no bound."""
     with suppress(TimeoutError):
         async with asyncio.timeout(secs):
             await event.wait()

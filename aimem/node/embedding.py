@@ -3,6 +3,8 @@
 Reads the change feed from where it last got to. That position is kept in the same write as the vectors it stands for,
 so a kill at any instant loses no memory and computes at most a batch again. A memory whose stored vector is already
 that of its text and of this model is passed over; the position belongs to one model, so another begins anew.
+In a fleet a memory is embedded where it was written, and its vector spreads like any record; one that came from
+elsewhere waits a minute for it, then whoever sees it without one computes it. Equal versions make doubles harmless.
 Texts of the next batch are handed to the embedder's threads before the vectors of the last are written.
 """
 
@@ -20,6 +22,7 @@ from aimem.core.record import Record, Ref
 from aimem.core.text import embedded_text
 from aimem.errors import AimemError
 from aimem.limits import CHANGES_BYTES_MAX, EMBED_ADVANCE_EVERY, EMBED_BATCH
+from aimem.node.background import wait
 from aimem.node.lane import Lane
 from aimem.node.metrics import Meters
 from aimem.recall.embedder import Matrix
@@ -40,6 +43,13 @@ class _Job(NamedTuple):
     vectors: asyncio.Future[Matrix]
 
 
+class _Waiting(NamedTuple):
+    """A memory from elsewhere: when (loop time) it has waited long enough, and its place in the feed."""
+
+    due: float
+    seq: int
+
+
 class _Batch(NamedTuple):
     """Jobs under way, and the feed position after them."""
 
@@ -50,7 +60,12 @@ class _Batch(NamedTuple):
 class Embedding:
     """Works off the backlog, and knows how long it is."""
 
-    def __init__(self, store: Store, lane: Lane, meters: Meters, pool: EmbedPool, model_id: str) -> None:
+    def __init__(
+        self, store: Store, lane: Lane, meters: Meters, pool: EmbedPool, model_id: str, *, patience: float = 0.0
+    ) -> None:
+        self._patience = patience
+        self._origins = frozenset[str]()
+        self._waiting: dict[str, _Waiting] = {}
         self._store = store
         self._lane = lane
         self._meters = meters
@@ -66,11 +81,13 @@ class Embedding:
     @property
     def backlog(self) -> int:
         """Memories that may still need a vector. Exact near the end; while much is unread, an upper bound."""
-        return self._unread + len(self._heard) + sum(len(batch.jobs) for batch in self._in_hand)
+        in_hand = sum(len(batch.jobs) for batch in self._in_hand)
+        return self._unread + len(self._heard) + in_hand + len(self._waiting)
 
     async def open(self) -> None:
         """Find out where the last run got to. The backlog is right from here on."""
         self._store.subscribe(self._listen)
+        self._origins = frozenset(start for start, _ in await self._store.starts())
         self._position = self._kept = await self._store.progress(self._name)
         page, missing = await self._look()
         unread = min(self._store.head - self._position, self._store.visible)
@@ -81,12 +98,30 @@ class Embedding:
         while True:
             more = True
             while more and len(self._in_hand) < _BATCHES:
-                more = await self._read()
+                more = await self._read() or await self._take_overdue()
             if self._in_hand:
                 await self._write(self._in_hand[0])
                 del self._in_hand[0]
             else:
-                await self._news.wait()
+                await wait(self._news, self._until_due())
+
+    def _until_due(self) -> float | None:
+        """Seconds until the first memory from elsewhere has waited long enough; None when none waits."""
+        first = next(iter(self._waiting.values()), None)
+        return None if first is None else max(0.0, first.due - asyncio.get_running_loop().time())
+
+    async def _take_overdue(self) -> bool:
+        """Hand in the texts of memories from elsewhere that have waited long enough. Whether there were any."""
+        now = asyncio.get_running_loop().time()
+        due = [key for key, waiting in self._waiting.items() if waiting.due <= now][:EMBED_BATCH]
+        if not due:
+            return False
+        records = [each for each in await self._store.get([Ref(MEMORY, key) for key in due]) if each is not None]
+        jobs = [self._begin(record) for record in await self._without_vector(records)]
+        for key in due:
+            self._waiting.pop(key, None)
+        self._in_hand.append(_Batch(jobs, self._position))
+        return True
 
     async def _look(self) -> tuple[FeedPage, list[Record]]:
         """The next page of the feed, and what of it needs a vector."""
@@ -97,6 +132,7 @@ class Embedding:
         """Read on, and hand in the texts that need it. Whether there is more to read."""
         self._news.clear()
         page, missing = await self._look()
+        missing = self._own(page, missing)
         jobs = [self._begin(record) for record in missing]
         later = sum(seq > page.cursor.seq for seq in self._heard)
         self._heard = []
@@ -105,6 +141,17 @@ class Embedding:
         if jobs or self._position - self._kept >= EMBED_ADVANCE_EVERY:
             self._in_hand.append(_Batch(jobs, self._position))
         return page.more
+
+    def _own(self, page: FeedPage, missing: Sequence[Record]) -> list[Record]:
+        """Those of a page that are to be embedded now; the others wait for the vector of the node that wrote them."""
+        if not self._patience:
+            return list(missing)
+        due = asyncio.get_running_loop().time() + self._patience
+        places = {record.key: seq for seq, record in page.changes}
+        foreign = {record.key for record in missing if record.version.origin not in self._origins}
+        for key in foreign - self._waiting.keys():
+            self._waiting[key] = _Waiting(due, places[key])
+        return [record for record in missing if record.key not in foreign]
 
     def _begin(self, record: Record) -> _Job:
         text = embedded_text(record)
@@ -133,7 +180,9 @@ class Embedding:
             if vectors is not None:
                 body = encode(self._model, job.text, vectors)
                 intents.append(upkeep.keep_vector(job.record.key, job.record.version, body))
-        outcomes = await self._lane.write([*intents, upkeep.advance({self._name: batch.position})])
+        # What waits is read again after a restart.
+        position = min([batch.position, *(waiting.seq - 1 for waiting in self._waiting.values())])
+        outcomes = await self._lane.write([*intents, upkeep.advance({self._name: position})])
         for outcome in outcomes:
             if isinstance(outcome, AimemError):
                 raise outcome
@@ -152,6 +201,10 @@ class Embedding:
             return None
 
     def _listen(self, changes: Sequence[Change]) -> None:
+        if self._waiting:
+            for change in changes:
+                if change.record.kind == VECTOR and not change.record.deleted:
+                    self._waiting.pop(change.record.key, None)
         self._heard += [change.seq for change in changes if change.record.kind == MEMORY]
         if len(self._heard) > EMBED_ADVANCE_EVERY:  # nobody reads on at the moment: their number is enough
             self._unread += len(self._heard)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from aimem.core import archiving, upkeep
 from aimem.core.kinds import DAY_NS
@@ -16,7 +17,7 @@ from aimem.core.timestamp import SECOND_NS
 from aimem.errors import AimemError
 from aimem.limits import HOUSEKEEPING_BATCH, HOUSEKEEPING_BATCHES_MAX, HOUSEKEEPING_SECS
 from aimem.node.conditions import DISK_FULL, Conditions
-from aimem.node.lane import Lane
+from aimem.node.lane import Lane, fewest, quorum_of
 from aimem.node.metrics import Meters
 from aimem.node.settings import NodeSettings
 from aimem.store.base import Store
@@ -62,16 +63,19 @@ class Housekeeping:
             await self.purge(self._now() - days * DAY_NS, self._lane)
         await self._sweep()
 
-    async def purge(self, before: int, lane: Lane) -> int:
-        """Remove from the archive for good what went there before `before` (ns), by way of `lane`. How many it was."""
+    async def purge(self, before: int, lane: Lane) -> tuple[int, dict[str, Any]]:
+        """Remove from the archive for good what went there before `before` (ns), by way of `lane`. How many it was,
+        and the quorum fields."""
         purged = 0
+        quorum: dict[str, Any] = {}
         while refs := await self._store.archived_before(before, HOUSEKEEPING_BATCH):
             outcomes = await lane.write([archiving.purge(*ref, before) for ref in refs])
             for outcome in outcomes:
                 if isinstance(outcome, AimemError):
                     raise outcome
                 purged += bool(outcome.reply)
-        return purged
+            quorum = fewest(quorum, quorum_of(outcomes))
+        return purged, quorum
 
     async def collect(self, before: int) -> int:
         """End the lives of memories that expired before `before` (ns). How many that were."""

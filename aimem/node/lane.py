@@ -151,8 +151,10 @@ def quorum_of(outcomes: Iterable[Outcome]) -> dict[str, Any]:
 
 
 def fewest(*fields: dict[str, Any]) -> dict[str, Any]:
-    """Of several quorum fields, those with the fewest acknowledgements."""
-    return min((each for each in fields if each), key=lambda each: int(each["quorum_acks"]), default={})
+    """Of several quorum fields, those with the fewest acknowledgements; unordered when any is."""
+    told = [each for each in fields if each]
+    least: dict[str, Any] = min(told, key=lambda each: int(each["quorum_acks"]), default={})
+    return {**least, "ordered": False} if any("ordered" in each for each in told) else least
 
 
 def _acknowledged(outcome: Written, met: Met, turn: Turn) -> Written:

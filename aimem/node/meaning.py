@@ -50,6 +50,8 @@ class Meaning:
         background: Background,
         model: Path,
         now: Callable[[], int],
+        *,
+        patience: float = 0.0,
     ) -> None:
         self._embedder = Embedder(model)
         self._pool = EmbedPool(self._embedder)
@@ -57,7 +59,7 @@ class Meaning:
         self._conditions = conditions
         self._background = background
         self._now = now
-        self.embedding = Embedding(store, lane, meters, self._pool, self._embedder.model_id)
+        self.embedding = Embedding(store, lane, meters, self._pool, self._embedder.model_id, patience=patience)
         self.indexing = Indexing(store, self._embedder.model_id, self._embedder.dims)
         self.loaded = False
         self._asked = 0

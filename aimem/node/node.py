@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aimem.core.writes import Answer
 from aimem.errors import AimemError
+from aimem.limits import EMBED_PATIENCE_SECS
 from aimem.node.archiving import Archiving
 from aimem.node.background import Background
 from aimem.node.caller import Caller
@@ -53,7 +54,7 @@ class Node:
         self._background = Background(self._meters)
         conditions = Conditions()
         lane = Lane(store, conditions, now)
-        self.fleet = make_fleet(store, lane, self._background) if make_fleet is not None else None
+        self.fleet: Fleet | None = make_fleet(store, lane, self._background) if make_fleet is not None else None
         callers = QuorumLane(store, conditions, now, self.fleet)
         self._meaning = self._make_meaning(lane, conditions, settings, now) if settings.tier == SEMANTIC else None
         self.touching = Touching(store, lane, self._meters, settings.ttl)
@@ -84,7 +85,10 @@ class Node:
     ) -> Meaning:
         from aimem.node.meaning import Meaning  # native libraries, which the keyword tier must not need
 
-        return Meaning(self._store, lane, conditions, self._meters, self._background, settings.model, now)
+        patience = 0.0 if self.fleet is None or self.fleet.alone else EMBED_PATIENCE_SECS
+        return Meaning(
+            self._store, lane, conditions, self._meters, self._background, settings.model, now, patience=patience
+        )
 
     @classmethod
     async def open(
