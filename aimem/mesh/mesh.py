@@ -133,6 +133,7 @@ class Mesh:
             self._settings.catchup_secs,
             self._rand,
         )
+        peer.failed = catchup.poke  # one message lost must not leave it out until the next interval
         link = _Link(peer, catchup, Batched(ask, MESH_QUESTIONS // 8))
         return link
 
@@ -254,6 +255,8 @@ class Mesh:
         """Whether `needed` distinct peers answered in time, and whether any had something newer."""
         links = [link for link in self._links if link.peer.counts and link.peer.up]
         tasks = {asyncio.ensure_future(link.ask(asked)): link for link in links}
+        for task in tasks:
+            task.add_done_callback(_forget)  # late answers are not awaited
         pending = set(tasks)
         answered: set[str] = set()
         brought = False
@@ -273,8 +276,6 @@ class Mesh:
                 if records := task.result():
                     brought = True
                     await self.receiving.take_in(records, source)
-        for task in pending:
-            task.add_done_callback(_forget)
         return len(answered) >= needed, brought
 
     async def _ask(self, peer: Peer, batch: Sequence[Sequence[Question]]) -> list[list[Record]]:
@@ -317,13 +318,12 @@ class Mesh:
         return 1 + len(known) + sum(peer.node is None for peer in self.peers)
 
     def _item(self, record: Record) -> Item:
-        item = self._items.get((record.ref, record.version))
+        """The item of a record that was just committed. What is repeated goes out anew: what a peer said of it then it
+        may have lost with its disk since."""
+        item = self._items.pop((record.ref, record.version), None)
         return item if item is not None else self._send(Item(record, 0))
 
     def _send(self, item: Item) -> Item:
-        self._items[item.key] = item
-        while len(self._items) > MESH_ITEMS_KEPT:
-            self._items.popitem(last=False)
         for link in self._links:
             if not link.peer.counts:
                 continue
@@ -342,7 +342,10 @@ class Mesh:
                 continue
             own = record.version.origin == self._store.start and record.kind != TOUCH
             if (own and not kind_of(record.kind).local) or record.kind == VECTOR:
-                self._send(Item(record, change.seq))
+                item = self._send(Item(record, change.seq))
+                self._items[item.key] = item
+        while len(self._items) > MESH_ITEMS_KEPT:
+            self._items.popitem(last=False)
 
     async def _own_after(self, after: int) -> Page:
         page = await self._store.changes(after, MESH_BATCH_RECORDS, MESH_BATCH_BYTES)

@@ -39,6 +39,8 @@ class Peer:
         self.read_at = 0.0
         self.back = asyncio.Event()
         """Set when it may be tried again."""
+        self.failed: Callable[[], None] = lambda: None
+        """Called when a message to it has failed."""
         self._transport = transport
         self._envelope = envelope
         self._now = now
@@ -128,6 +130,7 @@ class Peer:
         self._failures += 1
         self._retry_at = asyncio.get_running_loop().time() + pause * (0.5 + self._rand.random() / 2)
         self.error = error.message
+        self.failed()
 
 
 def reason_of(error: AimemError) -> str:

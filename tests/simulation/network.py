@@ -54,6 +54,10 @@ class Network:
         """Messages from one to the other are lost from now on."""
         self._cut.add((source, target))
 
+    def join(self, source: str, target: str) -> None:
+        """They arrive again."""
+        self._cut.discard((source, target))
+
     def clog(self, source: str, target: str, secs: float) -> None:
         """Messages from one to the other take so much longer."""
         self._clogged[(source, target)] = secs
@@ -85,6 +89,8 @@ class Network:
         # Once it has arrived it is carried out, whether or not the caller still waits.
         work = asyncio.ensure_future(_quietly(handler, path, body))
         reply = await asyncio.shield(work)
+        if self._handlers.get(target) != handler:
+            raise Unreachable(f"{target} went down")
         await self._travel(target, source)
         if isinstance(reply, AimemError):
             raise reply

@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from aimem.core.intent import Intent
+from aimem.core.quorum import Met, NotMet, majority
+from aimem.core.record import Record
 from aimem.core.timestamp import SECOND_NS
 from aimem.errors import Busy
 from aimem.mesh.mesh import Mesh
 from aimem.mesh.settings import MeshSettings
 from aimem.node.background import Background
 from aimem.node.caller import Caller
-from aimem.node.lane import Fleet, Lane
+from aimem.node.lane import Fleet, Lane, Turn
 from aimem.node.node import Node
 from aimem.node.settings import KEYWORD, NodeSettings
-from aimem.store.base import Outcome, Store
+from aimem.store.base import Outcome, Store, Swept
 from aimem.store.memory import MemoryStore
+from tests.simulation.ledger import Ledger
 from tests.simulation.network import Network, SimulatedTransport
 
 EPOCH_NS = 1_750_000_000 * SECOND_NS
@@ -35,6 +38,20 @@ class Disk:
 
     def __init__(self) -> None:
         self.synced: MemoryStore | None = None
+
+    def copy(self) -> MemoryStore | None:
+        """The state as it is on disk now."""
+        return None if self.synced is None else _frozen(self.synced)
+
+    def records(self) -> list[Record]:
+        """All that is on it."""
+        return [] if self.synced is None else [row.record for row in self.synced._state.rows.values()]
+
+
+def _frozen(store: MemoryStore) -> MemoryStore:
+    kept = MemoryStore.__new__(MemoryStore)
+    kept._state = store._state.copy()
+    return kept
 
 
 class DiskStore(MemoryStore):
@@ -48,17 +65,42 @@ class DiskStore(MemoryStore):
         self._sync_now()
 
     def _sync_now(self) -> None:
-        kept = MemoryStore.__new__(MemoryStore)
-        kept._state = self._state.copy()
-        self._disk.synced = kept
+        self._disk.synced = _frozen(self)
 
-    async def write(self, intents: Sequence[Intent]) -> list[Outcome]:
+    async def _fsync(self) -> None:
         await asyncio.sleep(0.0005 + 0.003 * self._random.random())
         if not self.alive:
             raise Busy("the node has crashed")
+
+    async def write(self, intents: Sequence[Intent]) -> list[Outcome]:
+        await self._fsync()
         outcomes = await super().write(intents)
         self._sync_now()
         return outcomes
+
+    async def sweep(self, before: int, read_by_all: int, now: int, limit: int) -> Swept:
+        await self._fsync()
+        swept = await super().sweep(before, read_by_all, now, limit)
+        self._sync_now()
+        return swept
+
+    async def renew_incarnation(self) -> None:
+        await self._fsync()
+        await super().renew_incarnation()
+        self._sync_now()
+
+
+class WatchedMesh(Mesh):
+    """A mesh whose rounds are told to the ledger."""
+
+    ledger: Ledger
+    name: str
+
+    async def spread(self, writes: Sequence[Sequence[Record]], turn: Turn) -> list[Met | NotMet]:
+        results = await super().spread(writes, turn)
+        for records, result in zip(writes, results, strict=True):
+            self.ledger.round_over(self.name, records, turn, result)
+        return results
 
 
 @dataclass
@@ -74,15 +116,31 @@ class Member:
     mesh: Mesh | None = None
     shelf: MemoryStore | None = None
     """A copy of the disk, put aside."""
+    calls: set[asyncio.Task[Any]] = field(default_factory=set)
+    """Requests of callers under way: they end with the node."""
 
 
 class World:
-    """The fleet. `graph` gives each name the names of its peers."""
+    """The fleet. `graph` gives each name the names of its peers, `racks_of` its rack; `node` is what every node is
+    told beside, `settings` what every mesh is."""
 
-    def __init__(self, rand: random.Random, graph: dict[str, Sequence[str]], **settings: Any) -> None:
+    def __init__(
+        self,
+        rand: random.Random,
+        graph: Mapping[str, Sequence[str]],
+        *,
+        racks_of: dict[str, str] | None = None,
+        node: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
         self.rand = rand
         self.network = Network(rand)
-        racks = settings.pop("racks_of", {})
+        self.gone: set[str] = set()
+        """Nodes that are lost for good."""
+        self.later = 0
+        """How far (ns) the time of all nodes was moved on at once."""
+        racks = racks_of or {}
+        self._node = {"tier": KEYWORD, **(node or {})}
         self.members = {
             name: Member(
                 name,
@@ -94,10 +152,17 @@ class World:
             )
             for name, peers in graph.items()
         }
+        same = all(len(peers) == len(graph) - 1 for peers in graph.values())
+        fewest = min(self._writes(member.settings) for member in self.members.values())
+        self.ledger = Ledger(same_lists=same, writes=fewest, rack_of={name: racks.get(name) for name in graph})
+
+    @staticmethod
+    def _writes(settings: MeshSettings) -> int:
+        return majority(len(settings.peers) + 1) if settings.writes is None else settings.writes
 
     def now(self, member: Member) -> int:
         """What the clock of a node reads."""
-        return EPOCH_NS + int(asyncio.get_running_loop().time() * 1e9) + member.offset
+        return EPOCH_NS + int(asyncio.get_running_loop().time() * 1e9) + self.later + member.offset
 
     async def start(self, name: str) -> Member:
         """Bring a node up on what its disk holds."""
@@ -105,13 +170,17 @@ class World:
         assert member.node is None
         rand = random.Random(self.rand.getrandbits(64))
         member.store = DiskStore(member.disk, rand, now=lambda: self.now(member))
+        start = member.store.start
+        member.store.subscribe(lambda changes: self.ledger.synced(name, start, changes))
         transport = SimulatedTransport(self.network, name)
 
         def fleet(store: Store, lane: Lane, background: Background) -> Fleet:
-            member.mesh = Mesh(store, lane, member.settings, transport, lambda: self.now(member), background, rand)
-            return member.mesh
+            mesh = WatchedMesh(store, lane, member.settings, transport, lambda: self.now(member), background, rand)
+            mesh.ledger, mesh.name = self.ledger, name
+            member.mesh = mesh
+            return mesh
 
-        settings = NodeSettings(db=Path(f"/nowhere/{name}.db"), tier=KEYWORD)
+        settings = NodeSettings(db=Path(f"/nowhere/{name}.db"), **self._node)
         member.node = await Node.open(settings, store=member.store, now=lambda: self.now(member), make_fleet=fleet)
         assert member.mesh is not None
         self.network.attach(name, member.mesh.answer)
@@ -120,11 +189,30 @@ class World:
     async def crash(self, name: str) -> None:
         """End a node at once: nothing more reaches its disk."""
         member = self.members[name]
-        assert member.node is not None and member.store is not None
+        assert member.node is not None
+        assert member.store is not None
         self.network.detach(name)
         member.store.alive = False
         node, member.node, member.store, member.mesh = member.node, None, None, None
+        calls, member.calls = member.calls, set()
+        for call in calls:
+            call.cancel()
         await node._background.close()
+
+    def shelve(self, name: str) -> None:
+        """Put a copy of a node's disk aside."""
+        member = self.members[name]
+        member.shelf = member.disk.copy()
+
+    async def replace_disk(self, name: str, holds: MemoryStore | None, *, seen: bool) -> None:
+        """A node that is down gets another disk: an old copy, somebody else's, or (None) an empty one. `seen`: the
+        file's identity shows that it is not the old one, as it does unless a whole machine was set back."""
+        member = self.members[name]
+        assert member.node is None
+        member.disk.synced = holds
+        if holds is not None and seen:
+            holds._state.incarnation = f"{self.rand.getrandbits(64):016x}"
+        self.ledger.disk_lost(name, member.disk.records())
 
     def call(self, name: str) -> Node:
         """The node under a name, which is up."""

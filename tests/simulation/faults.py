@@ -1,0 +1,169 @@
+"""What goes wrong while callers work: weather, cut and clogged links, racks apart, crashes, lost disks, odd clocks.
+
+Each fault comes at a random instant and is undone a random while later; `heal` undoes all that is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+from aimem.core.timestamp import SECOND_NS
+from tests.simulation.network import Weather
+from tests.simulation.scenario import CALM, WILD, Scenario
+from tests.simulation.world import World
+
+
+class Faults:
+    """The faults of one run."""
+
+    def __init__(self, world: World, plan: Scenario, rand: random.Random) -> None:
+        self._world = world
+        self._plan = plan
+        self._rand = rand
+        self._losses = plan.losses
+        self._busy: set[str] = set()
+        self.ahead = 0
+        """How far (ns) beyond the true time any clock has been."""
+
+    async def run(self) -> None:
+        """Make trouble, for ever."""
+        if self._plan.weather == CALM:
+            return
+        self._world.ledger.calm = False
+        if self._rand.random() < 0.5:
+            self._world.network.weather = self._some_weather()
+        kinds: list[tuple[int, Callable[[], Awaitable[None]]]] = [
+            (3, self._cut_one_way),
+            (2, self._isolated),
+            (2, self._split),
+            (2, self._clogged),
+            (2, self._jump),
+        ]
+        if self._plan.weather == WILD:
+            kinds += [(4, self._crash), (2, self._far_jump), (3, self._disk_lost)]
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await asyncio.sleep(self._rand.expovariate(0.5))
+                (kind,) = self._rand.choices([kind for _, kind in kinds], [weight for weight, _ in kinds])
+                group.create_task(self._one(kind))
+
+    async def _one(self, kind: Callable[[], Awaitable[None]]) -> None:
+        await kind()
+
+    async def heal(self) -> None:
+        """All is well from here on: whatever is down comes back, unless its rack is lost."""
+        world = self._world
+        world.network.heal()
+        for member in world.members.values():
+            member.offset = 0
+        for name, member in world.members.items():
+            if member.node is None and name not in world.gone:
+                await world.start(name)
+
+    async def lose_rack(self) -> None:
+        """One rack is gone for good."""
+        world = self._world
+        rack = self._rand.choice(sorted(set(self._plan.rack_of.values())))
+        for name in [name for name, each in self._plan.rack_of.items() if each == rack]:
+            world.gone.add(name)
+            await world.crash(name)
+
+    # Kinds of trouble.
+
+    def _while(self) -> float:
+        return self._rand.choice((0.3, 2.0, 8.0)) * (0.5 + self._rand.random())
+
+    def _any(self) -> str:
+        return self._rand.choice(sorted(self._world.members))
+
+    def _some_weather(self) -> Weather:
+        rand = self._rand
+        return Weather(
+            delay=rand.choice((0.001, 0.02, 0.1)),
+            jitter=rand.choice((0.004, 0.05, 0.3)),
+            loss=rand.choice((0.0, 0.02, 0.2)),
+            twice=rand.choice((0.0, 0.1)),
+            late=rand.choice((0.0, 0.1)),
+        )
+
+    async def _cut_one_way(self) -> None:
+        await self._cut({(self._any(), self._any())})
+
+    async def _isolated(self) -> None:
+        name = self._any()
+        others = [other for other in self._world.members if other != name]
+        await self._cut({pair for other in others for pair in ((name, other), (other, name))})
+
+    async def _split(self) -> None:
+        """Two halves that do not hear each other: by rack where there are racks."""
+        members, rack_of = self._world.members, self._plan.rack_of
+        groups = sorted(set(rack_of.values())) or sorted(members)
+        side = set(self._rand.sample(groups, len(groups) // 2))
+        left = {name for name in members if rack_of.get(name, name) in side}
+        right = members.keys() - left
+        await self._cut({pair for one in left for other in right for pair in ((one, other), (other, one))})
+
+    async def _cut(self, pairs: set[tuple[str, str]]) -> None:
+        network = self._world.network
+        for source, target in sorted(pairs):
+            network.cut(source, target)
+        await asyncio.sleep(self._while())
+        for source, target in sorted(pairs):
+            network.join(source, target)
+
+    async def _clogged(self) -> None:
+        source, target = self._any(), self._any()
+        self._world.network.clog(source, target, self._rand.choice((0.2, 1.0, 5.0)))
+        await asyncio.sleep(self._while())
+        self._world.network.clog(source, target, 0.0)
+
+    async def _jump(self) -> None:
+        """A clock within the bound: no two are further apart than `max_skew`."""
+        member = self._world.members[self._any()]
+        bound = member.settings.max_skew // 2
+        member.offset = self._rand.randint(-bound, bound)
+        self._note_ahead(member.offset)
+
+    async def _far_jump(self) -> None:
+        """A clock beyond the bound, for a while."""
+        member = self._world.members[self._any()]
+        bound = member.settings.max_skew
+        member.offset = self._rand.choice((-1, 1)) * self._rand.randint(bound, 2 * bound + 60 * SECOND_NS)
+        self._note_ahead(member.offset)
+        await asyncio.sleep(self._while())
+        member.offset = 0
+
+    def _note_ahead(self, offset: int) -> None:
+        self.ahead = max(self.ahead, offset)
+
+    async def _crash(self) -> None:
+        name = self._any()
+        if name in self._busy or self._world.members[name].node is None:
+            return
+        self._busy.add(name)
+        await self._world.crash(name)
+        await asyncio.sleep(self._while())
+        await self._world.start(name)
+        self._busy.discard(name)
+
+    async def _disk_lost(self) -> None:
+        """A node comes back with another disk: empty, an old copy that shows or does not show, or another node's."""
+        name, other = self._any(), self._any()
+        world = self._world
+        member = world.members[name]
+        if not self._losses or name in self._busy or member.node is None:
+            return
+        self._losses -= 1
+        self._busy.add(name)
+        how = self._rand.choice(("empty", "old", "set back", "clone"))
+        if how in ("old", "set back"):
+            world.shelve(name)
+            await asyncio.sleep(self._while())
+        await world.crash(name)
+        holds = None if how == "empty" else world.members[other].disk.copy() if how == "clone" else member.shelf
+        await world.replace_disk(name, holds, seen=how != "set back")
+        await asyncio.sleep(self._while())
+        await world.start(name)
+        self._busy.discard(name)

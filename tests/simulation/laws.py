@@ -1,0 +1,88 @@
+"""What must be true of a fleet when all faults are over: the laws, read off every disk."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from aimem.core.automatic import RANK, deleted_by_user, effect_of
+from aimem.core.kinds import IDEMPOTENCY, MEMORY, TOUCH, kind_of
+from aimem.core.pairs import Pair
+from aimem.core.record import Record, Ref
+from tests.simulation.world import DiskStore, World
+
+
+async def check_all(world: World) -> None:
+    """Whatever is broken is told to the ledger."""
+    stores = {name: member.store for name, member in world.members.items() if member.store is not None}
+    for name, store in stores.items():
+        for wrong in await store.check():
+            world.ledger.breaks(f"{name}: {wrong}")
+    _same_bodies(world, stores)
+    _one_holder_per_pair(world, stores)
+    for name, store in stores.items():
+        _nothing_acked_is_lost(world, name, store)
+        _tiers_kept(world, name, store)
+
+
+def _state(store: DiskStore) -> dict[Ref, Record]:
+    return {ref: row.record for ref, row in store._state.rows.items()}
+
+
+def _same_bodies(world: World, stores: dict[str, DiskStore]) -> None:
+    """Law 3: the same live records everywhere, byte for byte, not only equal sums."""
+    live = {
+        name: {
+            (*ref, str(record.version), record.raw, record.extra)
+            for ref, record in _state(store).items()
+            if kind_of(ref.kind).digested and not record.deleted
+        }
+        for name, store in stores.items()
+    }
+    first = next(iter(live))
+    for name, records in live.items():
+        if records != live[first]:
+            world.ledger.breaks(f"{first} and {name} differ: {sorted(records ^ live[first])[:4]}")
+
+
+def _one_holder_per_pair(world: World, stores: dict[str, DiskStore]) -> None:
+    holders: dict[str, dict[Pair, str]] = {}
+    for name, store in stores.items():
+        shown = [row.record for row in store._state.shown()]
+        pairs = Counter(Pair(record.body["namespace"], record.body["title"]) for record in shown)
+        for pair, count in pairs.items():
+            if count > 1:
+                world.ledger.breaks(f"{name} shows {count} memories of {pair}")
+        holders[name] = {Pair(record.body["namespace"], record.body["title"]): record.key for record in shown}
+    first = next(iter(holders))
+    for name, held in holders.items():
+        if held != holders[first]:
+            world.ledger.breaks(f"{first} and {name} show other ids: {sorted(held.items() ^ holders[first].items())}")
+
+
+def _nothing_acked_is_lost(world: World, name: str, store: DiskStore) -> None:
+    """Laws 2 and 4: what was acknowledged stands, or something newer; a tombstone as any other record."""
+    state = _state(store)
+    for ref, acks in world.ledger.acked.items():
+        record, act = max(acks, key=lambda each: each[0].order)
+        if ref.kind in (TOUCH, IDEMPOTENCY):
+            continue
+        held = state.get(ref)
+        if held is None and record.deleted:
+            continue  # swept
+        if held is None or held.version < record.version:
+            world.ledger.breaks(f"{name} lost {record!r}, acknowledged to {act.what} at {act.node}: it has {held!r}")
+
+
+def _tiers_kept(world: World, name: str, store: DiskStore) -> None:
+    state = _state(store)
+    for ref, acks in world.ledger.acked.items():
+        held = state.get(ref)
+        if ref.kind != MEMORY or held is None or deleted_by_user(held):
+            continue
+        for record, _ in acks:
+            if record.born == held.born and not record.deleted and _rank(record) > effect_of(held).rank:
+                world.ledger.breaks(f"{name} holds {held!r} below the tier of {record!r}")
+
+
+def _rank(record: Record) -> int:
+    return RANK[record.body["tier"]]

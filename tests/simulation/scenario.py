@@ -1,0 +1,175 @@
+"""What a seed stands for: how many nodes, who is whose peer, the quorum, how many callers, and how bad it gets."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from aimem.core.quorum import majority
+from aimem.core.timestamp import SECOND_NS
+
+CALM, MILD, WILD = "calm", "mild", "wild"
+BIG_EVERY = 50
+"""Every so many seeds one is of 100 nodes in 10 racks, of which one is lost."""
+RUSH_EVERY = 10
+"""Every so many seeds one is of 16 callers who write one key, without any fault."""
+
+Graph = dict[str, list[str]]
+
+
+@dataclass
+class Scenario:
+    """See the module. `losses` is how many disks may be lost, `skew` (ns) how far clocks may be off from the start."""
+
+    seed: int
+    shape: str
+    graph: Graph
+    rack_of: dict[str, str]
+    writes: int | None
+    weather: str
+    callers: int
+    requests: int
+    keys: int = 8
+    racks: int = 1
+    losses: int = 0
+    skew: int = 0
+    rack_lost: bool = False
+    rush: bool = False
+    mesh: dict[str, Any] = field(default_factory=dict)
+    node: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def catchup_secs(self) -> float:
+        """The interval of catching up."""
+        return float(self.mesh["catchup_secs"])
+
+    def __str__(self) -> str:
+        quorum = "majority" if self.writes is None else f"W={self.writes}"
+        return (
+            f"seed {self.seed}: {len(self.graph)} nodes, {self.shape}, {quorum}, R={self.racks}, {self.weather}, "
+            f"{self.callers} callers, {self.requests} requests, {self.losses} disks lost at most"
+        )
+
+
+def scenario(seed: int) -> Scenario:
+    """The scenario of a seed: always the same."""
+    rand = random.Random(seed)
+    if seed % BIG_EVERY == BIG_EVERY - 1:
+        return _big(seed, rand)
+    if seed % RUSH_EVERY == RUSH_EVERY - 1:
+        return _rush(seed, rand)
+    count = rand.choice((3, 3, 3, 4, 4, 5, 5, 6, 7, 8, 10, 12, 25))
+    shape, graph, rack_of = _shape(rand, count)
+    least = min(len(peers) + 1 for peers in graph.values())
+    writes = rand.choice((None, None, 1, 2, rand.randint(1, least), least))
+    weather = rand.choice((CALM, MILD, MILD, WILD, WILD, WILD))
+    fewest = majority(least) if writes is None else writes
+    max_skew = rand.choice((2, 5, 30)) * SECOND_NS
+    return Scenario(
+        seed,
+        shape,
+        graph,
+        rack_of,
+        writes,
+        weather,
+        callers=rand.randint(1, 6),
+        requests=rand.randint(15, 60),
+        keys=rand.choice((1, 2, 4, 8)),
+        losses=0 if weather == CALM else rand.randint(0, fewest - 1),
+        skew=rand.choice((0, max_skew // 3)),
+        mesh={
+            "timeout": rand.choice((0.5, 2.0, 2.0)),
+            "catchup_secs": rand.choice((2.0, 10.0, 30.0)),
+            "max_skew": max_skew,
+            "keep_superseded": rand.random() < 0.2,
+        },
+        node={
+            "archive_on_gc": rand.random() < 0.6,
+            "collect_grace_secs": rand.choice((0, 3, 3_600)),
+            "archive_superseded": rand.random() < 0.2,
+        },
+    )
+
+
+def _rush(seed: int, rand: random.Random) -> Scenario:
+    count = rand.choice((3, 4, 6))
+    return Scenario(
+        seed,
+        "full",
+        full(count),
+        {},
+        rand.choice((None, 2, count)),
+        CALM,
+        callers=16,
+        requests=64,
+        keys=1,
+        rush=True,
+        mesh={"catchup_secs": 10.0},
+    )
+
+
+def _big(seed: int, rand: random.Random) -> Scenario:
+    graph, rack_of = bridged(10, 10)
+    return Scenario(
+        seed,
+        "bridged",
+        graph,
+        rack_of,
+        rand.choice((3, 4)),
+        rand.choice((CALM, MILD)),
+        callers=6,
+        requests=30,
+        racks=2,
+        rack_lost=True,
+        mesh={"catchup_secs": 30.0},
+    )
+
+
+def _shape(rand: random.Random, count: int) -> tuple[str, Graph, dict[str, str]]:
+    shape = rand.choice(("full", "full", "full", "ring", "star", "bridged"))
+    if shape == "full" and count <= 12:
+        return shape, full(count), {}
+    if shape == "ring":
+        return shape, ring(count), {}
+    if shape == "star":
+        return shape, star(count), {}
+    return "bridged", *bridged(max(2, count // 4), min(4, count))
+
+
+def full(count: int) -> Graph:
+    """Everybody is everybody's peer."""
+    names = _names(count)
+    return {name: [other for other in names if other != name] for name in names}
+
+
+def ring(count: int) -> Graph:
+    """Everybody has two neighbours."""
+    names = _names(count)
+    return {name: sorted({names[at - 1], names[(at + 1) % count]}) for at, name in enumerate(names)}
+
+
+def star(count: int) -> Graph:
+    """One in the middle has all others."""
+    middle, *rest = _names(count)
+    return {middle: rest, **{name: [middle] for name in rest}}
+
+
+def bridged(racks: int, each: int) -> tuple[Graph, dict[str, str]]:
+    """Racks inside which everybody knows everybody. Two nodes of a rack have a peer in each of the next two racks, so
+    the graph stays connected without any one rack, and every node has a peer in another rack."""
+    rack_of = {f"r{rack}n{at}": f"r{rack}" for rack in range(racks) for at in range(each)}
+    graph: dict[str, set[str]] = {
+        name: {other for other in rack_of if rack_of[other] == rack and other != name} for name, rack in rack_of.items()
+    }
+    for rack in range(racks):
+        for at in range(each):
+            other = f"r{(rack + 1 + at % 2) % racks}n{at}"
+            if rack_of[other] != f"r{rack}":
+                graph[f"r{rack}n{at}"].add(other)
+                graph[other].add(f"r{rack}n{at}")
+    return {name: sorted(peers) for name, peers in graph.items()}, rack_of
+
+
+def _names(count: int) -> list[str]:
+    return [f"n{number}" for number in range(count)]
