@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aimem import __version__
@@ -44,6 +44,7 @@ from aimem.limits import (
 from aimem.mesh.batched import Batched
 from aimem.mesh.item import Item, ItemKey, Spread
 from aimem.mesh.messages import ASK, PROTOCOL, Envelope, list_of, records_of
+from aimem.mesh.meters import MeshMeters
 from aimem.mesh.peer import Peer
 from aimem.mesh.pulling import Catchup
 from aimem.mesh.pushing import Page, PushLane
@@ -52,6 +53,7 @@ from aimem.mesh.settings import Clock, MeshSettings, Transport
 from aimem.mesh.standing import Standing
 from aimem.node.background import Background
 from aimem.node.lane import Lane, Turn
+from aimem.node.metrics import Metric
 from aimem.store.base import Change, Rehearsed, Store
 
 log = logging.getLogger(__name__)
@@ -113,6 +115,7 @@ class Mesh:
             max_skew=settings.max_skew,
             keep_superseded=settings.keep_superseded,
         )
+        self.meters = MeshMeters(self._peers_described, self._quarantined, self._drifted)
         _check(self.policy)
 
     def _link(self, url: str) -> _Link:
@@ -308,9 +311,16 @@ class Mesh:
 
         timer = loop.call_at(turn.deadline, time_is_up)
         try:
-            return list(await asyncio.gather(*(spread.done for spread in spreads)))
+            results = list(await asyncio.gather(*(spread.done for spread in spreads)))
         finally:
             timer.cancel()
+        for result in results:
+            self.meters.acks.inc(result="met" if isinstance(result, Met) else "not_met")
+            if isinstance(result, NotMet):
+                self.meters.failures.inc(reason=result.reason)
+            elif not turn.ordered:
+                self.meters.unordered.inc()
+        return results
 
     def _reachable(self) -> int:
         """How many distinct nodes there can be, by what is known of who answers where."""
@@ -440,9 +450,24 @@ class Mesh:
                 seen[link.peer.node] = link.peer.url
         return told
 
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """All that the mesh counts."""
+        return self.meters.all
+
+    def _drifted(self) -> int:
+        return sum(link.catchup.repair.drifted for link in self._links)
+
+    def _quarantined(self) -> int:
+        return self.receiving.quarantined + self.standing.aside
+
+    def _peers_described(self) -> list[Mapping[str, Any]]:
+        time = asyncio.get_running_loop().time()
+        return [_described(link, time) for link in self._links]
+
     def describe(self) -> dict[str, Any]:
         """The mesh as `status` shows it."""
-        policy, loop = self.policy, asyncio.get_running_loop()
+        policy = self.policy
         return {
             "node": self._settings.node,
             "rack": self._settings.rack,
@@ -454,11 +479,11 @@ class Mesh:
                 "words": describe(policy),
                 "warnings": self.warnings(),
             },
-            "peers": [_described(link, loop.time()) for link in self._links],
+            "peers": self._peers_described(),
             "protocol": PROTOCOL,
             "behind": self.envelope().behind,
-            "drifted": sum(link.catchup.repair.drifted for link in self._links),
-            "quarantined": self.receiving.quarantined + self.standing.aside,
+            "drifted": self._drifted(),
+            "quarantined": self._quarantined(),
             "max_skew_secs": self._settings.max_skew / 1e9,
             "clock_ahead_secs": max(0.0, (self._store.clock - self._now()) / 1e9),
         }

@@ -19,6 +19,7 @@ from aimem.core.version import parse_version
 from aimem.core.writes import Answer
 from aimem.errors import AimemError, Behind, DiskFull, QuorumNotMet, StorageFailed, VersionConflict
 from aimem.node.conditions import DISK_FULL, STORAGE_FAILED, Conditions
+from aimem.node.metrics import Metric
 from aimem.store.base import Outcome, Store, Written
 
 
@@ -55,6 +56,10 @@ class Fleet(Protocol):
 
     async def answer(self, path: str, body: bytes) -> bytes:
         """The reply to another node's message."""
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """All that is counted of them."""
 
     def read_by_all(self) -> int:
         """Up to which position every peer has read the own feed."""

@@ -277,7 +277,7 @@ class Node:
 
     def metrics(self) -> Sequence[Metric]:
         """All that is counted."""
-        return self._meters.all
+        return self._meters.all if self.fleet is None else (*self._meters.all, *self.fleet.metrics)
 
     async def check(self) -> Sequence[str]:
         """Compare all that derives from records with the records, while nobody writes. Empty when all is well."""
