@@ -11,18 +11,22 @@ _aimem() {
         word=${COMP_WORDS[at]}
         if [[ $skip ]]; then skip=; continue; fi
         case "$word" in
-            --to|--db|--agent-id|--config|--cache-dir|--ca-cert|--client-cert|--client-key|--pin) skip=1 ;;
+            --to|--db|--agent-id|--config|--cache-dir|--ca-cert|--client-cert|--client-key|--pin|--api-key-file) skip=1 ;;
             serve|push|query|get|update|delete|promote|link|forget|archive|namespaces|stats|status|watch|fleet|quarantine|gc|export|import|migrate|backup|restore|units|man|completion|licenses) command=$word; break ;;
         esac
     done
     case "$command" in
         serve)
-            flags='--bind --host --port --tier --node --rack --zone --quorum-peers --quorum-writes --quorum-racks --quorum-timeout-ms --quorum-client-cert --quorum-client-key --quorum-ca-cert --catchup-interval-secs --max-skew --insecure --check --allow-network-fs --tombstone-days --collect-grace-secs --shutdown-grace-secs --log-format --log-level --db --config --cache-dir --help' words='' files=
+            flags='--bind --host --port --tier --tls-cert --tls-key --mtls-allowlist --api-key-file --node --rack --zone --quorum-peers --quorum-writes --quorum-racks --quorum-timeout-ms --quorum-client-cert --quorum-client-key --quorum-ca-cert --catchup-interval-secs --max-skew --insecure --check --allow-network-fs --tombstone-days --collect-grace-secs --shutdown-grace-secs --log-format --log-level --db --config --cache-dir --help' words='' files=
             case "$prev" in
                 --bind) return ;;
                 --host) return ;;
                 --port) return ;;
                 --tier) COMPREPLY=($(compgen -W 'keyword semantic' -- "$cur")); return ;;
+                --tls-cert) return ;;
+                --tls-key) return ;;
+                --mtls-allowlist) return ;;
+                --api-key-file) return ;;
                 --node) return ;;
                 --rack) return ;;
                 --zone) return ;;
@@ -45,10 +49,11 @@ _aimem() {
                 --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
             esac ;;
         push)
-            flags='--title --content --jsonl --namespace --tier --tags --priority --confidence --source --expires-at --ttl-secs --scope --on-conflict --parallel --retry-secs --idempotency-key --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=1
+            flags='--title --content --jsonl --from-db --namespace --tier --tags --priority --confidence --source --expires-at --ttl-secs --scope --on-conflict --parallel --retry-secs --idempotency-key --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=1
             case "$prev" in
                 -T|--title) return ;;
                 -c|--content) return ;;
+                --from-db) return ;;
                 -n|--namespace) return ;;
                 -t|--tier) COMPREPLY=($(compgen -W 'short mid long' -- "$cur")); return ;;
                 --tags) return ;;
@@ -71,9 +76,10 @@ _aimem() {
                 --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
         query)
-            flags='--words --id --list --namespace --tier --tags --since --until --min-priority --agent --as-agent --limit --offset --budget-tokens --jsonl --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            flags='--words --id --list --namespace --tier --tags --since --until --min-priority --agent --as-agent --limit --offset --budget-tokens --jsonl --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
             case "$prev" in
                 --id) return ;;
                 -n|--namespace) return ;;
@@ -96,9 +102,10 @@ _aimem() {
                 --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
         get)
-            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
             case "$prev" in
                 --to) return ;;
                 --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
@@ -109,9 +116,10 @@ _aimem() {
                 --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
         update)
-            flags='--title --content --namespace --tier --tags --priority --confidence --expires-at --metadata --if-version --idempotency-key --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            flags='--title --content --namespace --tier --tags --priority --confidence --expires-at --metadata --if-version --idempotency-key --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
             case "$prev" in
                 -T|--title) return ;;
                 -c|--content) return ;;
@@ -133,9 +141,10 @@ _aimem() {
                 --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
         delete)
-            flags='--if-version --idempotency-key --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            flags='--if-version --idempotency-key --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
             case "$prev" in
                 --if-version) return ;;
                 --idempotency-key) return ;;
@@ -148,9 +157,10 @@ _aimem() {
                 --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
         promote)
-            flags='--idempotency-key --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            flags='--idempotency-key --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
             case "$prev" in
                 --idempotency-key) return ;;
                 --to) return ;;
@@ -162,9 +172,10 @@ _aimem() {
                 --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
         link)
-            flags='--relation --valid-from --valid-until --list --invalidate --remove --idempotency-key --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            flags='--relation --valid-from --valid-until --list --invalidate --remove --idempotency-key --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
             case "$prev" in
                 -r|--relation) COMPREPLY=($(compgen -W 'related_to supersedes contradicts derived_from' -- "$cur")); return ;;
                 --valid-from) return ;;
@@ -179,9 +190,10 @@ _aimem() {
                 --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
         forget)
-            flags='--namespace --pattern --tier --confirm-global --idempotency-key --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            flags='--namespace --pattern --tier --confirm-global --idempotency-key --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
             case "$prev" in
                 -n|--namespace) return ;;
                 -p|--pattern) return ;;
@@ -196,9 +208,10 @@ _aimem() {
                 --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
         archive)
-            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --namespace --limit --offset --jsonl --reason --idempotency-key --older-than-days --all' words='list add restore purge stats' files=
+            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file --namespace --limit --offset --jsonl --reason --idempotency-key --older-than-days --all' words='list add restore purge stats' files=
             case "$prev" in
                 --to) return ;;
                 --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
@@ -209,6 +222,7 @@ _aimem() {
                 --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 -n|--namespace) return ;;
                 --limit) return ;;
                 --offset) return ;;
@@ -217,7 +231,7 @@ _aimem() {
                 --older-than-days) return ;;
             esac ;;
         namespaces)
-            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
             case "$prev" in
                 --to) return ;;
                 --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
@@ -228,9 +242,10 @@ _aimem() {
                 --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
         stats)
-            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
             case "$prev" in
                 --to) return ;;
                 --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
@@ -241,9 +256,10 @@ _aimem() {
                 --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
         status)
-            flags='--wait-ready --wait-embedded --peers --max-lag --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            flags='--wait-ready --wait-embedded --peers --max-lag --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
             case "$prev" in
                 --wait-ready) return ;;
                 --wait-embedded) return ;;
@@ -257,9 +273,10 @@ _aimem() {
                 --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
         watch)
-            flags='--after --kind --limit --once --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            flags='--after --kind --limit --once --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
             case "$prev" in
                 --after) return ;;
                 --kind) return ;;
@@ -273,9 +290,10 @@ _aimem() {
                 --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
         fleet)
-            flags='--from --wait --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=1
+            flags='--from --wait --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=1
             case "$prev" in
                 --from) return ;;
                 --wait) return ;;
@@ -288,9 +306,10 @@ _aimem() {
                 --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
         quarantine)
-            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --peer --kind --all --idempotency-key' words='list rescue drop' files=
+            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file --peer --kind --all --idempotency-key' words='list rescue drop' files=
             case "$prev" in
                 --to) return ;;
                 --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
@@ -301,12 +320,13 @@ _aimem() {
                 --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --peer) return ;;
                 --kind) return ;;
                 --idempotency-key) return ;;
             esac ;;
         gc)
-            flags='--idempotency-key --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            flags='--idempotency-key --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
             case "$prev" in
                 --idempotency-key) return ;;
                 --to) return ;;
@@ -318,9 +338,10 @@ _aimem() {
                 --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
         export)
-            flags='--out --object --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            flags='--out --object --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
             case "$prev" in
                 --out) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --to) return ;;
@@ -332,9 +353,10 @@ _aimem() {
                 --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
         import)
-            flags='--trust-source --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='' files=
+            flags='--trust-source --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
             case "$prev" in
                 --to) return ;;
                 --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
@@ -345,6 +367,7 @@ _aimem() {
                 --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
         migrate)
             flags='--from --to --dry-run --help --json' words='' files=
@@ -384,7 +407,7 @@ _aimem() {
             case "$prev" in
             esac ;;
         *)
-            flags='--version --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin' words='serve push query get update delete promote link forget archive namespaces stats status watch fleet quarantine gc export import migrate backup restore units man completion licenses' files=
+            flags='--version --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='serve push query get update delete promote link forget archive namespaces stats status watch fleet quarantine gc export import migrate backup restore units man completion licenses' files=
             case "$prev" in
                 --to) return ;;
                 --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
@@ -395,6 +418,7 @@ _aimem() {
                 --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
     esac
     if [[ $cur == -* ]]; then

@@ -121,6 +121,7 @@ def node_options() -> list[Shared]:
         Shared("--client-cert", type=FILE, metavar="FILE", help="Certificate to show to the node."),
         Shared("--client-key", type=FILE, metavar="FILE", help="Its private key."),
         Shared("--pin", metavar="SHA256", help="Fingerprint of the one certificate that the node may have."),
+        Shared("--api-key-file", type=FILE, metavar="FILE", help="File with the key to show to the node."),
     ]
 
 

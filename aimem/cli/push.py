@@ -31,6 +31,7 @@ aimem push --jsonl < memories.jsonl
 @click.option("-T", "--title", metavar="TEXT", help="Title of one memory.")
 @click.option("-c", "--content", metavar="TEXT", help="Its content; - reads it from stdin.")
 @click.option("--jsonl", is_flag=True, help="The files, or stdin, are JSON lines: one memory each.")
+@click.option("--from-db", metavar="FILE", help="All that this database holds, which no node serves.")
 @new_fields
 @click.option(
     "--on-conflict",
@@ -57,6 +58,7 @@ def command(
     title: str | None,
     content: str | None,
     jsonl: bool,
+    from_db: str | None,
     parallel: int,
     retry_secs: float,
     **fields: Any,
@@ -70,7 +72,17 @@ def command(
     A memory whose namespace and title are taken is merged with the one that is there, so a push may be run again. One
     that broke goes on where it stopped. Every row that is refused is named with its file and line, and the exit code
     is 1.
+
+    --from-db sends what another database of aimem holds, such as that of a node that was away for longer than deletes
+    are remembered: every row becomes a change of now, so what was deleted meanwhile comes back. What the node has newer
+    stays.
     """
+    if from_db is not None:
+        if paths or jsonl or title is not None or content is not None:
+            raise Usage("--from-db goes alone")
+        from aimem.cli.push_database import push_database
+
+        return push_database(invocation, from_db)
     defaults = {name: value for name, value in fields.items() if value is not None}
     defaults["source"] = defaults.get("source", "cli")
     if (tags := split_tags(defaults.get("tags"))) is not None:

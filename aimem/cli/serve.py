@@ -37,10 +37,14 @@ aimem serve --config /etc/aimem/aimem.toml --check
 @click.option("--host", metavar="HOST", help="Host to listen on. [127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65_535), metavar="PORT", help="Port to listen on. [9077]")
 @click.option("--tier", type=click.Choice(TIERS), help="Recall by words only, or by meaning too. [semantic]")
+@click.option("--tls-cert", metavar="FILE", help="Certificate to serve with (PEM, with those above it).")
+@click.option("--tls-key", metavar="FILE", help="Its private key.")
+@click.option("--mtls-allowlist", metavar="FILE", help="Let in clients only whose certificates are listed here.")
+@click.option("--api-key-file", metavar="FILE", help="Keys of agents, one a line, readable by its owner only.")
 @click.option("--node", metavar="NAME", help="Stable name of this node in its fleet. [derived from the database]")
 @click.option("--rack", metavar="NAME", help="Rack that this node stands in.")
 @click.option("--zone", metavar="NAME", help="Zone that this node stands in.")
-@click.option("--quorum-peers", metavar="URL,URL", help="The other nodes, separated by commas.")
+@click.option("--quorum-peers", metavar="URL,URL", help="The other nodes; #SHA256 behind one pins its certificate.")
 @click.option("--quorum-writes", metavar="W", help="Nodes that must hold a write, this one included. [majority]")
 @click.option("--quorum-racks", type=click.IntRange(1), metavar="R", help="Racks that must hold a write. [1]")
 @click.option("--quorum-timeout-ms", type=click.IntRange(1), metavar="MS", help="How long a write may wait. [2000]")
@@ -66,8 +70,9 @@ def command(invocation: Invocation, /, **flags: Any) -> int:
     """Run a node.
 
     It listens on loopback unless told otherwise, keeps its memories in one file, and stops on SIGTERM after the
-    requests in flight are answered. SIGHUP reads the configuration file again. Flags stand above the environment, and
-    the environment above the file.
+    requests in flight are answered. SIGHUP reads the configuration file, the certificates, the allowlist and the API
+    keys again, keeps the old ones where the new can't be used, and cuts connections whose certificate is no longer
+    listed. Flags stand above the environment, and the environment above the file.
     """
     settings = _settings(invocation, flags)
     from aimem.http.app import serve  # after the settings: a mistake in them is told at once
