@@ -46,6 +46,7 @@ WORDS = {key: found_by(memory) for key, memory in MEMORIES.items()}
 
 def test_it_is_large_and_mixed() -> None:
     assert len(MEMORIES) >= 500
+    assert len({(memory["namespace"], memory["title"]) for memory in MEMORIES.values()}) == len(MEMORIES)
     assert len(QUESTIONS) >= 200
     assert len({each["id"] for each in QUESTIONS}) == len({each["question"] for each in QUESTIONS}) == len(QUESTIONS)
     assert set(Counter(memory["style"] for memory in MEMORIES.values())) == {
