@@ -33,8 +33,8 @@ def push_database(invocation: Invocation, path: str) -> int:
     if refused := refusal(reply):
         raise refused
     told = reply.json()
-    for error in told["errors"]:
-        output.say(f"{path}: {error.get('title') or 'a row'}: {output.one_line(error['error'])}")
+    for row in told["errors"]:
+        output.say(f"{path}: {row.get('title') or 'a row'}: {output.one_line(row['error'])}")
     if invocation.json:
         output.print_json(told)
     else:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 # @system-service without @privileged: vector search and the model need threads and their placement (@resources), no
-# memory that is both written and executed, no device, and read /proc/cpuinfo (so no ProcSubset).
+# device, and read /proc/cpuinfo (so no ProcSubset). Only a node gets memory that is both written and executed: through
+# it the TLS library asks whom to let in.
 _RESTRICTIONS: Final = """\
 DynamicUser=yes
 User=aimem
@@ -30,7 +31,6 @@ RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
 LockPersonality=yes
-MemoryDenyWriteExecute=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged
@@ -39,7 +39,7 @@ StateDirectoryMode=0700
 CacheDirectoryMode=0700
 """
 
-_ALONE: Final = "PrivateNetwork=yes\nRestrictAddressFamilies=AF_UNIX\n"
+_ALONE: Final = "MemoryDenyWriteExecute=yes\nPrivateNetwork=yes\nRestrictAddressFamilies=AF_UNIX\n"
 
 UNITS: Final[dict[str, str]] = {
     "aimem.service": f"""\
