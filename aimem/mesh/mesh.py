@@ -32,7 +32,7 @@ from aimem.core.quorum import (
 )
 from aimem.core.record import Record, Ref
 from aimem.core.upkeep import advance
-from aimem.errors import CatchingUp, ClockSkewed, Misconfigured
+from aimem.errors import AimemError, CatchingUp, ClockSkewed, Misconfigured
 from aimem.limits import (
     MESH_BATCH_BYTES,
     MESH_BATCH_RECORDS,
@@ -449,6 +449,21 @@ class Mesh:
             elif link.peer.node is not None:
                 seen[link.peer.node] = link.peer.url
         return told
+
+    def conditions(self) -> list[str]:
+        """What keeps this node from doing its part, as stable codes."""
+        if not self._links:
+            return []
+        found = []
+        try:
+            self._admit()
+        except AimemError as error:
+            found.append(error.code)
+        if self.envelope().behind:
+            found.append("behind")
+        if self.policy.writes > 1 + sum(peer.up for peer in self.peers) or self.policy.writes > self._reachable():
+            found.append("quorum_short")
+        return found
 
     @property
     def metrics(self) -> Sequence[Metric]:

@@ -61,7 +61,7 @@ class Describing:
             "product": PRODUCT,
             "version": __version__,
             "ready": not failed,
-            "degraded": self._conditions.codes(),
+            "degraded": sorted([*self._conditions.codes(), *(self._fleet.conditions() if self._fleet else ())]),
             "embedder_ready": self._meaning is not None and self._meaning.ready,
             "embedding_backlog": self._backlog(),
             "federation_enabled": self._fleet is not None and not self._fleet.alone,

@@ -57,6 +57,9 @@ class Fleet(Protocol):
     async def answer(self, path: str, body: bytes) -> bytes:
         """The reply to another node's message."""
 
+    def conditions(self) -> list[str]:
+        """Stable codes of what keeps this node from doing its part: see aimem-mesh(7)."""
+
     @property
     def metrics(self) -> Sequence[Metric]:
         """All that is counted of them."""
