@@ -10,7 +10,7 @@ from aimem.core.quorum import majority
 from aimem.core.timestamp import SECOND_NS
 
 CALM, MILD, WILD = "calm", "mild", "wild"
-BIG_EVERY = 50
+BIG_EVERY = 100
 """Every so many seeds one is of 100 nodes in 10 racks, of which one is lost."""
 RUSH_EVERY = 10
 """Every so many seeds one is of 16 callers who write one key, without any fault."""

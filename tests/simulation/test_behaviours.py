@@ -1,0 +1,290 @@
+"""What the mesh does in named situations, in simulated time. The laws at large are tried by seeds."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from aimem.core.record import Ref
+from aimem.core.taking import RESEED
+from aimem.core.timestamp import SECOND_NS
+from aimem.errors import AimemError, CatchingUp, ClockSkewed, QuorumNotMet, VersionConflict
+from aimem.node.caller import Caller
+from tests.simulation.loop import simulate
+from tests.simulation.world import World, caller, full
+
+DAY = 86_400.0
+
+
+def memory(title: str, content: str = "c") -> dict[str, Any]:
+    return {"title": title, "content": content, "namespace": "n"}
+
+
+async def up(world: World, *names: str) -> World:
+    """Start the nodes (all of them without names), and let them meet."""
+    for name in names or world.members:
+        await world.start(name)
+    await asyncio.sleep(2)
+    return world
+
+
+def fleet(count: int = 3, **settings: Any) -> World:
+    return World(random.Random(1), full(count), **settings)
+
+
+def run(story: Callable[[], Awaitable[None]]) -> None:
+    async def main() -> None:
+        await story()
+
+    simulate(main())
+
+
+async def ids_on(world: World, name: str) -> set[str]:
+    found = await world.call(name).list({"limit": "1000"})
+    return {each["id"] for each in found["memories"]}
+
+
+def test_a_row_that_vanished_is_found_to_drift_and_mended() -> None:
+    async def story() -> None:
+        world = await up(fleet())
+        made = await world.call("n0").create(memory("t"), caller())
+        assert await world.converged(60)
+        store = world.members["n1"].store
+        assert store is not None
+        lost = store._begin()
+        lost._withdraw(lost.state.rows[Ref("memory", made.body["id"])].record)
+        lost.drop(Ref("memory", made.body["id"]))
+        store._commit(lost)
+        assert len(set(world.digests().values())) == 2
+        assert await world.converged(300)
+        assert any(world.members[name].mesh.describe()["drifted"] for name in world.up)  # type: ignore[union-attr]
+
+    run(story)
+
+
+def test_hole_20_a_change_goes_down_a_line_without_waiting_for_an_interval() -> None:
+    async def story() -> None:
+        graph = {"a": ["b"], "b": ["a", "c"], "c": ["b", "d"], "d": ["c"]}
+        world = await up(World(random.Random(1), graph, catchup_secs=0, writes=2))
+        made = await world.call("a").create(memory("t"), caller())
+        await asyncio.sleep(1)
+        assert made.body["id"] in await ids_on(world, "d")
+
+    run(story)
+
+
+def test_what_a_cut_from_one_side_keeps_from_being_fetched_is_pushed() -> None:
+    async def story() -> None:
+        world = await up(World(random.Random(1), {"a": ["b"], "b": ["a"]}, writes=1))
+        await world.crash("b")
+        made = await world.call("a").create(memory("t"), caller())
+        await asyncio.sleep(20)
+        # b can't open a call to a, a can to b.
+        call = world.network.call
+
+        async def one_sided(source: str, *rest: Any) -> bytes:
+            if source == "b":
+                await asyncio.Event().wait()
+            return await call(source, *rest)
+
+        world.network.call = one_sided  # type: ignore[method-assign]
+        await world.start("b")
+        await asyncio.sleep(60)
+        assert made.body["id"] in await ids_on(world, "b")
+
+    run(story)
+
+
+def test_an_empty_node_takes_no_write_before_it_has_read_a_feed() -> None:
+    async def story() -> None:
+        world = await up(fleet(), "n0", "n1")
+        made = await world.call("n0").create(memory("t"), caller())
+        for name in ("n0", "n1"):
+            world.network.cut("n2", name)
+        await world.start("n2")
+        with pytest.raises(CatchingUp):
+            await world.call("n2").create(memory("u"), caller())
+        assert "catching_up" in world.call("n2").health()["degraded"]
+        world.network.heal()
+        await asyncio.sleep(40)
+        assert made.body["id"] in await ids_on(world, "n2")
+        assert (await world.call("n2").create(memory("u"), caller())).body["quorum_acks"] >= 2
+
+    run(story)
+
+
+def test_a_node_whose_clock_is_off_takes_no_write_and_its_rows_wait_until_they_are_due() -> None:
+    async def story() -> None:
+        world = fleet(writes=1)
+        world.members["n0"].offset = 200 * SECOND_NS
+        await world.start("n0")
+        early = await world.call("n0").create(memory("early"), caller())  # nobody told it yet
+        await up(world, "n1", "n2")
+        await asyncio.sleep(40)
+        with pytest.raises(ClockSkewed):
+            await world.call("n0").create(memory("t"), caller())
+        assert early.body["id"] not in await ids_on(world, "n1")
+        kept = await world.call("n1").quarantine({})
+        assert [row["reason"] for row in kept["quarantine"]] == ["clock_skew"]
+        world.members["n0"].offset = 0
+        await asyncio.sleep(250)
+        assert early.body["id"] in await ids_on(world, "n1")
+        assert (await world.call("n1").quarantine({}))["count"] == 0
+        assert await world.converged(60)
+
+    run(story)
+
+
+async def _away_too_long() -> tuple[World, str, str]:
+    """n2 is away while a memory is deleted and its tombstone swept everywhere. The ids of that and of one that stays."""
+    world = await up(fleet(tombstone_days=1, node={"tombstone_days": 1}))
+    stays = await world.call("n0").create(memory("stays"), caller())
+    goes = await world.call("n0").create(memory("goes"), caller())
+    await asyncio.sleep(40)
+    world.shelve("n2")
+    await world.call("n0").delete(goes.body["id"], None, caller())
+    await asyncio.sleep(3 * DAY)
+    for name in ("n0", "n1"):
+        store = world.members[name].store
+        assert store is not None
+        assert store.floor
+        assert (await store.get([Ref("memory", goes.body["id"])]))[0] is None
+    return world, goes.body["id"], stays.body["id"]
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_hole_3_a_store_set_back_too_far_brings_nothing_deleted_back(seen: bool) -> None:
+    async def story() -> None:
+        world, goes, stays = await _away_too_long()
+        await world.crash("n2")
+        await world.replace_disk("n2", world.members["n2"].shelf, seen=seen)
+        await world.start("n2")
+        await asyncio.sleep(200)
+        for name in world.up:
+            found = await ids_on(world, name)
+            assert goes not in found
+            assert stays in found
+        assert await world.converged(60)
+        kept = await world.call("n2").quarantine({})
+        assert [(row["key"], row["reason"]) for row in kept["quarantine"]] == [(goes, RESEED)]
+        rescued = await world.call("n2").rescue({"all": True}, caller())
+        assert rescued.body["rescued"] == 1
+        assert await world.converged(60)
+        assert goes in await ids_on(world, "n0")
+        assert (await world.call("n2").quarantine({}))["count"] == 0
+
+    run(story)
+
+
+def test_a_store_whose_past_is_not_what_peers_have_read_takes_a_new_incarnation() -> None:
+    async def story() -> None:
+        world = await up(fleet(writes=1))
+        world.shelve("n0")
+        made = [(await world.call("n0").create(memory(f"t{at}"), caller())).body["id"] for at in range(20)]
+        await asyncio.sleep(40)
+        store = world.members["n0"].store
+        assert store is not None
+        before = store.incarnation
+        await world.crash("n0")
+        await world.replace_disk("n0", world.members["n0"].shelf, seen=False)
+        await world.start("n0")
+        await asyncio.sleep(90)
+        store = world.members["n0"].store
+        assert store is not None
+        assert store.incarnation != before
+        assert await world.converged(60)
+        assert set(made) <= await ids_on(world, "n0")
+
+    run(story)
+
+
+def test_a_write_that_missed_its_quorum_is_resumed_by_its_key() -> None:
+    async def story() -> None:
+        world = await up(fleet(writes=2))
+        for name in ("n1", "n2"):
+            await world.crash(name)
+        with pytest.raises(QuorumNotMet) as missed:
+            await world.call("n0").create(memory("t"), caller(key="k"))
+        assert missed.value.extra["got"] == 1
+        assert missed.value.extra["needed"] == 2
+        held = await world.call("n0").list({})
+        await up(world, "n1", "n2")
+        again = await world.call("n0").create(memory("t"), caller(key="k"))
+        assert again.replayed
+        assert again.body["quorum_acks"] >= 2
+        assert again.body["version"] == held["memories"][0]["version"]
+        await asyncio.sleep(5)
+        elsewhere = await world.call("n2").create(memory("t"), caller(key="k"))
+        assert elsewhere.replayed
+        assert elsewhere.body["id"] == again.body["id"]
+
+    run(story)
+
+
+def test_a_conditional_write_that_was_overtaken_is_a_conflict() -> None:
+    async def story() -> None:
+        world = await up(fleet(5))
+        made = await world.call("n0").create(memory("t"), caller())
+        await asyncio.sleep(1)
+        named = Caller(agent_id="a", request_id="r", idempotency_key=None, expected_version=made.body["version"])
+        outcomes = await asyncio.gather(
+            *(world.call(f"n{at}").update(made.body["id"], {"content": f"by {at}"}, named) for at in range(5)),
+            return_exceptions=True,
+        )
+        assert sum(not isinstance(each, BaseException) for each in outcomes) <= 1
+        assert all(isinstance(each, VersionConflict) for each in outcomes if isinstance(each, BaseException))
+        assert await world.converged(60)
+
+    run(story)
+
+
+def test_hole_17_sixteen_writers_of_one_key_are_never_refused_without_a_fault() -> None:
+    async def story() -> None:
+        world = await up(fleet(4, writes=2))
+
+        async def write(at: int) -> AimemError | None:
+            for step in range(5):
+                try:
+                    await world.call(f"n{at % 4}").create(memory("one", f"{at} {step}"), caller(f"ai:{at}"))
+                except AimemError as error:
+                    return error
+            return None
+
+        assert [each for each in await asyncio.gather(*map(write, range(16))) if each] == []
+        assert await world.converged(60)
+        assert len(await ids_on(world, "n3")) == 1
+
+    run(story)
+
+
+def test_what_overflows_the_queue_to_a_slow_peer_is_read_from_the_feed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aimem.mesh.pushing.MESH_QUEUE_BYTES", 2_000)
+
+    async def story() -> None:
+        world = await up(fleet(catchup_secs=0, writes=2))
+        world.network.clog("n0", "n2", 1.0)
+        for at in range(60):
+            await world.call("n0").create(memory(f"t{at}", "x" * 500), caller())
+        world.network.heal()
+        assert await world.converged(120)
+        assert len(await ids_on(world, "n2")) == 60
+
+    run(story)
+
+
+def test_the_own_address_is_not_counted_and_two_addresses_of_one_node_are_one() -> None:
+    async def story() -> None:
+        graph = {"a": ["a", "b"], "b": ["a"]}
+        world = await up(World(random.Random(1), graph))
+        mesh = world.members["a"].mesh
+        assert mesh is not None
+        assert mesh.policy[:2] == (2, 2)
+        assert any("this very node" in words for words in mesh.warnings())
+        made = await world.call("a").create(memory("t"), caller())
+        assert made.body["quorum_acks"] == 2
+
+    run(story)

@@ -1,0 +1,14 @@
+"""Seeds of the simulated mesh, each a fleet in trouble; `scripts/simulate` runs as many as you like."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.run import run
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_no_law_is_broken(seed: int) -> None:
+    done = run(seed)
+    assert not done.broken, str(done)
+    assert done.acked, "a run in which nothing is acknowledged proves nothing"
