@@ -39,6 +39,10 @@ SERVE_KEYS: Final[dict[str, type | tuple[type, ...]]] = {
     "shutdown_grace_secs": int,
     "log_format": str,
     "log_level": str,
+    "tls_cert": str,
+    "tls_key": str,
+    "mtls_allowlist": str,
+    "api_key_file": str,
     "node": str,
     "rack": str,
     "zone": str,
@@ -66,9 +70,10 @@ CLIENT_KEYS: Final[dict[str, type]] = {
     "client_cert": str,
     "client_key": str,
     "pin": str,
+    "api_key_file": str,
 }
 _TABLES: Final = {"ttl": TTL_KEYS, "client": CLIENT_KEYS}
-_NOT_OURS: Final = {"api_key": "a node takes no key yet: without one it listens on loopback; take the line out"}
+_NOT_OURS: Final = {"api_key": "put the key into a file that only its owner may read, and name that: api_key_file"}
 """Keys of the existing system that have no counterpart here, with what to do."""
 
 
@@ -100,11 +105,16 @@ class ServeSettings:
     shutdown_grace_secs: int = 30
     log_format: str = "text"
     log_level: str = "warning"
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    mtls_allowlist: str | None = None
+    api_key_file: str | None = None
     node: str | None = None
     rack: str | None = None
     zone: str | None = None
     quorum_writes: int | None = None  # W; None for a majority
     quorum_peers: tuple[str, ...] = ()
+    quorum_pins: tuple[tuple[str, str], ...] = ()  # peer and the SHA-256 of the one certificate that it may have
     quorum_racks: int = 1
     quorum_timeout_ms: int = 2_000
     quorum_client_cert: str | None = None
@@ -125,6 +135,7 @@ class ClientSettings:
     client_cert: str | None = None
     client_key: str | None = None
     pin: str | None = None
+    api_key_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,13 +299,15 @@ def _listening(config: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str,
 
 
 def _quorum(values: Mapping[str, Any], *, old_name: bool) -> dict[str, Any]:
-    """Peers as a tuple without doubles, and W as a number or None. W=0, which the existing system calls off, is known
-    under its own name only: there it means W=1 and no peers."""
+    """Peers as a tuple without doubles, their pins, and W as a number or None. W=0, which the existing system calls
+    off, is known under its own name only: there it means W=1 and no peers."""
     named = values.get("quorum_peers") or ()
     urls = [url.strip().rstrip("/") for url in (named.split(",") if isinstance(named, str) else named)]
     if not all(isinstance(url, str) for url in urls):
         raise Misconfigured("quorum_peers must be a list of URLs")
-    peers = tuple(dict.fromkeys(url for url in urls if url))
+    pairs = [url.partition("#")[::2] for url in urls if url]
+    peers = tuple(dict.fromkeys(url.rstrip("/") for url, _ in pairs))
+    pins = tuple((url.rstrip("/"), _pin(url, pin)) for url, pin in pairs if pin)
     for url in peers:
         if not url.startswith(("http://", "https://")):
             raise Misconfigured(f"{url!r} in --quorum-peers is no URL", hint="write it as https://HOST:PORT")
@@ -307,7 +320,19 @@ def _quorum(values: Mapping[str, Any], *, old_name: bool) -> dict[str, Any]:
         if peers and not old_name:
             raise Misconfigured("--quorum-writes 0 with peers", hint="say 1 to acknowledge on this node alone")
         return {"quorum_writes": None, "quorum_peers": ()}
-    return {"quorum_writes": writes, "quorum_peers": peers}
+    return {"quorum_writes": writes, "quorum_peers": peers, "quorum_pins": pins}
+
+
+def _pin(url: str, text: str) -> str:
+    """The fingerprint that stands behind `#` at a peer's URL."""
+    from aimem.core.allowlist import fingerprint_of
+
+    if not url.startswith("https://"):
+        raise Misconfigured(f"{url} has no certificate that #{text[:16]} could name")
+    try:
+        return fingerprint_of(text)
+    except Misconfigured as err:
+        raise Misconfigured(f"the pin of {url}: {err.message}", hint="write it as https://HOST:PORT#SHA256") from err
 
 
 def _check_serve(settings: ServeSettings) -> None:
@@ -344,10 +369,16 @@ def _check_serve(settings: ServeSettings) -> None:
     ):
         if (getattr(settings, name) or 0) < 0:
             raise Misconfigured(f"{name} can't be negative")
-    if not is_loopback(settings.host) and not settings.insecure:
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        raise Misconfigured("--tls-cert and --tls-key go together")
+    if settings.mtls_allowlist and not settings.tls_cert:
+        raise Misconfigured("--mtls-allowlist needs --tls-cert and --tls-key: only TLS asks for certificates")
+    known = settings.mtls_allowlist or settings.api_key_file
+    if not is_loopback(settings.host) and not known and not settings.insecure:
         raise Misconfigured(
             f"listening on {settings.host} without authentication would let everybody on the network read and write",
-            hint="listen on 127.0.0.1, or say --insecure if the network is yours alone",
+            hint="ask for certificates (--mtls-allowlist) or keys (--api-key-file), listen on 127.0.0.1, "
+            "or say --insecure if the network is yours alone",
         )
 
 

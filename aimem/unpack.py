@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,10 @@ from aimem.errors import DiskFull, Misconfigured
 if TYPE_CHECKING:
     import zipfile
 
-NATIVE_PACKAGES = ("numpy", "onnxruntime")
+MEANING_PACKAGES = ("numpy", "onnxruntime")
+TLS_PACKAGES = ("cryptography", "OpenSSL")
+_LOADED_AT_ONCE = {"numpy": "numpy.ma", "OpenSSL": "OpenSSL.SSL"}
+"""What a package imports at first use only, when a cleaner may have taken the folder."""
 _CARRIED = "carried.zip"
 _SHARED = Path("/var/tmp")  # noqa: S108 - what lies in it is used only after `_check_trusted`
 _UNFINISHED = ".unpacking-"
@@ -39,14 +43,14 @@ def set_cache_dir(path: Path) -> None:
     _chosen = path
 
 
-def native() -> None:
-    """Make the native packages importable.
+def native(packages: tuple[str, ...] = MEANING_PACKAGES) -> None:
+    """Make native packages importable; these are looked for.
 
     Raises:
         Misconfigured: they are not carried for this Python, or the cache directory can't hold them.
     """
     if archive() is None:
-        missing = [name for name in NATIVE_PACKAGES if find_spec(name) is None]
+        missing = [name for name in packages if find_spec(name) is None]
         if missing:
             raise Misconfigured(f"{', '.join(missing)} can't be imported", hint=_without("install what is missing"))
         return
@@ -61,7 +65,8 @@ def native() -> None:
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        import numpy.ma  # noqa: F401 - else numpy imports it at first use, when a cleaner may have taken the folder
+        for name in _LOADED_AT_ONCE.keys() & set(packages):
+            import_module(_LOADED_AT_ONCE[name])
     except ImportError as error:
         raise Misconfigured(
             f"the native parts in {folder} can't be loaded: {error}", hint=_without("they need glibc on x86-64")
@@ -69,7 +74,7 @@ def native() -> None:
 
 
 def _without(first: str) -> str:
-    return f"{first}, or do without them: --tier keyword"
+    return f"{first}, or do without them: --tier keyword, and no TLS"
 
 
 def _machine() -> str:

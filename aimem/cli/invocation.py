@@ -77,7 +77,8 @@ class Invocation:
     def identity(self) -> Mapping[str, str]:
         """The header fields that say who is calling."""
         who = author(self.client, self.env)
-        return {"X-Agent-Id": who} if who else {}
+        key = self.client.api_key_file and _api_key(self.client.api_key_file)
+        return {**({"X-Agent-Id": who} if who else {}), **({"X-API-Key": key} if key else {})}
 
     @property
     def target(self) -> str:
@@ -157,6 +158,21 @@ def author(settings: ClientSettings, env: Mapping[str, str]) -> str | None:
         return None
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", os.uname().nodename).strip("-")
     return f"host:{name}" if name else None
+
+
+def _api_key(path: str) -> str:
+    """The first key in a file that only its owner may read: a file of a node will do."""
+    try:
+        with open(path) as file:
+            if os.fstat(file.fileno()).st_mode & 0o077:
+                raise Misconfigured(f"can't use {path}: others than its owner may read it", hint=f"chmod 600 {path}")
+            words = [line.split() for line in file]
+    except (OSError, UnicodeDecodeError) as err:
+        raise Misconfigured(f"can't use {path}: {getattr(err, 'strerror', None) or 'it is no text'}") from err
+    found = next((line[0] for line in words if line and not line[0].startswith("#")), None)
+    if found is None:
+        raise Misconfigured(f"there is no key in {path}")
+    return found
 
 
 def _given(query: Mapping[str, Any] | None) -> dict[str, str] | None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from aimem.config import ServeSettings
 from aimem.errors import AimemError
 from aimem.http import access, systemd
+from aimem.http.door import Door
 from aimem.limits import CONNECTIONS_MAX, CONNECTIONS_REFUSED_MAX
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from aimem.mesh.http_transport import MakeContext
     from aimem.mesh.settings import MeshSettings
+    from aimem.net.server import Server
     from aimem.node.background import Background
     from aimem.node.lane import Fleet, Lane
     from aimem.node.node import Node
@@ -48,9 +50,10 @@ def serve(settings: ServeSettings, reload: Reload | None = None) -> int:
     access.configure(settings.log_format, settings.log_level)
     _raise_file_limit()
     node_settings = _prepare(settings)
+    door = Door(settings)
     if settings.check:
         return asyncio.run(_check(node_settings))
-    return asyncio.run(_Service(settings, node_settings, reload).run())
+    return asyncio.run(_Service(settings, node_settings, door, reload).run())
 
 
 def _prepare(settings: ServeSettings) -> NodeSettings:
@@ -64,6 +67,8 @@ def _prepare(settings: ServeSettings) -> NodeSettings:
     if settings.tier == "semantic":
         unpack.native()
         named["model"] = unpack.model_dir()
+    if settings.tls_cert is not None:
+        unpack.native(unpack.TLS_PACKAGES)
     from aimem.node.settings import NodeSettings
 
     return NodeSettings(
@@ -120,11 +125,13 @@ async def alive(node: Node) -> bool:
 class _Service:
     """One run of the process."""
 
-    def __init__(self, settings: ServeSettings, node_settings: NodeSettings, reload: Reload | None) -> None:
+    def __init__(self, settings: ServeSettings, node_settings: NodeSettings, door: Door, reload: Reload | None) -> None:
         self._settings = settings
         self._node_settings = node_settings
+        self._door = door
         self._reload = reload
         self._stop = asyncio.Event()
+        self._server: Server | None = None
 
     async def run(self) -> int:
         from aimem.http.metrics import Traffic, server_metrics
@@ -139,15 +146,16 @@ class _Service:
         loop.add_signal_handler(signal.SIGHUP, self._reload_settings)
         node = await Node.open(self._node_settings, make_fleet=self._fleet)
         try:
-            router, traffic = Router(ROUTES), Traffic()
-            server = Server(
+            router, traffic = Router(ROUTES, self._door.admission.admit), Traffic()
+            server = self._server = Server(
                 lambda request: router.answer(node, request),
                 streams=router.streams,
                 on_done=traffic.counting(access.on_done()),
+                tls=self._door.tls,
             )
             router.served = (*server_metrics(server.counters), *traffic.metrics)
             sockets = await server.start(self._settings.host, self._settings.port)
-            url = _url(sockets[0].getsockname())
+            url = _url(sockets[0].getsockname(), secure=self._door.tls is not None)
             self._announce(url, node)
             watchdog = asyncio.create_task(systemd.keep_watchdog(lambda: alive(node)))
             await self._stop.wait()
@@ -171,20 +179,33 @@ class _Service:
         settings = self._settings
         quorum = node.fleet.describe()["quorum"] if node.fleet is not None else {"words": "", "warnings": []}
         sys.stderr.write(f"aimem: serving {url} from {settings.db} (tier {settings.tier}; {quorum['words']})\n")
-        for warning in quorum["warnings"]:
+        for warning in (*quorum["warnings"], *self._door.warnings):
             sys.stderr.write(f"aimem: warning: {warning}\n")
         sys.stderr.flush()
         systemd.notify("READY=1", f"STATUS=serving {url}", f"MAINPID={os.getpid()}")
 
     def _reload_settings(self) -> None:
-        """SIGHUP: what can change while serving does (the log, the grace of a shutdown); the rest needs a restart."""
-        if self._reload is None:
+        """SIGHUP: what can change while serving does (the log, the grace of a shutdown, who is let in); the rest needs
+        a restart."""
+        systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1_000}")
+        try:
+            self._take_settings()
+        finally:
+            systemd.notify("READY=1")
+
+    def _take_settings(self) -> None:
+        if self._reload is None or self._server is None:
             return
         try:
             fresh = self._reload()
+            self._door.reload(fresh)
         except AimemError as error:
             log.error("the settings stay as they are: %s", error.message)
             return
+        for warning in self._door.warnings:
+            log.warning("%s", warning)
+        if cut := self._server.cut_unlisted():
+            log.warning("%d connections were cut: their certificates are not listed any more", cut)
         access.configure(fresh.log_format, fresh.log_level)
         kept = _restart_needed(self._settings, fresh)
         self._settings = fresh
@@ -215,17 +236,25 @@ def mesh_settings(settings: ServeSettings, store: Store) -> MeshSettings:
 def peer_contexts(settings: ServeSettings) -> MakeContext:
     """The TLS context of each peer, with the files as they are when a connection is made."""
 
+    pins = dict(settings.quorum_pins)
+
     def context_of(url: str) -> ssl.SSLContext | None:
         if not url.startswith("https://"):
             return None
         from aimem.net.client_tls import TlsFiles, context
 
-        return context(TlsFiles(settings.quorum_ca_cert, settings.quorum_client_cert, settings.quorum_client_key))
+        mine = settings.quorum_client_cert, settings.quorum_client_key
+        return context(TlsFiles(settings.quorum_ca_cert, *mine, pin=pins.get(url)))
 
     return context_of
 
 
-_LIVE = frozenset({"log_format", "log_level", "shutdown_grace_secs", "check"})
+_LIVE = frozenset(
+    {
+        *("log_format", "log_level", "shutdown_grace_secs", "check"),
+        *("tls_cert", "tls_key", "mtls_allowlist", "api_key_file"),
+    }
+)
 
 
 def _restart_needed(old: ServeSettings, new: ServeSettings) -> list[str]:
@@ -233,6 +262,7 @@ def _restart_needed(old: ServeSettings, new: ServeSettings) -> list[str]:
     return [name for name in names if getattr(old, name) != getattr(new, name)]
 
 
-def _url(address: tuple[str, int] | tuple[str, int, int, int]) -> str:
+def _url(address: tuple[str, int] | tuple[str, int, int, int], *, secure: bool) -> str:
     host, port = address[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if secure else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

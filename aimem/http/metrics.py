@@ -45,6 +45,16 @@ def server_metrics(counters: Counters) -> Sequence[Metric]:
         ),
         Watched("aimem_http_abandoned_total", "Requests whose caller left.", lambda: counters.abandoned_total),
         _ByCode("aimem_http_bad_requests_total", "Requests whose bytes were at fault.", counters.bad_requests_total),
+        Watched(
+            "aimem_tls_handshakes_refused_total",
+            "Handshakes refused: the certificate is not listed, or there was none.",
+            lambda: counters.handshakes_refused_total,
+        ),
+        Watched(
+            "aimem_tls_handshakes_failed_total",
+            "Handshakes that broke off, were too slow, or were none.",
+            lambda: counters.handshakes_failed_total,
+        ),
         Watched("aimem_http_received_bytes_total", "Bytes received.", lambda: counters.received_bytes_total),
         Watched("aimem_http_sent_bytes_total", "Bytes sent.", lambda: counters.sent_bytes_total),
     )

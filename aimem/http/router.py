@@ -44,9 +44,11 @@ class Route:
 
 
 class Router:
-    """Answers requests from a table of routes. `served` are the metrics of the server in front of it."""
+    """Answers requests from a table of routes. `served` are the metrics of the server in front of it; `admit` is asked
+    about every request first, and raises when it may not be made."""
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    def __init__(self, routes: Sequence[Route], admit: Callable[[Request], None] = lambda request: None) -> None:
+        self._admit = admit
         self.served: Sequence[Metric] = ()
         self._exact: dict[str, dict[str, Route]] = {}
         self._named: list[tuple[list[str], dict[str, Route]]] = []
@@ -64,6 +66,7 @@ class Router:
     async def answer(self, node: Node, request: Request) -> Response:
         """The reply to a request, errors included."""
         try:
+            self._admit(request)
             methods, values = self.find(request.path)
             if request.method == "OPTIONS":
                 return Response(204, headers={"allow": _allow(methods)})

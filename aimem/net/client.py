@@ -200,6 +200,11 @@ class Client:
         try:
             yield
         except OSError as err:
+            if self.address.secure:
+                from aimem.net.client_tls import is_refusal, refused
+
+                if is_refusal(err):
+                    raise refused(str(self.address), self._tls, err) from err
             late = isinstance(err, TimeoutError)
             what = f"did not answer within {self._read_secs:g} s" if late else "broke the connection"
             raise NoAnswer(f"{self.address} {what}") from (cause or err)

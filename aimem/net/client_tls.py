@@ -10,7 +10,7 @@ import socket
 import ssl
 from dataclasses import dataclass
 
-from aimem.errors import Misconfigured, Unreachable
+from aimem.errors import Misconfigured, Unauthenticated, Unreachable
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ def secured(sock: socket.socket, host: str, files: TlsFiles | None) -> ssl.SSLSo
         raise
     except OSError as err:  # every error of ssl is one
         sock.close()
+        if is_refusal(err):
+            raise refused(host, files, err) from err
         reason = getattr(err, "verify_message", "") or getattr(err, "reason", "") or str(err)
         hint = "name its CA with --ca-cert, or its certificate with --pin"
         raise Unreachable(f"TLS handshake with {host} failed: {reason}", hint=hint) from err
@@ -53,11 +55,54 @@ def context(files: TlsFiles) -> ssl.SSLContext:
     if files.pin and not files.ca_cert:
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE  # the pin names the one certificate: nothing else is asked of it
+    if files.pin:
+        made.sslobject_class = _pinned(_digits(files.pin))
     return made
+
+
+def is_refusal(err: BaseException) -> bool:
+    """Whether the other side ended the connection with an alert of TLS. With TLS 1.3 a client that is not let in learns
+    it from its first read only; no byte of its request was looked at."""
+    return isinstance(err, ssl.SSLError) and "ALERT" in (err.reason or "")
+
+
+def refused(node: str, files: TlsFiles | None, err: BaseException) -> Unauthenticated:
+    """The error for a client that `node` does not let in: what to add where."""
+    alert = (getattr(err, "reason", "") or "").lower().replace("_", " ")
+    own = files.client_cert if files is not None else None
+    if own is None:
+        hint = "it asks for a certificate: show one with --client-cert and --client-key"
+        return Unauthenticated(f"{node} refused the TLS handshake: {alert}", hint=hint)
+    with open(own) as file:
+        der = ssl.PEM_cert_to_DER_cert(_first_certificate(file.read()))
+    fingerprint = hashlib.sha256(der).hexdigest()
+    hint = f"add sha256:{fingerprint} (that is {own}) to the --mtls-allowlist file of {node}, and send it a SIGHUP"
+    return Unauthenticated(f"{node} refused the certificate in {own}: {alert}", hint=hint)
+
+
+def _first_certificate(text: str) -> str:
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    return begin + text.partition(begin)[2].partition(end)[0] + end
+
+
+def _digits(pin: str) -> str:
+    return pin.lower().removeprefix("sha256:").replace(":", "")
+
+
+def _pinned(pin: str) -> type[ssl.SSLObject]:
+    """A connection of asyncio that sends nothing, not even our certificate, to whoever has another certificate."""
+
+    class Pinned(ssl.SSLObject):
+        def do_handshake(self) -> None:
+            super().do_handshake()
+            if (found := hashlib.sha256(self.getpeercert(binary_form=True) or b"").hexdigest()) != pin:
+                raise ssl.SSLCertVerificationError(f"the certificate, SHA-256 {found}, is not the pinned one")
+
+    return Pinned
 
 
 def _check_pin(wrapped: ssl.SSLSocket, host: str, pin: str) -> None:
     found = hashlib.sha256(wrapped.getpeercert(binary_form=True) or b"").hexdigest()
-    if pin.lower().removeprefix("sha256:").replace(":", "") != found:
+    if _digits(pin) != found:
         wrapped.close()
         raise Unreachable(f"the certificate of {host} is not the pinned one", hint=f"its SHA-256 is {found}")

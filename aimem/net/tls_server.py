@@ -6,7 +6,6 @@ anew for each handshake, so one that began under an older list is judged by the 
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,10 +15,8 @@ from OpenSSL import SSL
 from aimem.core.allowlist import Allowlist, Entry, parse_allowlist
 from aimem.errors import Misconfigured
 from aimem.net.credentials import Credentials, read_credentials, read_file, unusable
-from aimem.net.tls_context import server_context
+from aimem.net.tls_context import Listed, server_context
 from aimem.net.tls_selftest import check_verdicts
-
-log = logging.getLogger(__name__)
 
 _JUDGED: Final = ("certificate verify failed", "peer did not return a certificate", "not listed")
 
@@ -86,9 +83,14 @@ class ServerTls:
         self._paths, self._credentials, self._allowlist, self._context = paths, credentials, allowlist, context
 
 
-def _context(paths: TlsPaths, credentials: Credentials, listed: object) -> SSL.Context:
+def _context(paths: TlsPaths, credentials: Credentials, listed: Listed | None) -> SSL.Context:
     try:
-        return server_context(credentials, listed)  # type: ignore[arg-type]
+        return server_context(credentials, listed)
+    except MemoryError as err:
+        raise Misconfigured(
+            "the TLS library may not make the executable memory through which it asks whom to let in",
+            hint="a hardened service needs MemoryDenyWriteExecute=no",
+        ) from err
     except SSL.Error as err:
         told = "; ".join(reason for _, _, reason in err.args[0]) if err.args else str(err)
         raise unusable(paths.cert, told) from err

@@ -1,0 +1,68 @@
+"""The node's door while it runs: TLS, the allowlist and the API keys, as one thing that a SIGHUP reads anew.
+
+What always holds: all of it is replaced, or nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aimem.config import ServeSettings
+from aimem.errors import Misconfigured
+from aimem.http.admission import Admission, read_keys
+
+if TYPE_CHECKING:
+    from aimem.core.allowlist import Allowlist
+    from aimem.net.tls_server import ServerTls, TlsPaths
+
+
+class Door:
+    """Made from the settings. Raises `Misconfigured` for a file that can't be used."""
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self.tls = _tls(settings)
+        tls = self.tls
+        self.admission = Admission(tls.find if tls is not None and tls.mutual else None, _keys(settings))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Whole sentences on what works and should not stay so."""
+        return self.tls.warnings if self.tls is not None else ()
+
+    def reload(self, settings: ServeSettings) -> None:
+        """Read all files again. Raises `Misconfigured`: then everything stays as it was.
+
+        Whether there is TLS, and whether clients must show certificates or keys, does not change while the node runs.
+        """
+        paths = _paths(settings)
+        ours = (self.tls is not None, self.tls is not None and self.tls.mutual, self.admission.keys is not None)
+        theirs = (paths is not None, paths is not None and paths.allowlist is not None, bool(settings.api_key_file))
+        if ours != theirs:
+            raise Misconfigured("TLS, client certificates and API keys are turned on and off by a restart only")
+        keys = _keys(settings)
+        if self.tls is not None:
+            self.tls.reload(paths)
+        self.admission.keys = keys
+
+
+def _paths(settings: ServeSettings) -> TlsPaths | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    from aimem.net.tls_server import TlsPaths
+
+    allowlist = Path(settings.mtls_allowlist) if settings.mtls_allowlist else None
+    return TlsPaths(Path(settings.tls_cert), Path(settings.tls_key), allowlist)
+
+
+def _tls(settings: ServeSettings) -> ServerTls | None:
+    paths = _paths(settings)
+    if paths is None:
+        return None
+    from aimem.net.tls_server import ServerTls
+
+    return ServerTls(paths)
+
+
+def _keys(settings: ServeSettings) -> Allowlist | None:
+    return read_keys(Path(settings.api_key_file)) if settings.api_key_file else None
