@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ from aimem.net.reply import Reply
 from .conftest import hold_against_document
 
 ROOT = Path(__file__).parent.parent.parent
-_ANNOUNCED = "serving http://127.0.0.1:"
+_ANNOUNCED = re.compile(r"serving https?://127\.0\.0\.1:(\d+)")
 
 
 def command(*flags: str) -> list[str]:
@@ -39,8 +40,8 @@ def serving(*flags: str, env: dict[str, str] | None = None) -> Iterator[tuple[su
         said: list[str] = []
         for line in process.stderr:
             said.append(line)
-            if _ANNOUNCED in line:
-                yield process, int(line.partition(_ANNOUNCED)[2].split()[0])
+            if (found := _ANNOUNCED.search(line)) is not None:
+                yield process, int(found[1])
                 break
         else:
             raise AssertionError("".join(said))
