@@ -47,7 +47,7 @@ def context(files: TlsFiles) -> ssl.SSLContext:
     """What a handshake with these files needs. Raises `Misconfigured` for a file that can't be used."""
     try:
         made = ssl.create_default_context(cafile=files.ca_cert)
-        made.verify_flags &= ~ssl.VERIFY_X509_STRICT  # from Python 3.13 on the default: a CA is to do under every Python
+        made.verify_flags &= ~ssl.VERIFY_X509_STRICT  # the default from 3.13 on: one CA for all Pythons
         if files.client_cert:
             made.load_cert_chain(files.client_cert, files.client_key)
     except OSError as err:
