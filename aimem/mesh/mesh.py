@@ -133,6 +133,7 @@ class Mesh:
             take_in,
             lambda: self._came_back(link),
             self.standing.finished,
+            lambda: self.envelope().behind,
             self._settings.catchup_secs,
             self._rand,
         )

@@ -43,9 +43,7 @@ class MeshMeters:
 
     def __init__(self, peers: Peers, quarantined: Callable[[], float], drifted: Callable[[], float]) -> None:
         self.acks = Counter("ai_memory_replication_quorum_ack_total", "Writes by how their round ended.", ("result",))
-        self.failures = Counter(
-            "ai_memory_replication_quorum_failures_total", "Rounds not met.", ("reason",)
-        )
+        self.failures = Counter("ai_memory_replication_quorum_failures_total", "Rounds not met.", ("reason",))
         self.unordered = Counter("aimem_unordered_writes_total", "Writes acknowledged though too few peers were asked.")
         self.all: list[Metric] = [
             self.acks,

@@ -16,7 +16,7 @@ from aimem.core.feed import Cursor, parse_cursor
 from aimem.core.record import Ref
 from aimem.core.version import parse_version
 from aimem.errors import AimemError, Invalid
-from aimem.limits import BACKGROUND_RETRY_SECS, MESH_BATCH_RECORDS, MESH_PAGE_HEADS
+from aimem.limits import BACKGROUND_RETRY_SECS, MESH_BATCH_RECORDS, MESH_HURRY_SECS, MESH_PAGE_HEADS
 from aimem.mesh.messages import FEED, FETCH, list_of, records_of
 from aimem.mesh.peer import Peer
 from aimem.mesh.repair import Repair, TakeIn
@@ -35,6 +35,7 @@ class Catchup:
         take_in: TakeIn,
         came_back: Callable[[], None],
         at_the_end: Callable[[Peer, int], Awaitable[None]],
+        hurries: Callable[[], bool],
         secs: float,
         rand: random.Random,
     ) -> None:
@@ -43,6 +44,7 @@ class Catchup:
         self._take_in = take_in
         self._came_back = came_back
         self._at_the_end = at_the_end
+        self._hurries = hurries
         self._secs = secs
         self._rand = rand
         self.repair = Repair(peer, store, take_in)
@@ -79,6 +81,8 @@ class Catchup:
 
     async def _pause(self) -> None:
         secs = self._secs * (0.75 + self._rand.random() / 2) if self._secs else None
+        if self._hurries():
+            secs = MESH_HURRY_SECS
         try:
             async with asyncio.timeout(secs):
                 await self._poked.wait()
