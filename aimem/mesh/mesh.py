@@ -70,6 +70,7 @@ class _Link:
         self.ask = ask
         self.push: PushLane | None = None  # made when it is known who answers there
         self.kept = 0
+        self.met = False
 
 
 class Mesh:
@@ -174,8 +175,13 @@ class Mesh:
             settings.zone,
             known,
             version=__version__,
-            behind=bool(self._links) and self.standing.behind(peer.identity for peer in self.peers),
+            behind=bool(self._links) and self.standing.behind(self._met()),
         )
+
+    def _met(self) -> list[Envelope | None]:
+        """Who was ever met at the addresses. One where nobody ever was holds up nothing: it may not be built yet."""
+        met = (link for link in self._links if link.peer.counts and (link.peer.identity is not None or link.met))
+        return [link.peer.identity for link in met]
 
     async def start(self) -> None:
         """Begin: from here on own changes are pushed and peers are caught up with."""
@@ -185,6 +191,7 @@ class Mesh:
         reads = await self._store.positions("read/")
         self._readers = {name.removeprefix("read/"): seq for name, seq in reads.items()}
         for link in self._links:
+            link.met = f"push/{link.peer.url}" in kept
             link.kept = kept.get(f"push/{link.peer.url}", 0)
         self._seen = self._store.head
         self._store.subscribe(self._committed)

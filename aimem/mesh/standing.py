@@ -41,11 +41,12 @@ class Standing:
         self._read_at = await self._store.progress(self._name())
 
     def behind(self, peers: Iterable[Envelope | None]) -> bool:
-        """Whether this store is behind. `peers` is what is known of each: None where nobody answered yet."""
+        """Whether this store is behind. `peers` are those that were ever met, each as it last spoke: None for one that
+        has not answered since the start."""
         if self._now() - self._read_at < self._retention:
             return False
         known = list(peers)
-        return not all(peer is not None and peer.behind for peer in known)
+        return not known or not all(peer is not None and peer.behind for peer in known)
 
     async def finished(self, peer: Peer, floor: int) -> None:
         """The feed of a peer was read to its end.
