@@ -39,10 +39,12 @@ log = logging.getLogger(__name__)
 
 _OTHER_FILES = 256  # descriptors that are no connection: database, log, pipes, modules
 Reload = Callable[[], ServeSettings]
+Now = Callable[[], int]
 
 
-def serve(settings: ServeSettings, reload: Reload | None = None) -> int:
-    """Run a node until SIGTERM or SIGINT: the exit code. `reload` gives the settings anew at SIGHUP.
+def serve(settings: ServeSettings, reload: Reload | None = None, now: Now = time.time_ns) -> int:
+    """Run a node until SIGTERM or SIGINT: the exit code. `reload` gives the settings anew at SIGHUP, `now` the time
+    (ns since the epoch) that the node goes by.
 
     Raises:
         AimemError: it can't start; which part, and what to do, is said.
@@ -52,8 +54,8 @@ def serve(settings: ServeSettings, reload: Reload | None = None) -> int:
     node_settings = _prepare(settings)
     door = Door(settings)
     if settings.check:
-        return asyncio.run(_check(node_settings))
-    return asyncio.run(_Service(settings, node_settings, door, reload).run())
+        return asyncio.run(_check(node_settings, now))
+    return asyncio.run(_Service(settings, node_settings, door, reload, now).run())
 
 
 def _prepare(settings: ServeSettings) -> NodeSettings:
@@ -95,11 +97,11 @@ def _raise_file_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-async def _check(settings: NodeSettings) -> int:
+async def _check(settings: NodeSettings, now: Now) -> int:
     """Open everything, compare what derives from the records with them, and serve nothing."""
     from aimem.node.node import Node
 
-    node = await Node.open(settings)
+    node = await Node.open(settings, now=now)
     try:
         wrong = await node.check()
     finally:
@@ -125,11 +127,14 @@ async def alive(node: Node) -> bool:
 class _Service:
     """One run of the process."""
 
-    def __init__(self, settings: ServeSettings, node_settings: NodeSettings, door: Door, reload: Reload | None) -> None:
+    def __init__(
+        self, settings: ServeSettings, node_settings: NodeSettings, door: Door, reload: Reload | None, now: Now
+    ) -> None:
         self._settings = settings
         self._node_settings = node_settings
         self._door = door
         self._reload = reload
+        self._now = now
         self._stop = asyncio.Event()
         self._server: Server | None = None
 
@@ -144,7 +149,7 @@ class _Service:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload_settings)
-        node = await Node.open(self._node_settings, make_fleet=self._fleet)
+        node = await Node.open(self._node_settings, now=self._now, make_fleet=self._fleet)
         try:
             router, traffic = Router(ROUTES, self._door.admission.admit), Traffic()
             server = self._server = Server(
@@ -173,7 +178,7 @@ class _Service:
         from aimem.mesh.mesh import Mesh
 
         transport = HttpTransport(peer_contexts(self._settings))
-        return Mesh(store, lane, mesh_settings(self._settings, store), transport, time.time_ns, background)
+        return Mesh(store, lane, mesh_settings(self._settings, store), transport, self._now, background)
 
     def _announce(self, url: str, node: Node) -> None:
         settings = self._settings

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,16 +20,18 @@ ROOT = Path(__file__).parent.parent.parent
 _ANNOUNCED = re.compile(r"serving https?://127\.0\.0\.1:(\d+)")
 
 
-def command(*flags: str) -> list[str]:
-    """The command line of a node that finds by words."""
-    return [sys.executable, "-m", "aimem", "serve", "--tier", "keyword", *flags]
+def command(*flags: str, program: Sequence[str] = ("aimem",)) -> list[str]:
+    """The command line of a node that finds by words. `program` is the module that runs it, and what that is told."""
+    return [sys.executable, "-m", *program, "serve", "--tier", "keyword", *flags]
 
 
 @contextmanager
-def serving(*flags: str, env: dict[str, str] | None = None) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def serving(
+    *flags: str, env: dict[str, str] | None = None, program: Sequence[str] = ("aimem",)
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A node process on a free port: itself, with what it says from now on in its `stderr`, and the port."""
     process = subprocess.Popen(
-        command("--bind", "127.0.0.1:0", *flags),
+        command("--bind", "127.0.0.1:0", *flags, program=program),
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
