@@ -20,7 +20,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent.parent
 FILE = ROOT / "dist" / "aimem"
 CONFIGURATION, TRY_AGAIN = 78, 75  # exit codes
-_ANNOUNCED = "serving http://127.0.0.1:"
+_ANNOUNCED = re.compile(r"serving (https?://127\.0\.0\.1:\d+)")
 
 MEMORIES = (
     {"title": "Pets", "content": "cats sleep on warm windowsills all afternoon"},
@@ -62,8 +62,8 @@ def serving(
         said: list[str] = []
         for line in process.stderr:
             said.append(line)
-            if _ANNOUNCED in line:
-                yield process, "http://127.0.0.1:" + line.partition(_ANNOUNCED)[2].split()[0]
+            if (found := _ANNOUNCED.search(line)) is not None:
+                yield process, found[1]
                 break
         else:
             raise AssertionError("".join(said))
