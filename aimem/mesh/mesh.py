@@ -99,6 +99,7 @@ class Mesh:
         self._items: OrderedDict[ItemKey, Item] = OrderedDict()
         self._rehearse: Batched[Intent, Rehearsed] = Batched(store.rehearse, MESH_QUESTIONS)
         self._readers: dict[str, int] = {}
+        self.restamped = 0
         self._last_kept: dict[str, int] = {}
         self.standing = Standing(store, lane, now, settings.tombstone_days)
         self._links: list[_Link] = []
@@ -187,6 +188,7 @@ class Mesh:
         """Begin: from here on own changes are pushed and peers are caught up with."""
         self._own_origins = {start for start, _ in await self._store.starts()}
         await self.standing.open()
+        await self.receiving.open()
         kept = await self._store.positions("push/")
         reads = await self._store.positions("read/")
         self._readers = {name.removeprefix("read/"): seq for name, seq in reads.items()}
@@ -432,8 +434,19 @@ class Mesh:
             await self._lane.write([advance(moved)])
             self._last_kept |= moved
 
+    async def _restamp(self) -> None:
+        """When most peers agree with this node's clock and its store is far ahead of it, the store was wrong."""
+        skew = self._settings.max_skew
+        offsets = [peer.offset for peer in self.peers if peer.up and peer.offset is not None]
+        right = [offset for offset in offsets if abs(offset) <= skew]
+        limit = self._now() + 2 * skew
+        if self._store.clock > limit and 2 * len(right) > len(offsets):
+            self.restamped += await self._store.restamp(limit)
+            log.error("%d records were written under a clock that ran ahead: they have new versions", self.restamped)
+
     async def _retry_quarantined(self) -> None:
         while True:
+            await self._restamp()
             await self.receiving.retry()
             await asyncio.sleep(self._settings.catchup_secs or 30.0)
 
@@ -506,6 +519,7 @@ class Mesh:
             "protocol": PROTOCOL,
             "behind": self.envelope().behind,
             "drifted": self._drifted(),
+            "restamped": self.restamped,
             "quarantined": self._quarantined(),
             "max_skew_secs": self._settings.max_skew / 1e9,
             "clock_ahead_secs": max(0.0, (self._store.clock - self._now()) / 1e9),

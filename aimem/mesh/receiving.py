@@ -13,7 +13,7 @@ from typing import Any
 from aimem.core.asking import newer, question_from_wire
 from aimem.core.feed import Cursor, betrays_the_past, parse_cursor
 from aimem.core.intent import Intent
-from aimem.core.kinds import QUARANTINE, kind_of
+from aimem.core.kinds import QUARANTINE, compound_key, kind_of
 from aimem.core.record import Record, Ref, from_wire
 from aimem.core.taking import (
     APPLIED,
@@ -89,8 +89,13 @@ class Receiving:
         self._keep_superseded = keep_superseded
         self.arriving: set[tuple[Ref, Any]] = set()
         """What is being merged right now: it is in its sender's feed, and need not be pushed from here."""
+        self._aside: set[str] = set()
         self.quarantined = 0
         self.received = 0
+
+    async def open(self) -> None:
+        """Learn what is kept aside."""
+        self._aside = {kept.key async for batch in self._store.scan(QUARANTINE) for _, kept in batch}
 
     async def answer(self, path: str, body: bytes) -> bytes:
         """The reply to a message.
@@ -151,6 +156,7 @@ class Receiving:
                 places.append(len(results))
                 intents.append(take(each, keep_all=self._keep_superseded, floor=floor))
                 results.append(None)
+        intents += self._released(records, source)
         arriving = {(each.ref, each.version) for each in records if isinstance(each, Record)}
         self.arriving |= arriving
         try:
@@ -175,11 +181,22 @@ class Receiving:
             aside += late
         if aside:
             self.quarantined += len(aside)
+            self._aside |= {compound_key(source.node, *each.ref) for each in records if isinstance(each, Record)}
             log.warning("%d records of %s were kept aside: see aimem quarantine", len(aside), source.node)
         self.received += len(intents)
         if fresh:
             self._took(source)
         return [each for each in results if each is not None]
+
+    def _released(self, records: Sequence[Record | str], source: Envelope) -> list[Intent]:
+        """What is kept aside of a node under an address for which it now sends something else: it has dropped that."""
+        if not self._aside:
+            return []
+        keys = {compound_key(source.node, *each.ref): each for each in records if isinstance(each, Record)}
+        ahead = self._now() + self._ahead_max
+        found = {key for key, record in keys.items() if key in self._aside and record.version.time <= ahead}
+        self._aside -= found
+        return [release(key) for key in found]
 
     async def retry(self) -> int:
         """Take what was kept aside and can be held by now: a clock that was ahead, a value that an older release did

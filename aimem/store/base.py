@@ -193,6 +193,10 @@ class Store(Protocol):
         """Drop at most `limit` of each: tombstones stored before `before` at or below feed position `read_by_all`,
         which raises the floor; and records past the fixed life of their kind. Durable when it returns."""
 
+    async def restamp(self, limit: int) -> int:
+        """Write what lies above `limit` (ns) anew with versions of now, drop the old ones, and bring the clock back.
+        For a store whose own clock ran ahead. How many records that were. Durable when it returns."""
+
     async def raise_floor(self, floor: int) -> None:
         """Take over the floor (ns) of another store, when it is higher than the own. Durable when it returns."""
 

@@ -26,6 +26,7 @@ from aimem.core.memory import created_ns
 from aimem.core.merge import author_of
 from aimem.core.pairs import Pair, PairState, by_age, pair_of, resolve
 from aimem.core.record import Record, Ref
+from aimem.core.restamping import restamped, too_far
 from aimem.core.text import holds, indexed_text, stems
 from aimem.core.version import ORIGIN_HEX, Version
 from aimem.core.visibility import scope_of, view_from
@@ -238,6 +239,20 @@ class Transaction:
         if row is not None:
             self._enter(row.record, None)
 
+    def restamp(self, limit: int) -> int:
+        """See `Store.restamp`."""
+        records = [row.record for row in self.state.rows.values()]
+        found = [record for record in records if too_far(record, limit)]
+        self._clock = HybridClock(max((each.version.time for each in records if each.version.time <= limit), default=0))
+        for record in found:
+            new = restamped(record, limit, self.version)
+            if new is None or new.ref != record.ref:
+                self.drop(record.ref)
+            if new is not None:
+                self.put(new)
+        self.state.clock = self._clock.last
+        return len(found)
+
     def sweep(self, before: int, read_by_all: int, now: int, limit: int) -> Swept:
         """See `Store.sweep`."""
         oldest_first = sorted(self.state.rows.values(), key=lambda row: row.stored)
@@ -339,6 +354,12 @@ class MemoryStore:
         swept = transaction.sweep(before, read_by_all, now, limit)
         self._commit(transaction)
         return swept
+
+    async def restamp(self, limit: int) -> int:
+        transaction = self._begin()
+        count = transaction.restamp(limit)
+        self._commit(transaction)
+        return count
 
     async def raise_floor(self, floor: int) -> None:
         transaction = self._begin()

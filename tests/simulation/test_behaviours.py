@@ -294,3 +294,24 @@ def test_the_own_address_is_not_counted_and_two_addresses_of_one_node_are_one() 
         assert made.body["quorum_acks"] == 2
 
     run(story)
+
+
+def test_a_store_whose_clock_ran_far_ahead_comes_back_into_time() -> None:
+    async def story() -> None:
+        world = await up(fleet(writes=1))
+        for name in ("n1", "n2"):
+            world.network.cut("n0", name)
+            world.network.cut(name, "n0")
+        world.members["n0"].offset = 400 * int(DAY) * SECOND_NS
+        early = await world.call("n0").create(memory("early"), caller())
+        await asyncio.sleep(20)
+        world.members["n0"].offset = 0
+        world.network.heal()
+        await asyncio.sleep(90)
+        assert early.body["id"] in await ids_on(world, "n1")
+        assert world.call("n0").health()["degraded"] == []
+        assert (await world.call("n0").create(memory("t"), caller())).status == 201
+        assert await world.converged(60)
+        assert (await world.call("n1").quarantine({}))["count"] == 0
+
+    run(story)

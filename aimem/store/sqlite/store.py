@@ -236,6 +236,16 @@ class SqliteStore:
         await self._writer.exclusively(work)
         return swept
 
+    async def restamp(self, limit: int) -> int:
+        count = 0
+
+        def work(transaction: Transaction) -> None:
+            nonlocal count
+            count = transaction.restamp(limit)
+
+        await self._writer.exclusively(work)
+        return count
+
     async def raise_floor(self, floor: int) -> None:
         def work(transaction: Transaction) -> None:
             transaction.floor = max(transaction.floor, floor)

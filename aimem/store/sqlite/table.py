@@ -16,7 +16,8 @@ from aimem.core.digest import stage
 from aimem.core.intent import Get, Holding, Intent, Links, Read, decide
 from aimem.core.kinds import KINDS, LINK, MEMORY, SUPERSEDED, TOUCH, VECTOR, compound_key, kind_of, source_key
 from aimem.core.pairs import Pair, PairState, by_age, pair_of, plain_id, resolve
-from aimem.core.record import Record
+from aimem.core.record import Record, Ref
+from aimem.core.restamping import restamped
 from aimem.core.text import indexed_text
 from aimem.core.version import Version, parse_version
 from aimem.errors import AimemError
@@ -100,12 +101,15 @@ class Transaction:
         self.changes: list[Change] = []
         self._connection = connection
         self._origin = origin
+        self._found: dict[Ref, Row | None] = {}  # what the intent in hand has read, until it writes there
+        self._touches: dict[str, list[Record]] = {}
 
     def version(self) -> Version:
         return Version(self.clock.tick(self.now), self._origin)
 
     def run(self, intent: Intent) -> Written:
         """Carry out one intent. It is judged before anything is written, so what it raises leaves nothing behind."""
+        self._forget()
         decision = decide(intent, self, self._answer)
         for record in decision.records:
             self.put(record)
@@ -115,6 +119,7 @@ class Transaction:
 
     def rehearse(self, intent: Intent) -> Rehearsed:
         """What an intent would read and come to. Writes nothing."""
+        self._forget()
         reads: list[tuple[Read, Any]] = []
 
         def answer(read: Read) -> Any:
@@ -127,6 +132,11 @@ class Transaction:
             reply = refusal
         return Rehearsed(tuple(reads), reply)
 
+    def _forget(self) -> None:
+        """Read anew from here on."""
+        self._found.clear()
+        self._touches.clear()
+
     def _keep(self, name: str, position: int) -> None:
         if position < 0:
             self._connection.execute("DELETE FROM progress WHERE name = ?", (name,))
@@ -135,23 +145,28 @@ class Transaction:
 
     def _answer(self, read: Read) -> Record | PairState | list[Record] | None:
         if isinstance(read, Get):
-            found = self._find(*read.ref)
+            found = self._find(read.ref)
             return found.record if found else None
         if isinstance(read, Holding):
             return resolve(read.pair, self._lookup, (row.record for row in self._others(read.pair)))
         if isinstance(read, Links):
             return [row.record for row in links_of(self._connection, read.memory_id)]
-        return touches_of(self._connection, read.memory_id)
+        return self._touches_of(read.memory_id)
 
     def _lookup(self, memory_id: str) -> Record | None:
-        found = self._find(MEMORY, memory_id)
+        found = self._find(Ref(MEMORY, memory_id))
         return found.record if found else None
 
-    def _find(self, kind: str, key: str) -> Row | None:
-        values = self._connection.execute(
-            f"SELECT {COLUMNS} FROM record WHERE kind = ? AND key = ?", (kind, key)
-        ).fetchone()
-        return row_of(values) if values else None
+    def _find(self, ref: Ref) -> Row | None:
+        if ref not in self._found:
+            values = self._connection.execute(_FIND, ref).fetchone()
+            self._found[ref] = row_of(values) if values else None
+        return self._found[ref]
+
+    def _touches_of(self, memory_id: str) -> list[Record]:
+        if memory_id not in self._touches:
+            self._touches[memory_id] = touches_of(self._connection, memory_id)
+        return self._touches[memory_id]
 
     def _others(self, pair: Pair) -> list[Row]:
         """The live rows of a pair whose id is not the plain derived one."""
@@ -160,7 +175,7 @@ class Transaction:
 
     def put(self, record: Record) -> None:
         """Make `record` what stands under its address, with everything that derives from it."""
-        held = self._find(record.kind, record.key)
+        held = self._find(record.ref)
         self.head += 1
         self.clock.observe(record.version.time)
         stage(self.deltas, held.record if held else None, record)
@@ -201,7 +216,7 @@ class Transaction:
         """Hide all but the newest live record of a pair, whose plain id is `plain`. True when that is `record`."""
         rivals = {other.record.key: other for other in self._others(pair)}
         if plain != record.key:
-            holder = self._find(MEMORY, plain)
+            holder = self._find(Ref(MEMORY, plain))
             if holder is not None and pair_of(holder.record) == pair:
                 rivals[holder.record.key] = holder
         rivals.pop(record.key, None)
@@ -215,13 +230,14 @@ class Transaction:
     def _reveal(self, pair: Pair) -> None:
         """Let the newest of those that were hidden behind a pair hold it, now that its holder is gone."""
         state = resolve(pair, self._lookup, (row.record for row in self._others(pair)))
-        if state.holder is not None and (row := self._find(MEMORY, state.holder.key)) is not None:
+        if state.holder is not None and (row := self._find(state.holder.ref)) is not None:
             self._set_visible(row, visible=True)
 
     def _set_visible(self, row: Row, *, visible: bool) -> None:
         if row.visible == visible:
             return
         self._connection.execute("UPDATE record SET visible = ? WHERE row = ?", (visible, row.row))
+        self._found.pop(row.record.ref, None)
         self._words(row.row, row.record if row.visible else None, row.record if visible else None)
         self.shown += 1 if visible else -1
         self.changes.append(Change(row.seq, row.row, row.record, row.record, visible))
@@ -250,11 +266,11 @@ class Transaction:
         expires = effect_of(record).expires
         if expires == NEVER:
             return None
-        return expires if new else max(expires, use_of(record, touches_of(self._connection, record.key)).expires)
+        return expires if new else max(expires, use_of(record, self._touches_of(record.key)).expires)
 
     def _extend(self, memory_id: str) -> None:
         """Bring the expiry of a memory up to date after one of its touches changed."""
-        row = self._find(MEMORY, memory_id)
+        row = self._find(Ref(MEMORY, memory_id))
         if row is None or pair_of(row.record) is None:
             return
         self._connection.execute(
@@ -264,10 +280,11 @@ class Transaction:
 
     def _drop_vector(self, memory_id: str) -> None:
         """A vector goes with its memory: any node can make it again from the text, should that come back."""
-        vector = self._find(VECTOR, memory_id)
+        vector = self._find(ref := Ref(VECTOR, memory_id))
         if vector is not None:
             stage(self.deltas, vector.record, None)
             self._connection.execute("DELETE FROM record WHERE row = ?", (vector.row,))
+            del self._found[ref]
 
     def sweep_tombstones(self, before: int, read_by_all: int, limit: int) -> int:
         """Drop tombstones that were stored before `before` and read by all, with the touches of what they ended."""
@@ -284,6 +301,28 @@ class Transaction:
                     self._connection.execute("DELETE FROM record WHERE kind = ? AND key = ?", (TOUCH, touch.key))
         return len(found)
 
+    def restamp(self, limit: int) -> int:
+        """See `Store.restamp`."""
+        bound = f"{limit + 1:016x}"
+        found = self._connection.execute(
+            f"SELECT {COLUMNS} FROM record WHERE version >= ? OR born >= ?", (bound, bound)
+        ).fetchall()
+        (last,) = self._connection.execute("SELECT max(version) FROM record WHERE version < ?", (bound,)).fetchone()
+        self.clock = HybridClock(parse_version(last).time if last else 0)
+        for record in (row_of(values).record for values in found):
+            new = restamped(record, limit, self.version)
+            if new is None or new.ref != record.ref:
+                self._erase(record)
+            if new is not None:
+                self.put(new)
+        return len(found)
+
+    def _erase(self, record: Record) -> None:
+        """Drop a record without a tombstone. Not for memories."""
+        self._found.pop(record.ref, None)
+        stage(self.deltas, record, None)
+        self._connection.execute("DELETE FROM record WHERE kind = ? AND key = ?", record.ref)
+
     def sweep_aged(self, now: int, limit: int) -> int:
         """Drop records that are past the fixed life of their kind."""
         dropped = 0
@@ -298,6 +337,9 @@ class Transaction:
 
     def _write(self, held: Row | None, record: Record, columns: dict[str, Any], *, visible: bool) -> int:
         """Write the row itself. Its number."""
+        self._found.pop(record.ref, None)
+        if record.kind == TOUCH:
+            self._touches.pop(source_key(TOUCH, record.key), None)
         values = {
             "kind": record.kind,
             "key": record.key,
@@ -330,6 +372,7 @@ def _columns(record: Record) -> dict[str, Any]:
     return {}
 
 
+_FIND = f"SELECT {COLUMNS} FROM record WHERE kind = ? AND key = ?"
 _NO_COLUMNS = dict.fromkeys(
     ("target", "archived", "namespace", "pair", "tier", "priority", "created", "updated", "expires")
 )
