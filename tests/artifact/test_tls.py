@@ -22,5 +22,5 @@ def test_listed_clients_are_served_and_others_are_not(python: Path, cache: Path,
     node: Command = [*program, "serve", "--config", "", "--tier", "keyword", "--db", tmp_path / "a.db", *door]
     with serving([*node, "--cache-dir", cache]) as (_, url):
         for who, code in ((listed, 0), (stranger, DENIED)):
-            shown = ["--pin", own.fingerprint, "--client-cert", who.cert, "--client-key", who.key]
+            shown: Command = ["--pin", own.fingerprint, "--client-cert", who.cert, "--client-key", who.key]
             assert run([*program, "stats", "--config", "", "--to", url, *shown]).returncode == code
