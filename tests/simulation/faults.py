@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from aimem.core.timestamp import SECOND_NS
 from tests.simulation.network import Weather
-from tests.simulation.scenario import CALM, WILD, Scenario
+from tests.simulation.scenario import CALM, STALE, WILD, Scenario
 from tests.simulation.world import World
 
 
@@ -32,7 +32,7 @@ class Faults:
         if self._plan.weather == CALM:
             return
         self._world.ledger.calm = False
-        if self._rand.random() < 0.5:
+        if self._rand.random() < 0.5 and self._plan.weather != STALE:
             self._world.network.weather = self._some_weather()
         kinds: list[tuple[int, Callable[[], Awaitable[None]]]] = [
             (3, self._cut_one_way),
@@ -41,11 +41,13 @@ class Faults:
             (2, self._clogged),
             (2, self._jump),
         ]
+        if self._plan.weather == STALE:
+            kinds = [(1, self._cut_one_way), (4, self._clogged)]
         if self._plan.weather == WILD:
             kinds += [(4, self._crash), (2, self._far_jump), (3, self._disk_lost)]
         async with asyncio.TaskGroup() as group:
             while True:
-                await asyncio.sleep(self._rand.expovariate(0.5))
+                await asyncio.sleep(self._rand.expovariate(2.0 if self._plan.weather == STALE else 0.5))
                 (kind,) = self._rand.choices([kind for _, kind in kinds], [weight for weight, _ in kinds])
                 group.create_task(self._one(kind))
 

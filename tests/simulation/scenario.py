@@ -9,11 +9,13 @@ from typing import Any
 from aimem.core.quorum import majority
 from aimem.core.timestamp import SECOND_NS
 
-CALM, MILD, WILD = "calm", "mild", "wild"
+CALM, STALE, MILD, WILD = "calm", "stale", "mild", "wild"
 BIG_EVERY = 100
 """Every so many seeds one is of 100 nodes in 10 racks, of which one is lost."""
 RUSH_EVERY = 10
 """Every so many seeds one is of 16 callers who write one key, without any fault."""
+STALE_EVERY = 5
+"""Every so many seeds one is of few keys, clocks apart and slow links: writes at nodes that have not heard the news."""
 
 Graph = dict[str, list[str]]
 
@@ -59,6 +61,8 @@ def scenario(seed: int) -> Scenario:
         return _big(seed, rand)
     if seed % RUSH_EVERY == RUSH_EVERY - 1:
         return _rush(seed, rand)
+    if seed % STALE_EVERY == STALE_EVERY - 2:
+        return _stale(seed, rand)
     count = rand.choice((3, 3, 3, 4, 4, 5, 5, 6, 7, 8, 10, 12, 25))
     shape, graph, rack_of = _shape(rand, count)
     least = min(len(peers) + 1 for peers in graph.values())
@@ -106,6 +110,23 @@ def _rush(seed: int, rand: random.Random) -> Scenario:
         keys=1,
         rush=True,
         mesh={"catchup_secs": 10.0},
+    )
+
+
+def _stale(seed: int, rand: random.Random) -> Scenario:
+    count = rand.choice((3, 4, 5, 6))
+    return Scenario(
+        seed,
+        "full",
+        full(count),
+        {},
+        rand.randint(2, count - 1),
+        STALE,
+        callers=rand.randint(2, 4),
+        requests=40,
+        keys=1,
+        skew=10 * SECOND_NS,
+        mesh={"catchup_secs": 30.0},
     )
 
 
