@@ -52,15 +52,27 @@ class Admission:
         return entry
 
 
-def read_keys(path: Path) -> Allowlist:
-    """The API keys in a file that only its owner may read. Raises `Misconfigured`."""
+def read_keys(path: Path) -> tuple[Allowlist, str | None]:
+    """The API keys in a file that only its owner may read, and the first that is a peer's: what this node itself shows
+    to peers, which have the same file. Raises `Misconfigured`."""
+    text = _secret(path)
+    try:
+        keys = parse_keys(text)
+    except Misconfigured as err:
+        raise Misconfigured(f"can't use {path}: {err.message}", hint=err.hint) from err
+    words = (line.split()[0] for line in text.split("\n") if line.strip())
+    peers = (word for word in words if (entry := keys.find_key(word)) is not None and PEER in entry.roles)
+    return keys, next(peers, None)
+
+
+def _secret(path: Path) -> str:
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_mode & 0o077:
                 raise Misconfigured(
                     f"can't use {path}: others than its owner may read the keys", hint=f"chmod 600 {path}"
                 )
-            return parse_keys(file.read().decode())
+            return file.read().decode()
     except OSError as err:
         raise Misconfigured(f"can't use {path}: {err.strerror or err}") from err
     except UnicodeDecodeError as err:

@@ -177,7 +177,7 @@ class _Service:
         from aimem.mesh.http_transport import HttpTransport
         from aimem.mesh.mesh import Mesh
 
-        transport = HttpTransport(peer_contexts(self._settings))
+        transport = HttpTransport(peer_contexts(self._settings), lambda: self._door.peer_key)
         return Mesh(store, lane, mesh_settings(self._settings, store), transport, self._now, background)
 
     def _announce(self, url: str, node: Node) -> None:

@@ -23,7 +23,8 @@ class Door:
     def __init__(self, settings: ServeSettings) -> None:
         self.tls = _tls(settings)
         tls = self.tls
-        self.admission = Admission(tls.find if tls is not None and tls.mutual else None, _keys(settings))
+        keys, self.peer_key = _keys(settings)
+        self.admission = Admission(tls.find if tls is not None and tls.mutual else None, keys)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -40,10 +41,10 @@ class Door:
         theirs = (paths is not None, paths is not None and paths.allowlist is not None, bool(settings.api_key_file))
         if ours != theirs:
             raise Misconfigured("TLS, client certificates and API keys are turned on and off by a restart only")
-        keys = _keys(settings)
+        keys, peer_key = _keys(settings)
         if self.tls is not None:
             self.tls.reload(paths)
-        self.admission.keys = keys
+        self.admission.keys, self.peer_key = keys, peer_key
 
 
 def _paths(settings: ServeSettings) -> TlsPaths | None:
@@ -64,5 +65,5 @@ def _tls(settings: ServeSettings) -> ServerTls | None:
     return ServerTls(paths)
 
 
-def _keys(settings: ServeSettings) -> Allowlist | None:
-    return read_keys(Path(settings.api_key_file)) if settings.api_key_file else None
+def _keys(settings: ServeSettings) -> tuple[Allowlist | None, str | None]:
+    return read_keys(Path(settings.api_key_file)) if settings.api_key_file else (None, None)

@@ -19,10 +19,12 @@ MakeContext = Callable[[str], ssl.SSLContext | None]
 
 
 class HttpTransport:
-    """A `Transport`. `context_of` is asked for each new connection, so that reloaded files are used from then on."""
+    """A `Transport`. `context_of` is asked for each new connection, so that reloaded files are used from then on, and
+    `key` for each message: the API key that peers want, where they do."""
 
-    def __init__(self, context_of: MakeContext) -> None:
+    def __init__(self, context_of: MakeContext, key: Callable[[], str | None] = lambda: None) -> None:
         self._context_of = context_of
+        self._key = key
         self._links: dict[tuple[str, str], Link] = {}
         self._turns: dict[tuple[str, str], asyncio.Lock] = {}
 
@@ -35,7 +37,7 @@ class HttpTransport:
                 link = self._links.get(key)
                 if link is None or not link.open:
                     link = self._links[key] = await Link.connect(Address.parse(url), self._context_of(url))
-                status, content = await link.post(path, body)
+                status, content = await link.post(path, body, self._key())
         except TimeoutError:
             raise NoAnswer(f"{url} did not answer within {timeout:g} s") from None
         if status == 200:

@@ -61,17 +61,21 @@ class Link(asyncio.Protocol):
         """Whether another message can be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
-    async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
-        """Status and body of the reply. Cancelling it closes the connection.
+    async def post(self, path: str, body: bytes, key: str | None = None) -> tuple[int, bytes]:
+        """Status and body of the reply. `key` is an API key. Cancelling it closes the connection.
 
         Raises:
             NoAnswer: the connection broke after the message was sent.
         """
         assert self._transport is not None
-        head = (
-            f"POST {self._address.prefix}{path} HTTP/1.1\r\nhost: {self._address.authority}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-        )
+        fields = {
+            "host": self._address.authority,
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+            **({"x-api-key": key} if key else {}),
+        }
+        lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        head = f"POST {self._address.prefix}{path} HTTP/1.1\r\n{lines}\r\n"
         self._reply = asyncio.get_running_loop().create_future()
         self._transport.write(head.encode("ascii") + body)
         try:

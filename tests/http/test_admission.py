@@ -97,7 +97,25 @@ def test_a_file_of_keys_that_others_may_read_is_refused(tmp_path: Path, mode: in
     with pytest.raises(Misconfigured, match="others than its owner"):
         read_keys(path)
     path.chmod(0o600)
-    assert read_keys(path).find_key("k1") is not None
+    keys, own = read_keys(path)
+    assert keys.find_key("k1") is not None
+    assert own is None
+
+
+def test_a_node_shows_the_first_key_of_a_peer(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.touch(0o600)
+    path.write_text("# roles=peer\nk1 # roles=agent\n\n k2 # roles=peer,agent\nk3 # roles=peer\n")
+    assert read_keys(path)[1] == "k2"
+
+
+def test_a_bad_line_is_told_with_its_file_and_without_the_key(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.touch(0o600)
+    path.write_text("k1\nsecret # roles=king\n")
+    with pytest.raises(Misconfigured, match="keys: line 2") as refused:
+        read_keys(path)
+    assert "secret" not in refused.value.message
 
 
 def test_a_file_of_keys_that_cant_be_read_is_named(tmp_path: Path) -> None:

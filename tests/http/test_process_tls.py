@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from aimem.net.reply import Reply
 from tests.net.certificates import Made, make
 
-from .processes import ROOT, failed, serving
+from .processes import ROOT, call, failed, serving
 
 DENIED, UNREACHABLE, CONFIGURATION = 5, 7, 78
 
@@ -116,6 +117,30 @@ def test_keys_are_asked_for_and_read_anew(door: Door, tmp_path: Path) -> None:
         while stats(port, *trusted, "--api-key-file", str(door.keys))[0] == DENIED:
             assert process.poll() is None  # the signal is on its way
         assert stats(port, *trusted, "--api-key-file", str(old))[0] == DENIED
+
+
+@pytest.mark.parametrize("how", ["pinned", "signed", "by-key"])
+def test_nodes_reach_each_other_by_certificate_or_by_key(door: Door, how: str) -> None:
+    door.keys.write_text("of-agents\nof-nodes # roles=peer\n")
+    keyed = ("--api-key-file", str(door.keys))
+    first = ("--db", str(door.folder / "a.db"), *keyed) if how == "by-key" else door.mutual()
+    with serving("--config", "", *first) as (_, port):
+        flags = {
+            "pinned": (f"https://127.0.0.1:{port}#{door.own.fingerprint}",),
+            "signed": (f"https://127.0.0.1:{port}", "--quorum-ca-cert", str(door.ca.cert)),
+            "by-key": (f"http://127.0.0.1:{port}", *keyed),
+        }[how]
+        mine = ("--quorum-client-cert", str(door.listed.cert), "--quorum-client-key", str(door.listed.key))
+        second = ("--config", "", "--db", str(door.folder / "b.db"), "--quorum-writes", "2", "--quorum-peers", *flags)
+        with serving(*second, *(() if how == "by-key" else mine)) as (_, other):
+            told = _stored(other)
+            while told.status == 503 and told.json()["code"] in ("behind", "catching_up"):
+                told = _stored(other)  # an empty node first reads what its peer has
+            assert (told.status, told.json().get("quorum_acks")) == (201, 2), told.body
+
+
+def _stored(port: int) -> Reply:
+    return call(port, "POST", "/memories", {"title": "A", "content": "x"}, {"X-API-Key": "of-agents"})
 
 
 @pytest.mark.parametrize(
