@@ -43,8 +43,9 @@ Now = Callable[[], int]
 
 
 def serve(settings: ServeSettings, reload: Reload | None = None, now: Now = time.time_ns) -> int:
-    """Run a node until SIGTERM or SIGINT: the exit code. `reload` gives the settings anew at SIGHUP, `now` the time
-    (ns since the epoch) that the node goes by.
+    """Run a node until SIGTERM or SIGINT: the exit code. A second one ends the grace for requests in flight.
+
+    `reload` gives the settings anew at SIGHUP, `now` the time (ns since the epoch) that the node goes by.
 
     Raises:
         AimemError: it can't start; which part, and what to do, is said.
@@ -136,6 +137,7 @@ class _Service:
         self._reload = reload
         self._now = now
         self._stop = asyncio.Event()
+        self._hurried = False
         self._server: Server | None = None
 
     async def run(self) -> int:
@@ -147,7 +149,7 @@ class _Service:
 
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(name, self._stop.set)
+            loop.add_signal_handler(name, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._reload_settings)
         node = await Node.open(self._node_settings, now=self._now, make_fleet=self._fleet)
         try:
@@ -166,12 +168,19 @@ class _Service:
             await self._stop.wait()
             systemd.notify("STOPPING=1", "STATUS=answering the requests in flight")
             watchdog.cancel()
-            cut = await server.drain(self._settings.shutdown_grace_secs)
+            cut = await server.drain(0 if self._hurried else self._settings.shutdown_grace_secs)
             if cut:
-                log.warning("%d requests were cut: they took longer than the grace of the shutdown", cut)
+                log.warning("%d requests were cut: the grace of the shutdown was over before they were answered", cut)
         finally:
             await node.close()
         return 0
+
+    def _end(self) -> None:
+        """SIGTERM, SIGINT: the first lets requests in flight finish, the next does not."""
+        self._hurried = self._stop.is_set()
+        self._stop.set()
+        if self._hurried and self._server is not None:
+            self._server.hurry()
 
     def _fleet(self, store: Store, lane: Lane, background: Background) -> Fleet:
         from aimem.mesh.http_transport import HttpTransport

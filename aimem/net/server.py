@@ -57,6 +57,7 @@ class Server:
         self._hub = Hub(handler, streams, on_done, bounds or Bounds())
         self._listener: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
+        self._grace: asyncio.Timeout | None = None  # of the drain that waits
 
     @property
     def counters(self) -> Counters:
@@ -97,7 +98,7 @@ class Server:
     async def drain(self, grace_secs: float) -> int:
         """Stops: no new connection, idle ones closed at once, requests in flight finished within `grace_secs`.
 
-        What is left then is cut. Returns how many connections that were.
+        What is left then, or when `hurry` is called, is cut. Returns how many connections that were.
         """
         hub = self._hub
         hub.draining = True
@@ -107,7 +108,10 @@ class Server:
             wire.abort()
         for session in tuple(hub.sessions):
             session.drain()
-        await _wait(hub.empty, grace_secs)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_secs) as self._grace:
+                await hub.empty.wait()
+        self._grace = None
         cut = tuple(hub.sessions)
         for session in cut:
             session.abort()
@@ -118,6 +122,11 @@ class Server:
             self._sweeper.cancel()
         return len(cut)
 
+    def hurry(self) -> None:
+        """Ends the grace of the drain that waits, if one does."""
+        if self._grace is not None and not self._grace.expired():
+            self._grace.reschedule(0.0)
+
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -126,9 +135,3 @@ class Server:
         for wire in tuple(self._hub.handshakes):
             wire.sweep(now)
         self._sweeper = loop.call_later(self._hub.bounds.sweep_secs, self._sweep)
-
-
-async def _wait(event: asyncio.Event, timeout_secs: float) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(timeout_secs):
-            await event.wait()

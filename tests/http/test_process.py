@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
 import threading
 from pathlib import Path
+
+import pytest
 
 from .processes import call, failed, serving
 
@@ -45,6 +48,26 @@ def test_sigterm_lets_a_request_in_flight_finish(tmp_path: Path) -> None:
         assert process.wait(30) == 0
     with serving("--db", str(tmp_path / "a.db")) as (_, port):
         assert call(port, "GET", "/stats").json()["total"] == 1
+
+
+@pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_cuts_the_request_in_flight(tmp_path: Path, again: signal.Signals) -> None:
+    with serving("--db", str(tmp_path / "a.db"), "--shutdown-grace-secs", "1000") as (process, port):
+        kept = call(port, "POST", "/memories", {"title": "kept", "content": "x"})
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as half:
+            half.sendall(b"POST /api/v1/memories HTTP/1.1\r\nHost: n\r\nContent-Length: 10\r\n\r\n{")
+            assert call(port, "GET", "/health").status == 200  # the node has read the half before it
+            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(ConnectionError):  # until the drain has begun
+                while True:
+                    call(port, "GET", "/health")
+            assert process.poll() is None
+            process.send_signal(again)
+            assert process.wait(30) == 0
+        assert process.stderr is not None
+        assert "1 requests were cut" in process.stderr.read()
+    with serving("--db", str(tmp_path / "a.db")) as (_, port):
+        assert call(port, "GET", f"/memories/{kept.json()['id']}").status == 200
 
 
 def test_a_second_process_on_the_same_database_is_refused(tmp_path: Path) -> None:
