@@ -435,12 +435,17 @@ class Mesh:
             self._last_kept |= moved
 
     async def _restamp(self) -> None:
-        """When most peers agree with this node's clock and its store is far ahead of it, the store was wrong."""
+        """When most peers agree with this node's clock and its store is far ahead of it, the store was wrong.
+
+        They are asked now: what they said before may be about the clock as it was before it was set back."""
         skew = self._settings.max_skew
-        offsets = [peer.offset for peer in self.peers if peer.up and peer.offset is not None]
-        right = [offset for offset in offsets if abs(offset) <= skew]
+        if self._store.clock <= self._now() + 2 * skew:
+            return
+        peers = self.peers
+        said = await asyncio.gather(*(peer.hello() for peer in peers), return_exceptions=True)
+        right = [peer for peer, failed in zip(peers, said, strict=True) if failed is None and peer.agrees(skew)]
         limit = self._now() + 2 * skew
-        if self._store.clock > limit and 2 * len(right) > len(offsets):
+        if self._store.clock > limit and 2 * len(right) > len(peers):
             self.restamped += await self._store.restamp(limit)
             log.error("%d records were written under a clock that ran ahead: they have new versions", self.restamped)
 

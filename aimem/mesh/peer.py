@@ -89,6 +89,10 @@ class Peer:
         self._met(envelope, sent, self._now())
         return reply
 
+    def agrees(self, skew: int) -> bool:
+        """Whether its clock and ours were at most `skew` (ns) apart when it answered last."""
+        return self.offset is not None and abs(self.offset) <= skew
+
     async def hello(self) -> None:
         """Learn who is there. Raises as `call`."""
         await self.call(HELLO, {}, lane="pull")

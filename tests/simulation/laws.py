@@ -63,7 +63,8 @@ def _nothing_acked_is_lost(world: World, name: str, store: DiskStore) -> None:
     """Laws 2 and 4: what was acknowledged stands, or something newer; a tombstone as any other record."""
     state = _state(store)
     for ref, acks in world.ledger.acked.items():
-        record, act = max(acks, key=lambda each: each[0].order)
+        stands = [(world.ledger.standing(record), act) for record, act in acks]
+        record, act = max(stands, key=lambda each: each[0].order)
         if ref.kind in (TOUCH, IDEMPOTENCY):
             continue
         held = state.get(ref)

@@ -81,6 +81,7 @@ class Ledger:
         self.papers: dict[str, Paper] = defaultdict(Paper)
         self.acts: list[Act] = []
         self.by_write: dict[tuple[Ref, Version], Act] = {}
+        self.anew: dict[tuple[Ref, Version], Record] = {}
         self.acked: dict[Ref, list[tuple[Record, Act]]] = defaultdict(list)
         self.amnesia = -1.0
         """When a disk was lost last: what was acknowledged before is out of the readers' promise, though not lost."""
@@ -105,6 +106,25 @@ class Ledger:
             if record.version.origin == start and not record.version.step and record.kind not in NOT_ASKED_FOR:
                 self._minted(node, record, act)
             paper.note(record)
+
+    def restamped(self, node: str, changes: Sequence[Change], *, ahead: int) -> None:
+        """A node gave versions of now to what it held from a clock that ran ahead: above `ahead` (ns), if all is well.
+        What was written before stands under its new version."""
+        paper = self.papers[node]
+        for change in changes:
+            record, old = change.record, change.old
+            if record is old:
+                continue
+            if old is not None and max(old.version.time, old.born.time) <= ahead:
+                self.breaks(f"{node} gave {old!r}, which was not ahead, a new version")
+            if old is not None and (act := self.by_write.get((old.ref, old.version.base()))) is not None:
+                self.by_write[(record.ref, record.version.base())] = act
+                self.anew[(old.ref, old.version.base())] = record
+            paper.note(record)
+
+    def standing(self, record: Record) -> Record:
+        """What an acknowledged write must still be there as: itself, or what it was rewritten to."""
+        return self.anew.get((record.ref, record.version.base()), record)
 
     def _in_order(self, node: str, record: Record, old: Record | None) -> None:
         if old is not None and record.order < old.order:

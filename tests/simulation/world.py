@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from aimem.node.caller import Caller
 from aimem.node.lane import Fleet, Lane, Turn
 from aimem.node.node import Node
 from aimem.node.settings import KEYWORD, NodeSettings
-from aimem.store.base import Outcome, Store, Swept
+from aimem.store.base import Change, Outcome, Store, Swept
 from aimem.store.memory import MemoryStore
 from tests.simulation.ledger import Ledger
 from tests.simulation.network import Network, SimulatedTransport
@@ -62,6 +63,7 @@ class DiskStore(MemoryStore):
         self._disk = disk
         self._random = rand
         self.alive = True
+        self.restamping = False
         self._sync_now()
 
     def _sync_now(self) -> None:
@@ -83,6 +85,19 @@ class DiskStore(MemoryStore):
         swept = await super().sweep(before, read_by_all, now, limit)
         self._sync_now()
         return swept
+
+    async def restamp(self, limit: int) -> int:
+        await self._fsync()
+        self.restamping = True
+        count = await super().restamp(limit)
+        self.restamping = False
+        self._sync_now()
+        return count
+
+    async def raise_floor(self, floor: int) -> None:
+        await self._fsync()
+        await super().raise_floor(floor)
+        self._sync_now()
 
     async def renew_incarnation(self) -> None:
         await self._fsync()
@@ -170,8 +185,7 @@ class World:
         assert member.node is None
         rand = random.Random(self.rand.getrandbits(64))
         member.store = DiskStore(member.disk, rand, now=lambda: self.now(member))
-        start = member.store.start
-        member.store.subscribe(lambda changes: self.ledger.synced(name, start, changes))
+        member.store.subscribe(partial(self._synced, member, member.store))
         transport = SimulatedTransport(self.network, name)
 
         def fleet(store: Store, lane: Lane, background: Background) -> Fleet:
@@ -213,6 +227,13 @@ class World:
         if holds is not None and seen:
             holds._state.incarnation = f"{self.rand.getrandbits(64):016x}"
         self.ledger.disk_lost(name, member.disk.records())
+
+    def _synced(self, member: Member, store: DiskStore, changes: Sequence[Change]) -> None:
+        if store.restamping:
+            true = self.now(member) - member.offset
+            self.ledger.restamped(member.name, changes, ahead=true + member.settings.max_skew)
+        else:
+            self.ledger.synced(member.name, store.start, changes)
 
     def call(self, name: str) -> Node:
         """The node under a name, which is up."""
