@@ -157,3 +157,34 @@ def test_a_key_that_nobody_knows_is_answered_with_what_to_write(file: Any, text:
     with pytest.raises(Misconfigured) as caught:
         file(text)
     assert hint in (caught.value.hint or "")
+
+
+def test_a_peer_s_certificate_is_pinned_behind_its_address() -> None:
+    pin = "AB" * 32
+    given = {"quorum_peers": f"https://a:1/#sha256:{pin}, https://b:2"}
+    settings = config.serve_settings(given, {}, NONE)
+    assert settings.quorum_peers == ("https://a:1", "https://b:2")
+    assert settings.quorum_pins == (("https://a:1", pin.lower()),)
+    for bad in ("https://a:1#abc", f"http://127.0.0.1:1#{pin}"):
+        with pytest.raises(Misconfigured, match=r"https?://"):
+            config.serve_settings({"quorum_peers": bad}, {}, NONE)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"tls_cert": "c"}, "go together"),
+        ({"tls_key": "k"}, "go together"),
+        ({"mtls_allowlist": "l"}, "needs --tls-cert"),
+        ({"host": "0.0.0.0"}, "without authentication"),
+        ({"host": "0.0.0.0", "tls_cert": "c", "tls_key": "k"}, "without authentication"),
+    ],
+)
+def test_tls_flags_that_do_not_fit_together_are_refused(given: dict[str, str], words: str) -> None:
+    with pytest.raises(Misconfigured, match=words):
+        config.serve_settings(given, {}, NONE)
+
+
+def test_certificates_or_keys_let_a_node_listen_to_the_network() -> None:
+    for given in ({"tls_cert": "c", "tls_key": "k", "mtls_allowlist": "l"}, {"api_key_file": "f"}):
+        assert config.serve_settings({"host": "0.0.0.0", **given}, {}, NONE).host == "0.0.0.0"

@@ -17,7 +17,10 @@ from .conftest import FakeNode, Seen
 
 ROOT = Path(__file__).parents[2]
 RUN = "import sys; from aimem.cli.main import main; sys.argv[0] = sys.argv.pop(1); sys.exit(main())"
-TOO_DEAR = "asyncio ssl http urllib.request email sqlite3 numpy aiosqlite h11 concurrent.futures logging aimem.core cryptography OpenSSL"
+TOO_DEAR = (
+    "asyncio ssl http urllib.request email sqlite3 numpy aiosqlite h11 concurrent.futures logging aimem.core "
+    "cryptography OpenSSL"
+)
 
 
 def environment(node: FakeNode, home: Path) -> dict[str, str]:

@@ -40,7 +40,8 @@ def test_without_flags_the_defaults(run: Run, served: list[tuple[ServeSettings, 
 def test_every_flag_arrives(run: Run, served: list[tuple[ServeSettings, Reload]]) -> None:
     line = "--db a.db serve --bind [::]:0 --insecure --check --tier keyword --allow-network-fs"
     more = "--tombstone-days 3 --collect-grace-secs 4 --shutdown-grace-secs 5 --log-format json --log-level debug"
-    assert run(*line.split(), *more.split(), "--cache-dir", "c").code == 0
+    door = "--tls-cert c.crt --tls-key c.key --mtls-allowlist l --api-key-file k"
+    assert run(*line.split(), *more.split(), *door.split(), "--cache-dir", "c").code == 0
     assert served[0][0] == ServeSettings(
         db=Path("a.db"),
         host="::",
@@ -55,6 +56,10 @@ def test_every_flag_arrives(run: Run, served: list[tuple[ServeSettings, Reload]]
         shutdown_grace_secs=5,
         log_format="json",
         log_level="debug",
+        tls_cert="c.crt",
+        tls_key="c.key",
+        mtls_allowlist="l",
+        api_key_file="k",
     )
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.net.certificates import make
+
 ROOT = Path(__file__).parents[2]
 _ADDRESS = "serving "
 
@@ -41,3 +43,17 @@ def test_a_node_that_recalls_by_meaning_starts_under_them(tmp_path: Path) -> Non
         process.kill()
         process.wait()
         process.stderr.close()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
+@pytest.mark.skipif(ctypes.util.find_library("seccomp") is None, reason="there is no libseccomp")
+def test_a_node_that_asks_for_certificates_starts_under_them(tmp_path: Path) -> None:
+    own = make(tmp_path, "own")
+    (tmp_path / "list").write_text(own.fingerprint)
+    door = ["--tls-cert", str(own.cert), "--tls-key", str(own.key), "--mtls-allowlist", str(tmp_path / "list")]
+    node = ["-m", "aimem", "serve", "--config", "", "--tier", "keyword", "--db", str(tmp_path / "a.db"), "--check"]
+    line = [sys.executable, "-m", "tests.system.confined", sys.executable, *node, *door]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    if "PR_SET_MDWE" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.returncode == 0, done.stderr
