@@ -31,7 +31,7 @@ _CIPHER_BYTES = 65_536
 class _Stage(Enum):
     HANDSHAKE = auto()
     OPEN = auto()
-    REFUSED = auto()  # an alert is out; what still comes is thrown away
+    REFUSED = auto()  # an alert is out, or there is no place; what still comes is thrown away
 
 
 class TlsWire(asyncio.BufferedProtocol):
@@ -59,6 +59,7 @@ class TlsWire(asyncio.BufferedProtocol):
         hub, bounds = self._hub, self._hub.bounds
         if hub.draining or hub.held >= bounds.connections_max + bounds.connections_refused_max:
             hub.counters.refused_total += 1
+            self._stage = _Stage.REFUSED
             transport.abort()
             return
         hub.handshakes.add(self)
@@ -81,14 +82,14 @@ class TlsWire(asyncio.BufferedProtocol):
         if self._stage is _Stage.OPEN:
             self._end()
             return True
-        if self._stage is _Stage.HANDSHAKE:
-            self._hub.counters.handshakes_failed_total += 1
         return False  # the transport closes
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._hub.handshakes.discard(self)
         if self._stage is _Stage.OPEN:
             self._session.lost()
+        elif self._stage is _Stage.HANDSHAKE:
+            self._hub.counters.handshakes_failed_total += 1
 
     def pause_writing(self) -> None:
         if self._stage is _Stage.OPEN:
@@ -103,8 +104,6 @@ class TlsWire(asyncio.BufferedProtocol):
     def sweep(self, now: float) -> None:
         """Cuts a handshake, or the rest of a refused one, whose time is up."""
         if now >= self._deadline:
-            if self._stage is _Stage.HANDSHAKE:
-                self._hub.counters.handshakes_failed_total += 1
             self.abort()
 
     # The handshake.

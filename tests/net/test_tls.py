@@ -199,7 +199,15 @@ async def test_a_handshake_has_a_deadline(serve: Serve, fleet: Fleet, data: byte
     caller = await running.call()
     await caller.send(data)
     assert await caller.closed()
-    assert running.server.counters.handshakes_failed_total == 1
+    await until(lambda: running.server.counters.handshakes_failed_total == 1)
+
+
+async def test_a_connection_too_many_is_cut_before_its_handshake(serve: Serve, fleet: Fleet) -> None:
+    running, _ = await serving(serve, fleet, connections_max=1, connections_refused_max=0)
+    with await asyncio.to_thread(connect, running.port, fleet.listed):
+        assert await (await running.call()).closed()
+    assert running.server.counters.refused_total == 1
+    assert running.server.counters.handshakes_failed_total == 0
 
 
 async def test_a_drain_ends_handshakes_too(serve: Serve, fleet: Fleet) -> None:
