@@ -97,9 +97,10 @@ def take(record: Record, *, keep_all: bool = False, floor: int = 0) -> Intent:
             if source is None:
                 return Decision((), Taken(REFUSED, reason=RESEED))
         decision = yield from merging(stamp)
-        if decision.reply or held is None or held.order <= record.order or held.version.same_write(record.version):
+        stands = next((each for each in decision.records if each.ref == record.ref), held)
+        if stands is None or stands.order <= record.order or stands.version.same_write(record.version):
             return decision._replace(reply=Taken(APPLIED))
-        return decision._replace(reply=Taken(SUPERSEDED_BY, held.version))
+        return decision._replace(reply=Taken(SUPERSEDED_BY, stands.version))
 
     return plan
 
