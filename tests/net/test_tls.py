@@ -236,6 +236,40 @@ async def test_a_large_reply_arrives_whole(serve: Serve, fleet: Fleet) -> None:
     assert (await asyncio.to_thread(fetch)).partition(b"\r\n\r\n")[2] == body
 
 
+async def test_an_early_refusal_is_read_though_the_client_still_sends(serve: Serve, fleet: Fleet) -> None:
+    running, _ = await serving(serve, fleet, body_bytes_max=10)
+
+    def send_too_much() -> bytes:
+        with connect(running.port, fleet.listed) as connection:
+            connection.sendall(b"POST / HTTP/1.1\r\nHost: n\r\nContent-Length: 200000\r\n\r\n" + bytes(200_000))
+            got = bytearray()
+            while piece := connection.recv(65_536):
+                got += piece
+            return bytes(got)
+
+    assert (await asyncio.to_thread(send_too_much)).startswith(b"HTTP/1.1 413 ")
+    assert fleet.asked == []
+
+
+async def test_a_client_that_leaves_ends_its_handler(serve: Serve, fleet: Fleet) -> None:
+    ended = asyncio.Event()
+
+    async def answer(request: Request) -> Response:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        raise AssertionError
+
+    running = await serve(answer, tls=ServerTls(fleet.paths()))
+    connection = await asyncio.to_thread(connect, running.port, fleet.listed)
+    await asyncio.to_thread(connection.sendall, GET)
+    await until(lambda: running.server.counters.requests_in_flight == 1)
+    connection.close()
+    async with asyncio.timeout(DEADLINE_SECS):
+        await ended.wait()
+
+
 # Reload.
 
 
