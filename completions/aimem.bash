@@ -12,7 +12,7 @@ _aimem() {
         if [[ $skip ]]; then skip=; continue; fi
         case "$word" in
             --to|--db|--agent-id|--config|--cache-dir|--ca-cert|--client-cert|--client-key|--pin|--api-key-file) skip=1 ;;
-            serve|push|query|get|update|delete|promote|link|forget|archive|namespaces|stats|status|watch|fleet|quarantine|gc|export|import|migrate|backup|restore|units|man|completion|licenses) command=$word; break ;;
+            serve|push|query|get|update|delete|promote|link|forget|archive|namespaces|stats|status|watch|fleet|quarantine|allowlist|gc|export|import|migrate|backup|restore|units|man|completion|licenses) command=$word; break ;;
         esac
     done
     case "$command" in
@@ -325,6 +325,30 @@ _aimem() {
                 --kind) return ;;
                 --idempotency-key) return ;;
             esac ;;
+        allowlist)
+            flags='--file --config --cache-dir --help --node --rack --zone --roles --agents --namespaces --home --comment --json --certs --ca-cert --client-cert --client-key --pin --out --inventory --days --config-dir' words='add remove list check mint' files=
+            case "$prev" in
+                --file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --node) return ;;
+                --rack) return ;;
+                --zone) return ;;
+                --roles) return ;;
+                --agents) return ;;
+                --namespaces) return ;;
+                --home) return ;;
+                --comment) return ;;
+                --certs) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) return ;;
+                --client-cert) return ;;
+                --client-key) return ;;
+                --pin) return ;;
+                --out) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --inventory) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --days) return ;;
+                --config-dir) return ;;
+            esac ;;
         gc)
             flags='--idempotency-key --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
             case "$prev" in
@@ -395,7 +419,7 @@ _aimem() {
                 --out) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
             esac ;;
         man)
-            flags='--list --help' words='serve push query get update delete promote link forget archive namespaces stats status watch fleet quarantine gc export import migrate backup restore units man completion licenses aimem.7 aimem-api aimem-compat aimem-mesh aimem-recall' files=
+            flags='--list --help' words='serve push query get update delete promote link forget archive namespaces stats status watch fleet quarantine allowlist gc export import migrate backup restore units man completion licenses aimem.7 aimem-api aimem-compat aimem-mesh aimem-recall' files=
             case "$prev" in
             esac ;;
         completion)
@@ -407,7 +431,7 @@ _aimem() {
             case "$prev" in
             esac ;;
         *)
-            flags='--version --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='serve push query get update delete promote link forget archive namespaces stats status watch fleet quarantine gc export import migrate backup restore units man completion licenses' files=
+            flags='--version --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='serve push query get update delete promote link forget archive namespaces stats status watch fleet quarantine allowlist gc export import migrate backup restore units man completion licenses' files=
             case "$prev" in
                 --to) return ;;
                 --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;

@@ -107,3 +107,18 @@ def _check_pin(wrapped: ssl.SSLSocket, host: str, pin: str) -> None:
     if _digits(pin) != found:
         wrapped.close()
         raise Unreachable(f"the certificate of {host} is not the pinned one", hint=f"its SHA-256 is {found}")
+
+
+def shown_by(host: str, port: int, secs: float = 5.0) -> bytes:
+    """The certificate (DER) that a server shows, whether or not anybody trusts it. Raises `Unreachable`."""
+    anything = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    anything.check_hostname = False
+    anything.verify_mode = ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((host, port), secs) as sock,
+            anything.wrap_socket(sock, server_hostname=host) as wrapped,
+        ):
+            return wrapped.getpeercert(binary_form=True) or b""
+    except OSError as err:
+        raise Unreachable(f"{host}:{port} shows no certificate: {getattr(err, 'reason', '') or err}") from err
