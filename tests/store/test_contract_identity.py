@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from aimem.core.kinds import MEMORY
 from aimem.core.pairs import Pair, plain_id
 from aimem.core.record import Record
@@ -140,10 +142,11 @@ async def test_deleting_a_holder_deletes_what_is_hidden_behind_it(store: Store) 
         assert grave.deleted
 
 
-async def test_a_hidden_memory_is_seen_when_its_holder_goes_elsewhere(store: Store) -> None:
+@pytest.mark.parametrize("holder", [OTHER, plain_id(Pair("notes", "X"))])
+async def test_a_hidden_memory_is_seen_when_its_holder_goes_elsewhere(store: Store, holder: str) -> None:
     await written(store, receive(elsewhere(FOREIGN, "X", NOW - 2 * HOUR, content="hidden")))
-    await written(store, receive(elsewhere(OTHER, "X", NOW - HOUR)))
-    await written(store, update(OTHER, {"title": "Y"}))
+    await written(store, receive(elsewhere(holder, "X", NOW - HOUR)))
+    await written(store, update(holder, {"title": "Y"}))
     assert sorted(await titles(store)) == ["X", "Y"]
     (memory,) = await store.memories([FOREIGN])
     assert memory is not None
