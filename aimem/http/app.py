@@ -201,24 +201,24 @@ class _Service:
     def _reload_settings(self) -> None:
         """SIGHUP: what can change while serving does (the log, the grace of a shutdown, who is let in); the rest needs
         a restart."""
+        if self._reload is None or self._server is None:  # not serving yet: nothing was announced that could be stale
+            return
         systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1_000}")
         try:
-            self._take_settings()
+            self._take_settings(self._reload, self._server)
         finally:
             systemd.notify("READY=1")
 
-    def _take_settings(self) -> None:
-        if self._reload is None or self._server is None:
-            return
+    def _take_settings(self, reload: Reload, server: Server) -> None:
         try:
-            fresh = self._reload()
+            fresh = reload()
             self._door.reload(fresh)
         except AimemError as error:
             log.error("the settings stay as they are: %s", error.message)
             return
         for warning in self._door.warnings:
             log.warning("%s", warning)
-        if cut := self._server.cut_unlisted():
+        if cut := server.cut_unlisted():
             log.warning("%d connections were cut: their certificates are not listed any more", cut)
         access.configure(fresh.log_format, fresh.log_level)
         kept = _restart_needed(self._settings, fresh)
