@@ -201,7 +201,7 @@ class _Service:
     def _reload_settings(self) -> None:
         """SIGHUP: what can change while serving does (the log, the grace of a shutdown, who is let in); the rest needs
         a restart."""
-        if self._reload is None or self._server is None:  # not serving yet: nothing was announced that could be stale
+        if self._reload is None or self._server is None:  # still starting: READY is not ours to say
             return
         systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1_000}")
         try:
