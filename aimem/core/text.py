@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from aimem.core.memory import created_ns
@@ -135,6 +135,11 @@ def known_author(record: Record) -> str:
     if not isinstance(author, str) or author.startswith(("anonymous:", "host:")):
         return ""
     return author
+
+
+def names_author(asked: Collection[str], record: Record) -> bool:
+    """Whether the author of a memory is among these stems, as people would call them."""
+    return any(part in asked for part in stems(_spoken(known_author(record))))
 
 
 def _spoken(author: str) -> str:

@@ -82,6 +82,16 @@ class Indexing:
         near = [Near(row, cosine, int(self._marks[row])) for row, cosine in found if self._put_at[row] <= began]
         return Found(near, len(found) == k)
 
+    async def vectors(self, memories: Sequence[Memory]) -> dict[int, Floats]:
+        """By row, the vectors of these memories; without those that have none of their present text."""
+        began, by_row = self._put_count, {memory.row: memory for memory in memories}
+        held = await asyncio.to_thread(self.index.vectors, np.array(list(by_row), dtype=np.int64))
+        return {
+            row: vectors
+            for row, vectors in held.items()
+            if self._put_at[row] <= began and Near(row, 0.0, int(self._marks[row])).is_of(by_row[row])
+        }
+
     async def build(self) -> None:
         """Put all stored vectors in, once."""
         if self._gone is not None:

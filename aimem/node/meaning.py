@@ -29,6 +29,7 @@ from aimem.node.indexing import Indexing
 from aimem.node.lane import Lane
 from aimem.node.metrics import Meters
 from aimem.recall.embedder import Embedder, Matrix
+from aimem.recall.nearness import Nearness
 from aimem.recall.pool import EmbedPool
 from aimem.store.base import Filter, Memory, Store
 
@@ -138,13 +139,9 @@ class Meaning:
                 return good[:k]
             asked *= _WIDER
 
-    async def cosines(self, vector: Matrix, memories: Sequence[Memory]) -> dict[int, float]:
-        """By row, how near these memories are; without those that have no vector yet."""
-        by_row = {memory.row: memory for memory in memories}
-        if not by_row:
-            return {}
-        found = await self.indexing.search(vector, len(by_row), np.array(list(by_row), dtype=np.int64), exact=True)
-        return {near.row: near.cosine for near in found.near if near.is_of(by_row[near.row])}
+    async def nearness(self, vector: Matrix, memories: Sequence[Memory]) -> Nearness:
+        """How near these memories are to a vector; without those that have none of their own yet."""
+        return Nearness(vector, await self.indexing.vectors(memories) if memories else {})
 
     async def _allowed(self, which: Filter) -> Any:
         """The rows that pass a filter, or None when nothing but expiry is asked."""

@@ -13,11 +13,12 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aimem.core.automatic import effect_of
+from aimem.core.beside import best_beside, place_of
 from aimem.core.budget import check_budget, estimate_tokens, pack
 from aimem.core.memory import created_ns
 from aimem.core.namespace import recall_namespaces
-from aimem.core.ranking import Candidate, rank
-from aimem.core.text import recall_terms
+from aimem.core.ranking import Candidate, leaders, rank
+from aimem.core.text import names_author, recall_terms, stems
 from aimem.core.timestamp import DAY_SECS, SECOND_NS
 from aimem.core.wire import recall_reply, scored
 from aimem.limits import RECALL_LIMIT_DEFAULT, RECALL_LIMIT_MAX
@@ -30,6 +31,7 @@ from aimem.store.base import Filter, Memory, Store, Words
 
 if TYPE_CHECKING:
     from aimem.node.meaning import Meaning
+    from aimem.recall.nearness import Nearness
 
 HYBRID, KEYWORD = "hybrid", "keyword"
 COSINE_MIN = 0.2  # what is no nearer has nothing to do with the question (wire)
@@ -47,12 +49,18 @@ class _Asked(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """Memories that one side or both found, and each side's score of them, by row."""
+    """Memories that one side or both found, by row, and what is known of each.
+
+    `words` has more rows than `memories`: what only vectors found may hold words as well.
+    """
 
     memories: dict[int, Memory]
     words: dict[int, float]
-    cosine: dict[int, float]
-    mode: str
+    nearness: Nearness | None = None
+
+    @property
+    def mode(self) -> str:
+        return KEYWORD if self.nearness is None else HYBRID
 
 
 class Recalling:
@@ -74,7 +82,7 @@ class Recalling:
         asked = _asked(params, self._now())
         found = await self._find(asked)
         by_key = {memory.record.key: memory for memory in found.memories.values()}
-        ranked = rank(_candidates(found, asked.which.now), limit=asked.limit, namespace=asked.namespace)
+        ranked = rank(_candidates(found, asked), limit=asked.limit, namespace=asked.namespace)
         bodies = [by_key[each.key].record.body for each in ranked]
         packed = pack([estimate_tokens(body["title"], body["content"]) for body in bodies], asked.budget)
         given = [(by_key[ranked[place].key], ranked[place].score) for place in packed.kept]
@@ -92,17 +100,17 @@ class Recalling:
         if vector is None:
             return found
         near = await meaning.nearest(vector, asked.which, max(5 * asked.limit, 50))
-        near = [(memory, cosine) for memory, cosine in near if cosine > COSINE_MIN]
-        cosine = {memory.row: cosine for memory, cosine in near}
-        cosine |= await meaning.cosines(vector, [each for row, each in found.memories.items() if row not in cosine])
-        return _Found({**found.memories, **{memory.row: memory for memory, _ in near}}, found.words, cosine, HYBRID)
+        memories = found.memories | {memory.row: memory for memory, cosine in near if cosine > COSINE_MIN}
+        return _Found(memories, found.words, await meaning.nearness(vector, list(memories.values())))
 
     async def _by_words(self, asked: _Asked) -> _Found:
         """What the words of the question find."""
-        hits = await self._store.match(Words(recall_terms(asked.question)), asked.which, max(3 * asked.limit, 30))
-        memories = await self._store.by_rows([hit.row for hit in hits]) if hits else []
-        found = {hit.row: memory for hit, memory in zip(hits, memories, strict=True) if memory is not None}
-        return _Found(found, {hit.row: hit.score for hit in hits if hit.row in found}, {}, KEYWORD)
+        read = max(3 * asked.limit, 30)
+        hits = await self._store.match(Words(recall_terms(asked.question)), asked.which, 2 * read)
+        memories = await self._store.by_rows([hit.row for hit in hits[:read]]) if hits else []
+        return _Found(
+            {memory.row: memory for memory in memories if memory is not None}, {hit.row: hit.score for hit in hits}
+        )
 
 
 def _asked(params: Parameters, now: int) -> _Asked:
@@ -119,18 +127,33 @@ def _asked(params: Parameters, now: int) -> _Asked:
     )
 
 
-def _candidates(found: _Found, now: int) -> list[Candidate]:
-    return [
-        Candidate(
+def _candidates(found: _Found, asked: _Asked) -> list[Candidate]:
+    """What was found, as the ranking judges it."""
+    cosines = found.nearness.cosines() if found.nearness is not None else {}
+    said = set(stems(asked.question))
+    placed = ((row, place_of(memory.record)) for row, memory in found.memories.items())
+    near = best_beside({row: place for row, place in placed if place is not None}, found.words)
+    judged = {
+        row: Candidate(
             key=memory.record.key,
             version=str(memory.record.version),
             words=found.words.get(row),
-            cosine=found.cosine.get(row),
+            cosine=cosines.get(row),
             tier_rank=effect_of(memory.record).rank,
             priority=memory.record.body["priority"],
             confidence=memory.record.body["confidence"],
-            age_days=(now - created_ns(memory.record)) / _DAY_NS,
+            age_days=(asked.which.now - created_ns(memory.record)) / _DAY_NS,
             namespace=memory.record.body["namespace"],
+            beside=near.get(row, 0.0),
+            named=names_author(said, memory.record),
         )
         for row, memory in found.memories.items()
-    ]
+    }
+    return list(judged.values()) if found.nearness is None else _bent(judged, found.nearness)
+
+
+def _bent(judged: dict[int, Candidate], nearness: Nearness) -> list[Candidate]:
+    """The candidates by their nearness to the question bent toward the best of them."""
+    best = set(leaders(list(judged.values())))
+    cosines = nearness.bent_toward(row for row, each in judged.items() if each.key in best)
+    return [each._replace(cosine=cosines.get(row)) for row, each in judged.items()]

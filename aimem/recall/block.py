@@ -85,6 +85,10 @@ class Block:
             cosines[start : start + _RUN] = _widened(self._halves[part]) @ scaled
         return cosines
 
+    def vectors(self, slots: NDArray[np.intp]) -> Floats:
+        """The vectors of these slots."""
+        return self._halves[slots].astype(np.float32)
+
 
 def _signs(vectors: Floats | Halves) -> NDArray[np.uint64]:
     """One bit per number, 1 where it is above zero, in 64-bit words: [n, dims] to [n, dims / 64]."""

@@ -110,6 +110,17 @@ class VectorIndex:
             candidates = _nearest_by_signs(candidates, query, min(wanted, count))
         return _best(candidates, query, k)
 
+    def vectors(self, rows: Rows) -> dict[int, Floats]:
+        """The vectors of these rows, [pieces, dims] each; rows that are not held are left out."""
+        held: dict[int, Floats] = {}
+        for part in self._candidates(rows):
+            slots = np.flatnonzero(part.mask)
+            of_row, vectors = part.rows[slots], part.block.vectors(slots)
+            borders = np.flatnonzero(np.diff(of_row)) + 1
+            if len(slots):
+                held |= zip(of_row[np.r_[0, borders]].tolist(), np.split(vectors, borders), strict=True)
+        return held
+
     def recall(self, queries: Iterable[Floats], k: int = 10) -> float:
         """The share of the true `k` nearest that searches find, over all queries; 1.0 for an empty index."""
         found = total = 0

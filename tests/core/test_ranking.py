@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aimem.core.budget import check_budget, estimate_tokens, pack
-from aimem.core.ranking import GENTLE_TOTAL, Candidate, gentle_factor, rank
+from aimem.core.ranking import (
+    BESIDE_WEIGHT,
+    FEEDBACK_LEADERS,
+    GENTLE_TOTAL,
+    NAMED_WEIGHT,
+    WORDS_WEIGHT,
+    Candidate,
+    gentle_factor,
+    leaders,
+    rank,
+)
 from aimem.errors import Invalid, WrongShape
 
 
@@ -32,6 +42,8 @@ CANDIDATES = st.lists(
         confidence=st.floats(0, 1),
         age_days=st.floats(-1, 10_000),
         namespace=st.sampled_from(["a", "a/b", "a/b/c"]),
+        beside=st.floats(0, 30),
+        named=st.booleans(),
     ),
     max_size=12,
     unique_by=lambda each: each.key,
@@ -42,30 +54,53 @@ def keys(*candidates: Candidate, limit: int = 10, namespace: str | None = None) 
     return [each.key for each in rank(candidates, limit=limit, namespace=namespace)]
 
 
-def test_both_signals_count_half() -> None:
-    found = rank([candidate("words", 1.0, 0.0), candidate("vector", 0.25, 0.8), candidate("both", 0.75, 0.6)], limit=10)
-    factor = gentle_factor(candidate(""))
-    assert [each.key for each in found] == ["both", "vector", "words"]
-    assert [each.score / factor for each in found] == pytest.approx([0.75, 0.625, 0.5])
+def test_words_count_by_the_square_of_their_share() -> None:
+    plain = rank([candidate("vector", None, 0.5)], limit=1)[0].score
+    for share in (0.25, 0.5, 1.0, 1.5):
+        score = rank([candidate("both", share, 0.5)], limit=1)[0].score
+        assert score / plain == pytest.approx(1 + WORDS_WEIGHT * share**2 / 0.5)
+    assert rank([candidate("repeats", 9.0, 0.5)], limit=1)[0].score == score
 
 
 def test_words_that_cover_little_of_the_question_do_not_outweigh_what_is_near() -> None:
-    assert (
-        keys(candidate("words", 0.3, 0.1), candidate("vector", None, 0.4), candidate("far", None, 0.0))[0] == "vector"
-    )
-    assert keys(candidate("words", 0.9, 0.1), candidate("vector", None, 0.3), candidate("far", None, 0.0))[0] == "words"
+    assert keys(candidate("words", 0.3, 0.3), candidate("vector", None, 0.4))[0] == "vector"
+    assert keys(candidate("words", 0.9, 0.1), candidate("vector", None, 0.3))[0] == "words"
 
 
 def test_what_vectors_can_not_judge_yet_is_judged_by_words_alone() -> None:
     assert keys(candidate("fresh", 0.3), candidate("vector", 0.1, 0.4), candidate("far", None, 0.0))[0] == "fresh"
+    assert keys(candidate("fresh", 0.1), candidate("vector", 0.3, 0.4), candidate("far", None, 0.0))[0] == "vector"
 
 
-def test_one_signal_alone_counts_whole() -> None:
+def test_without_vectors_words_alone_count_against_the_best() -> None:
     factor = gentle_factor(candidate(""))
     assert [each.score / factor for each in rank([candidate("a", 0.4), candidate("b", 0.1)], limit=2)] == [1.0, 0.25]
-    assert [each.score / factor for each in rank([candidate("a", None, 0.5)], limit=2)] == [1.0]
     assert rank([], limit=10) == []
     assert rank([candidate("a")], limit=1)[0].score == 0.0
+
+
+def test_the_share_of_a_neighbour_counts_in_part() -> None:
+    alone, beside = candidate("alone", 0.5, 0.4), candidate("beside", 0.5, 0.4, beside=0.6)
+    assert keys(alone, beside) == ["beside", "alone"]
+    same = candidate("same", 0.5 + BESIDE_WEIGHT * 0.6, 0.4)
+    assert rank([beside], limit=1)[0].score == rank([same], limit=1)[0].score
+
+
+def test_an_author_that_the_question_names_comes_before_another() -> None:
+    assert (
+        keys(candidate("other", None, 0.4), candidate("named", None, 0.4 - 0.9 * NAMED_WEIGHT, named=True))[0]
+        == "named"
+    )
+    assert (
+        keys(candidate("other", None, 0.4), candidate("named", None, 0.4 - 1.1 * NAMED_WEIGHT, named=True))[0]
+        == "other"
+    )
+
+
+def test_leaders_are_the_best_that_have_a_vector() -> None:
+    found = [candidate("a", None, 0.2), candidate("b", None, 0.6), candidate("c", 1.0), candidate("d", 0.9, 0.5)]
+    assert leaders(found) == ["d", "b"][:FEEDBACK_LEADERS]
+    assert leaders([candidate("c", 1.0)]) == []
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from aimem.core.text import (
     indexed_text,
     match_all,
     match_any,
+    names_author,
     recall_terms,
     search_terms,
     stems,
@@ -179,3 +180,18 @@ def test_made_up_authors_are_left_out(author: Any) -> None:
 )
 def test_embedded_text_says_the_author(author: str, said: str) -> None:
     assert embedded_text(memory(author=author)) == f"Pump\n{said}, 21 September 2026\nreads 41.2 bar"
+
+
+@pytest.mark.parametrize(
+    ("author", "question", "named"),
+    [
+        ("mara", "Where did Mara's cat sleep?", True),
+        ("ai:mara-lind@host:pid-7", "what says Lind of it", True),
+        ("ai:mara@host", "which host is down", False),
+        ("ai:mara@host", "which ai is it", False),
+        ("anonymous:mara", "Where is Mara?", False),
+        ("mara", "Where is Tamara?", False),
+    ],
+)
+def test_whether_a_question_names_the_author(author: str, question: str, named: bool) -> None:
+    assert names_author(set(stems(question)), memory(author=author)) is named

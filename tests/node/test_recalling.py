@@ -104,6 +104,26 @@ async def test_before_its_vector_is_there_a_row_is_found_by_its_words(meaning_no
     assert (reply["mode"], reply["memories"][0]["title"]) == ("hybrid", "Roof")
 
 
+async def test_an_answer_is_found_by_the_words_of_the_turn_before_it(meaning_node: Node) -> None:
+    """Two equal answers: the one in the conversation where the question's words were said comes first."""
+    for namespace, said in (("a", "What did the plumber say about the boiler?"), ("b", "How was the concert?")):
+        await store(meaning_node, "1", said, namespace=namespace, agent_id="mara")
+        await store(meaning_node, "2", "It will cost four hundred.", namespace=namespace, agent_id="theo")
+    await store(meaning_node, "1", "Unsaid.", namespace="c")
+    await embedded(meaning_node)
+    reply = await meaning_node.recall({"context": "What did the plumber say the boiler will cost?"}, caller())
+    assert [memory["namespace"] for memory in reply["memories"] if memory["title"] == "2"] == ["a", "b"]
+
+
+async def test_an_author_is_known_by_name(meaning_node: Node) -> None:
+    for author in ("ai:theo@host", "ai:mara@host"):
+        await store(meaning_node, f"trip of {author[3]}", "We went to the lake by train.", agent_id=author)
+    await embedded(meaning_node)
+    for name in ("Theo", "Mara"):
+        reply = await meaning_node.recall({"context": f"Where did {name} go?"}, caller())
+        assert reply["memories"][0]["metadata"]["agent_id"] == f"ai:{name.lower()}@host"
+
+
 async def test_filters_apply_before_the_cut_of_the_vectors(meaning_node: Node) -> None:
     """B-20."""
     texts = [f"A cat number {number} sleeps on a roof." for number in range(80)]

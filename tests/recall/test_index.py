@@ -140,6 +140,20 @@ def test_empty_and_small() -> None:
     assert index.memory_bytes() > 0
 
 
+def test_the_vectors_of_rows_come_back_piece_by_piece() -> None:
+    index = VectorIndex(DIMS, block_slots=32)
+    given = {row: vectors(1 + row % 3) for row in range(40)}
+    for row, pieces in given.items():
+        index.add(row, pieces)
+    index.remove(4)
+    index.add(5, given[6])  # another text
+    held = index.vectors(np.array([39, 4, 5, 6, 7, 99], dtype=np.int64))
+    assert set(held) == {39, 5, 6, 7}
+    for row, pieces in {39: given[39], 5: given[6], 6: given[6], 7: given[7]}.items():
+        assert np.array_equal(held[row], pieces.astype(np.float16).astype(np.float32))
+    assert VectorIndex(DIMS).vectors(np.array([1], dtype=np.int64)) == {}
+
+
 @pytest.mark.parametrize(
     ("rows", "shape"),
     [([1, 2, 1], (3, DIMS)), ([-1], (1, DIMS)), ([1], (2, DIMS)), ([1], (1, 128)), (17 * [1], (17, DIMS))],
