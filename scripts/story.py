@@ -1,15 +1,18 @@
-"""The story that `scripts/up` tells, with nothing but the built command: start a node, store real text, ask it.
+"""The story that `scripts/up` tells, with nothing but the built command: mint three nodes, store real text through one
+with W=2, lose a node, go on, ask another, see the lost one return, prove that all hold the same, refuse a stranger.
 
-Ends with 1 when fewer than NEEDED of the questions find their answer among the first five. Whatever it started it ends,
-unless `--keep` is given.
+Ends with 1 when fewer than NEEDED of the questions find their answer among the first five, or when a part of the story
+does not come true. Whatever it started it ends, unless `--keep` is given.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,70 +24,111 @@ ROOT = Path(__file__).resolve().parent.parent
 AIMEM = ROOT / "dist" / "aimem"
 NEEDED = 7
 AMONG = 5
+NAMES = ("one", "two", "three")
 
 
-def aimem(*arguments: str, quiet: bool = False) -> str:
-    """Run a command, its messages going where ours go. What it printed."""
-    done = subprocess.run(
-        [sys.executable, AIMEM, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL if quiet else None,
-        text=True,
-    )
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command; what it printed and said."""
+    return subprocess.run([sys.executable, AIMEM, *arguments], capture_output=True, text=True)
+
+
+def aimem(*arguments: str) -> str:
+    """Run a command that must end well. What it printed."""
+    done = run(*arguments)
     if done.returncode:
-        raise SystemExit(f"aimem {' '.join(arguments)}: exit code {done.returncode}")
+        raise SystemExit(f"aimem {' '.join(arguments)}: exit code {done.returncode}\n{done.stderr}")
     return done.stdout
 
 
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody uses now. All are held until the last is known, so they differ."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in held]
+    for each in held:
+        each.close()
+    return ports
+
+
 class Node:
-    """A node in a folder of its own, on a free port."""
+    """One of the fleet, with its configuration and certificate in a folder of its own."""
+
+    def __init__(self, fleet: Fleet, name: str, port: int) -> None:
+        self.name = name
+        self.url = f"https://127.0.0.1:{port}"
+        self.folder = fleet.folder / "fleet" / name
+        self.config = self.folder / "aimem.toml"
+        self.start()
+
+    def start(self) -> None:
+        self.log = (self.folder / "node.log").open("a")
+        command = [sys.executable, AIMEM, "serve", "--config", self.config, "--db", self.folder / "aimem.db"]
+        self.process = subprocess.Popen(command, stderr=self.log, stdin=subprocess.DEVNULL, start_new_session=True)
+
+    def call(self, *arguments: str) -> str:
+        """Run a command against this node."""
+        return aimem(*arguments, "--config", str(self.config))
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(40)
+
+
+class Fleet:
+    """Three nodes on loopback that know each other by certificates minted a moment ago."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="aimem-up-"))
-        self.log = self.folder / "node.log"
-        command = [sys.executable, AIMEM, "serve", "--db", self.folder / "aimem.db", "--bind", "127.0.0.1:0"]
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
-        self.url = self._address()
-
-    def _address(self) -> str:
-        while self.process.poll() is None:
-            for word in self.log.read_text().split():
-                if word.startswith("http://127.0.0.1:"):
-                    return word.rstrip(".,")
-            time.sleep(0.05)
-        raise SystemExit(f"the node did not start:\n{self.log.read_text()}")
+        self.nodes: list[Node] = []
+        ports = free_ports(len(NAMES))
+        named = [f"{name}=127.0.0.1:{port}" for name, port in zip(NAMES, ports, strict=True)]
+        out = str(self.folder / "fleet")
+        print(aimem("allowlist", "mint", "--out", out, "--config-dir", f"{out}/{{node}}", *named), end="")
+        self.nodes = [Node(self, name, port) for name, port in zip(NAMES, ports, strict=True)]
+        for node in self.nodes:
+            node.call("status", "--wait-ready", "60")
+        self.nodes[0].call("fleet", "--from", self.nodes[0].url, "--wait", "60")
 
     def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
+        for node in self.nodes:
+            node.stop()
         shutil.rmtree(self.folder)
 
+    def prove(self) -> None:
+        """All nodes hold the same, by their digests."""
+        began = time.monotonic()
+        self.nodes[0].call("fleet", "--from", self.nodes[0].url, "--wait", "120")
+        print(f"   aimem fleet: {len(self.nodes)} nodes hold the same, after {time.monotonic() - began:.1f} s.")
 
-def store(node: Node, limit: str) -> int:
-    """Push the documentation strings of this Python's standard library. How many there are."""
-    texts = node.folder / "texts.jsonl"
-    with texts.open("w") as file:
-        subprocess.run([sys.executable, ROOT / "scripts" / "stdlib-texts", "--limit", limit], stdout=file, check=True)
-    count = sum(1 for _ in texts.open())
-    print(f"\n1. Storing {count} documentation strings of Python's standard library, one namespace per module.")
+
+def texts_of(folder: Path, limit: str) -> tuple[Path, Path, int]:
+    """The documentation strings of this Python's standard library as JSON lines, cut in two: the files, the count."""
+    made = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "stdlib-texts", "--limit", limit], stdout=subprocess.PIPE, check=True
+    )
+    lines = made.stdout.splitlines(keepends=True)
+    parts = folder / "first.jsonl", folder / "rest.jsonl"
+    middle = len(lines) * 9 // 10
+    for path, part in zip(parts, (lines[:middle], lines[middle:]), strict=True):
+        path.write_bytes(b"".join(part))
+    return *parts, len(lines)
+
+
+def store(node: Node, path: Path) -> None:
     began = time.monotonic()
-    aimem("push", "--to", node.url, "--jsonl", str(texts))
-    print(f"   Stored, each on disk when it was acknowledged: {time.monotonic() - began:.1f} s.")
-    return count
-
-
-def embed(node: Node) -> None:
-    print("2. They can be found by their words at once; the vectors for their meaning are made in the background.")
-    began = time.monotonic()
-    aimem("status", "--to", node.url, "--wait-embedded", "3600", "--json")
-    print(f"   All have one: {time.monotonic() - began:.1f} s.")
+    told = json.loads(node.call("push", "--jsonl", str(path), "--json"))
+    took = time.monotonic() - began
+    print(f"   {told['stored']} stored through {node.name}, each on two disks when it was acknowledged: {took:.1f} s.")
 
 
 def ask(node: Node, question: str, modules: list[str]) -> bool:
     """Ask one question; print the best answers. True when a module that is expected is among them."""
     began = time.monotonic()
-    reply: dict[str, Any] = json.loads(aimem("query", "--to", node.url, "--limit", str(AMONG), "--json", question))
+    reply: dict[str, Any] = json.loads(node.call("query", "--limit", str(AMONG), "--json", question))
     took = (time.monotonic() - began) * 1_000
     found = [memory["namespace"] for memory in reply["memories"]]
     rank = next((at for at, namespace in enumerate(found, 1) if namespace in modules), None)
@@ -97,30 +141,66 @@ def ask(node: Node, question: str, modules: list[str]) -> bool:
     return rank is not None
 
 
+def refuse_a_stranger(fleet: Fleet) -> None:
+    """A certificate of another CA, and the alert that it gets."""
+    other = fleet.folder / "stranger"
+    aimem("allowlist", "mint", "--out", str(other), "stranger=127.0.0.1")
+    files = ("--client-cert", f"{other}/stranger/tls.crt", "--client-key", f"{other}/stranger/tls.key")
+    ca = str(fleet.folder / "fleet" / "ca.crt")
+    done = run("stats", "--config", "", "--to", fleet.nodes[0].url, "--ca-cert", ca, *files)
+    if done.returncode == 0:
+        raise SystemExit("a stranger was let in")
+    print(f"   {done.stderr.splitlines()[0].replace(str(fleet.folder), '...')}")
+
+
+def tell(fleet: Fleet, limit: str) -> tuple[int, int]:
+    """The story. How many questions found their answer, and how many there were."""
+    one, two, three = fleet.nodes
+    first, rest, count = texts_of(fleet.folder, limit)
+    print(f"\n1. {count} documentation strings of Python's standard library, one namespace per module; W=2 of N=3.")
+    store(one, first)
+    print("2. Node three is killed. Two are left, and two are enough.")
+    three.kill()
+    store(one, rest)
+    print("3. Vectors for their meaning are made behind the writes, once for the whole fleet.")
+    began = time.monotonic()
+    two.call("status", "--wait-embedded", "3600", "--json")
+    print(f"   Node two has them all: {time.monotonic() - began:.1f} s.")
+    questions = json.loads((ROOT / "scripts" / "questions.json").read_text())
+    print(f"4. {len(questions)} questions in plain English, asked of node two, that share few words with their answers")
+    print("   (* expected):")
+    found = sum(ask(two, each["question"], each["modules"]) for each in questions)
+    print("\n5. Node three comes back, and fetches what it missed.")
+    three.start()
+    three.call("status", "--wait-ready", "60")
+    fleet.prove()
+    print("6. A stranger with a certificate of its own:")
+    refuse_a_stranger(fleet)
+    return found, len(questions)
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="scripts/up", description="Show a node at work on real text.")
-    parser.add_argument("--keep", action="store_true", help="leave the node running")
+    parser = argparse.ArgumentParser(prog="scripts/up", description="Show a small fleet at work on real text.")
+    parser.add_argument("--keep", action="store_true", help="leave the nodes running")
     parser.add_argument("--limit", default="1000000", metavar="N", help="store only so many texts")
     options = parser.parse_args()
-    node = Node()
+    os.environ.pop("AIMEM_CONFIG", None)
+    fleet = Fleet()
     try:
-        print(f"A node serves {node.url}; its database is in {node.folder}.")
-        store(node, options.limit)
-        embed(node)
-        questions = json.loads((ROOT / "scripts" / "questions.json").read_text())
-        print(f"3. {len(questions)} questions in plain English, that share few words with their answers (* expected):")
-        found = sum(ask(node, each["question"], each["modules"]) for each in questions)
+        print(f"Three nodes that let each other in by certificate; their files are in {fleet.folder}.")
+        found, asked = tell(fleet, options.limit)
     except BaseException:
-        node.stop()
+        fleet.stop()
         raise
-    print(f"\n{found} of {len(questions)} found among the first {AMONG} ({NEEDED} are needed).")
+    print(f"\n{found} of {asked} found among the first {AMONG} ({NEEDED} are needed).")
     if options.keep:
-        print(f"The node goes on: export AIMEM_URL={node.url}")
-        print('Ask it: dist/aimem query "how do I pause a program?"; store: dist/aimem push --title T --content C')
-        print(f"End it: kill {node.process.pid}; its files are in {node.folder}")
+        config = fleet.nodes[0].config
+        print(f"The nodes go on: export AIMEM_CONFIG={config}")
+        print('Ask: dist/aimem query "how do I pause a program?"; store: dist/aimem push --title T --content C')
+        print(f"End them: kill {' '.join(str(node.process.pid) for node in fleet.nodes)}; files: {fleet.folder}")
     else:
-        node.stop()
-        print("The node was ended. To go on by hand: scripts/up --keep, or dist/aimem serve; see dist/aimem --help.")
+        fleet.stop()
+        print("The nodes were ended. To go on by hand: scripts/up --keep, or dist/aimem serve; see dist/aimem --help.")
     return 0 if found >= NEEDED else 1
 
 
