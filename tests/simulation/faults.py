@@ -9,10 +9,14 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
+from aimem.core.kinds import DAY_NS
 from aimem.core.timestamp import SECOND_NS
 from tests.simulation.network import Weather
-from tests.simulation.scenario import CALM, STALE, WILD, Scenario
-from tests.simulation.world import World
+from tests.simulation.scenario import AWAY, CALM, STALE, WILD, Scenario
+from tests.simulation.world import Member, World
+
+_RATES = {STALE: 2.0, AWAY: 0.02}
+"""Faults a second, where it is not one in two."""
 
 
 class Faults:
@@ -32,7 +36,7 @@ class Faults:
         if self._plan.weather == CALM:
             return
         self._world.ledger.calm = False
-        if self._rand.random() < 0.5 and self._plan.weather != STALE:
+        if self._rand.random() < 0.5 and self._plan.weather not in (STALE, AWAY):
             self._world.network.weather = self._some_weather()
         kinds: list[tuple[int, Callable[[], Awaitable[None]]]] = [
             (3, self._cut_one_way),
@@ -43,11 +47,13 @@ class Faults:
         ]
         if self._plan.weather == STALE:
             kinds = [(1, self._cut_one_way), (4, self._clogged)]
+        if self._plan.weather == AWAY:
+            kinds = [(1, self._cut_one_way), (1, self._crash), (4, self._away)]
         if self._plan.weather == WILD:
             kinds += [(4, self._crash), (2, self._far_jump), (3, self._disk_lost)]
         async with asyncio.TaskGroup() as group:
             while True:
-                await asyncio.sleep(self._rand.expovariate(2.0 if self._plan.weather == STALE else 0.5))
+                await asyncio.sleep(self._rand.expovariate(_RATES.get(self._plan.weather, 0.5)))
                 (kind,) = self._rand.choices([kind for _, kind in kinds], [weight for weight, _ in kinds])
                 group.create_task(self._one(kind))
 
@@ -125,20 +131,44 @@ class Faults:
         """A clock within the bound: no two are further apart than `max_skew`."""
         member = self._world.members[self._any()]
         bound = member.settings.max_skew // 2
-        member.offset = self._rand.randint(-bound, bound)
-        self._note_ahead(member.offset)
+        await self._set_clock(member, self._rand.randint(-bound, bound))
 
     async def _far_jump(self) -> None:
         """A clock beyond the bound, for a while."""
         member = self._world.members[self._any()]
         bound = member.settings.max_skew
-        member.offset = self._rand.choice((-1, 1)) * self._rand.randint(bound, 2 * bound + 60 * SECOND_NS)
-        self._note_ahead(member.offset)
+        await self._set_clock(
+            member, self._rand.choice((-1, 1)) * self._rand.randint(bound, 2 * bound + 60 * SECOND_NS)
+        )
         await asyncio.sleep(self._while())
-        member.offset = 0
+        await self._set_clock(member, 0)
 
-    def _note_ahead(self, offset: int) -> None:
+    async def _set_clock(self, member: Member, offset: int) -> None:
         self.ahead = max(self.ahead, offset)
+        member.jumped, member.offset = offset - member.offset, offset
+        await asyncio.sleep(0.01)
+        member.jumped = 0
+
+    async def _away(self) -> None:
+        """A node, or its disk as it was, comes back after days."""
+        name = self._any()
+        world, member = self._world, self._world.members[name]
+        if name in self._busy or member.node is None:
+            return
+        self._busy.add(name)
+        loses = self._losses > 0 and self._rand.random() < 0.5
+        if loses:
+            self._losses -= 1
+            world.shelve(name)
+            await asyncio.sleep(self._while())
+        await world.crash(name)
+        await asyncio.sleep(20 * self._rand.random())
+        world.later += int(self._rand.choice((0.5, 2.0, 40.0)) * DAY_NS)
+        await asyncio.sleep(130 * self._rand.random())
+        if loses:
+            await world.replace_disk(name, member.shelf, seen=self._rand.random() < 0.5)
+        await world.start(name)
+        self._busy.discard(name)
 
     async def _crash(self) -> None:
         name = self._any()

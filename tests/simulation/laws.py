@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 from aimem.core.automatic import RANK, deleted_by_user, effect_of
-from aimem.core.kinds import IDEMPOTENCY, MEMORY, TOUCH, kind_of
+from aimem.core.kinds import IDEMPOTENCY, MEMORY, QUARANTINE, TOUCH, kind_of
 from aimem.core.pairs import Pair
-from aimem.core.record import Record, Ref
+from aimem.core.record import Record, Ref, from_wire
+from aimem.core.taking import RESEED
+from aimem.core.version import Version
 from tests.simulation.world import DiskStore, World
 
 
@@ -19,8 +21,9 @@ async def check_all(world: World) -> None:
             world.ledger.breaks(f"{name}: {wrong}")
     _same_bodies(world, stores)
     _one_holder_per_pair(world, stores)
+    aside = {name for store in stores.values() for name in _aside(store)}
     for name, store in stores.items():
-        _nothing_acked_is_lost(world, name, store)
+        _nothing_acked_is_lost(world, name, store, aside)
         _tiers_kept(world, name, store)
 
 
@@ -59,7 +62,14 @@ def _one_holder_per_pair(world: World, stores: dict[str, DiskStore]) -> None:
             world.ledger.breaks(f"{first} and {name} show other ids: {sorted(held.items() ^ holders[first].items())}")
 
 
-def _nothing_acked_is_lost(world: World, name: str, store: DiskStore) -> None:
+def _aside(store: DiskStore) -> set[tuple[Ref, Version]]:
+    """What a node set aside for an operator, because it may have been deleted while it was away."""
+    kept = [each for each in _state(store).values() if each.kind == QUARANTINE and not each.deleted]
+    records = [from_wire(each.body["record"]) for each in kept if each.body["reason"] == RESEED]
+    return {(record.ref, record.version.base()) for record in records}
+
+
+def _nothing_acked_is_lost(world: World, name: str, store: DiskStore, aside: set[tuple[Ref, Version]]) -> None:
     """Laws 2 and 4: what was acknowledged stands, or something newer; a tombstone as any other record."""
     state = _state(store)
     for ref, acks in world.ledger.acked.items():
@@ -68,8 +78,8 @@ def _nothing_acked_is_lost(world: World, name: str, store: DiskStore) -> None:
         if ref.kind in (TOUCH, IDEMPOTENCY):
             continue
         held = state.get(ref)
-        if held is None and record.deleted:
-            continue  # swept
+        if (held is None and world.ledger.deleted(record)) or (ref, record.version.base()) in aside:
+            continue  # swept, or away so long that an operator must decide
         if held is None or held.version < record.version:
             world.ledger.breaks(f"{name} lost {record!r}, acknowledged to {act.what} at {act.node}: it has {held!r}")
 

@@ -13,11 +13,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from aimem.core.automatic import deleted_by_user, effect_of
+from aimem.core.automatic import deleted_by_user, effect_of, is_archived
 from aimem.core.kinds import MEMORY, QUARANTINE, SUPERSEDED, TOUCH
 from aimem.core.quorum import Met, NotMet
 from aimem.core.record import Record, Ref
-from aimem.core.version import Version
+from aimem.core.version import ZERO, Version
 from aimem.errors import AimemError
 from aimem.node.lane import Turn
 from aimem.store.base import Change
@@ -39,6 +39,8 @@ class Act:
     ordered: bool = True
     status: int = 0
     wrote: list[Record] = field(default_factory=list)
+    overtaken: bool = False
+    """Whether its round met something newer."""
     spread: list[Record] = field(default_factory=list)
     """What it brought to a quorum: what it wrote, or what the request that it repeats did."""
 
@@ -52,12 +54,16 @@ class Paper:
     def __init__(self) -> None:
         self.ever: set[tuple[Ref, Version]] = set()
         self.now: dict[Ref, Record] = {}
+        self.graves: dict[Ref, Version] = {}
+        """The newest tombstone that each address ever had here: it may be swept by now."""
         self.lost: list[tuple[float, set[tuple[Ref, Version]]]] = []
 
     def note(self, record: Record) -> None:
         """This was synced."""
         self.ever.add((record.ref, record.version.base()))
         self.now[record.ref] = record
+        if record.deleted:
+            self.graves[record.ref] = max(record.version, self.graves.get(record.ref, record.version))
 
     def replace(self, records: Iterable[Record], time: float) -> None:
         """The disk now holds these and nothing else."""
@@ -105,6 +111,7 @@ class Ledger:
             self._in_order(node, record, old)
             if record.version.origin == start and not record.version.step and record.kind not in NOT_ASKED_FOR:
                 self._minted(node, record, act)
+                self._archive_kept(node, record, old, act)
             paper.note(record)
 
     def restamped(self, node: str, changes: Sequence[Change], *, ahead: int) -> None:
@@ -122,6 +129,10 @@ class Ledger:
                 self.anew[(old.ref, old.version.base())] = record
             paper.note(record)
 
+    def deleted(self, record: Record) -> bool:
+        """Whether a tombstone above this write was seen anywhere."""
+        return any(paper.graves.get(record.ref, ZERO) >= record.version for paper in self.papers.values())
+
     def standing(self, record: Record) -> Record:
         """What an acknowledged write must still be there as: itself, or what it was rewritten to."""
         return self.anew.get((record.ref, record.version.base()), record)
@@ -132,6 +143,13 @@ class Ledger:
         tiers = old is not None and record.kind == MEMORY and record.born == old.born and not deleted_by_user(record)
         if old is not None and tiers and effect_of(record).rank < effect_of(old).rank:
             self.breaks(f"{node} lowered the tier of {old!r} to {record!r}")
+
+    def _archive_kept(self, node: str, record: Record, old: Record | None, act: Act | None) -> None:
+        """Only who means an archived memory may change it: one of the same title gets another id."""
+        if old is None or act is None or record.kind != MEMORY or not is_archived(old) or is_archived(record):
+            return
+        if act.what.split()[0] in ("create", "bulk", "update", "promote", "consolidate") and not record.version.step:
+            self.breaks(f"{act.what} at {node} put {record!r} in the place of the archived {old!r}")
 
     def _minted(self, node: str, record: Record, act: Act | None) -> None:
         name = (record.ref, record.version.base())
@@ -168,6 +186,7 @@ class Ledger:
                 self.breaks(f"{node} counts {result.racks} racks for {record!r}, which is in {sorted(map(str, racks))}")
             if isinstance(result, Met) and act is not None:
                 act.spread.append(record)
+                act.overtaken = act.overtaken or result.newer is not None
 
     def replied(self, act: Act, body: dict[str, Any]) -> None:
         """A caller was told that its write is done."""
@@ -176,6 +195,8 @@ class Ledger:
         acks = int(body.get("quorum_acks", 0))
         if act.wrote and acks < self.writes:
             self.breaks(f"{act.what} at {act.node} was answered with {acks} acks of {self.writes}")
+        if act.named is not None and act.overtaken:
+            self.breaks(f"{act.what} at {act.node} named {act.named}, was overtaken, and was told to be done")
         for record in act.wrote:
             holders = self._holders(record, act.began, ordered=act.ordered)
             if len(holders) < acks:

@@ -9,20 +9,23 @@ from typing import Any
 from aimem.core.quorum import majority
 from aimem.core.timestamp import SECOND_NS
 
-CALM, STALE, MILD, WILD = "calm", "stale", "mild", "wild"
+CALM, STALE, AWAY, MILD, WILD = "calm", "stale", "away", "mild", "wild"
 BIG_EVERY = 100
 """Every so many seeds one is of 100 nodes in 10 racks, of which one is lost."""
 RUSH_EVERY = 10
 """Every so many seeds one is of 16 callers who write one key, without any fault."""
 STALE_EVERY = 5
 """Every so many seeds one is of few keys, clocks apart and slow links: writes at nodes that have not heard the news."""
+AWAY_EVERY = 10
+"""Every so many seeds one is of nodes that are away for days, longer than tombstones are kept."""
 
 Graph = dict[str, list[str]]
 
 
 @dataclass
 class Scenario:
-    """See the module. `losses` is how many disks may be lost, `skew` (ns) how far clocks may be off from the start."""
+    """See the module. `losses` is how many disks may be lost, `skew` (ns) how far clocks may be off from the start;
+    `pause` is how long (s) a caller waits between requests."""
 
     seed: int
     shape: str
@@ -36,6 +39,7 @@ class Scenario:
     racks: int = 1
     losses: int = 0
     skew: int = 0
+    pause: float = 0.5
     rack_lost: bool = False
     rush: bool = False
     mesh: dict[str, Any] = field(default_factory=dict)
@@ -63,12 +67,15 @@ def scenario(seed: int) -> Scenario:
         return _rush(seed, rand)
     if seed % STALE_EVERY == STALE_EVERY - 2:
         return _stale(seed, rand)
+    if seed % AWAY_EVERY == AWAY_EVERY - 4:
+        return _away(seed, rand)
     count = rand.choice((3, 3, 3, 4, 4, 5, 5, 6, 7, 8, 10, 12, 25))
     shape, graph, rack_of = _shape(rand, count)
     least = min(len(peers) + 1 for peers in graph.values())
     writes = rand.choice((None, None, 1, 2, rand.randint(1, least), least))
     weather = rand.choice((CALM, MILD, MILD, WILD, WILD, WILD))
     fewest = majority(least) if writes is None else writes
+    racks = rand.choice((1, 2)) if rack_of else 1
     max_skew = rand.choice((2, 5, 30)) * SECOND_NS
     return Scenario(
         seed,
@@ -80,6 +87,7 @@ def scenario(seed: int) -> Scenario:
         callers=rand.randint(1, 6),
         requests=rand.randint(15, 60),
         keys=rand.choice((1, 2, 4, 8)),
+        racks=racks,
         losses=0 if weather == CALM else rand.randint(0, fewest - 1),
         skew=rand.choice((0, max_skew // 3)),
         mesh={
@@ -127,6 +135,26 @@ def _stale(seed: int, rand: random.Random) -> Scenario:
         keys=1,
         skew=10 * SECOND_NS,
         mesh={"catchup_secs": 30.0},
+    )
+
+
+def _away(seed: int, rand: random.Random) -> Scenario:
+    count = rand.choice((3, 4, 5))
+    shape, graph = rand.choice((("full", full(count)), ("full", full(count)), ("ring", ring(count))))
+    return Scenario(
+        seed,
+        shape,
+        graph,
+        {},
+        2,
+        AWAY,
+        callers=4,
+        requests=60,
+        keys=4,
+        losses=1,
+        pause=15.0,
+        mesh={"catchup_secs": 30.0, "tombstone_days": 1},
+        node={"tombstone_days": 1, "archive_on_gc": rand.random() < 0.5, "collect_grace_secs": 3},
     )
 
 
@@ -185,7 +213,7 @@ def bridged(racks: int, each: int) -> tuple[Graph, dict[str, str]]:
     }
     for rack in range(racks):
         for at in range(each):
-            other = f"r{(rack + 1 + at % 2) % racks}n{at}"
+            other = f"r{(rack + (1 + at % 2 if racks > 2 else 1)) % racks}n{at}"
             if rack_of[other] != f"r{rack}":
                 graph[f"r{rack}n{at}"].add(other)
                 graph[other].add(f"r{rack}n{at}")

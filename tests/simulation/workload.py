@@ -71,7 +71,7 @@ class Workload:
         while self._left > 0:
             self._left -= 1
             if not self._plan.rush:
-                await asyncio.sleep(self._rand.expovariate(2.0))
+                await asyncio.sleep(self._rand.expovariate(1 / self._plan.pause))
             nodes = self._world.up
             if nodes:
                 node = home if home in nodes and self._rand.random() < 0.6 else self._rand.choice(nodes)

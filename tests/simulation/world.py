@@ -126,6 +126,8 @@ class Member:
     settings: MeshSettings
     disk: Disk
     offset: int = 0
+    jumped: int = 0
+    """How far (ns) its clock jumped just now: what was judged by the clock before may be written yet."""
     node: Node | None = None
     store: DiskStore | None = None
     mesh: Mesh | None = None
@@ -229,6 +231,13 @@ class World:
         self.ledger.disk_lost(name, member.disk.records())
 
     def _synced(self, member: Member, store: DiskStore, changes: Sequence[Change]) -> None:
+        newest = max(
+            (each.record.version.time for each in changes if each.record.version.origin != store.start), default=0
+        )
+        if newest > self.now(member) + abs(member.jumped) + 2 * member.settings.max_skew:
+            self.ledger.breaks(
+                f"{member.name} took a version {(newest - self.now(member)) / 1e9:.1f} s ahead of its clock"
+            )
         if store.restamping:
             true = self.now(member) - member.offset
             self.ledger.restamped(member.name, changes, ahead=true + member.settings.max_skew)
