@@ -21,7 +21,7 @@ from aimem.core.fields import (
     text_of,
 )
 from aimem.core.intent import Decision, Intent, Plan, Stamp, get, holding
-from aimem.core.kinds import LINK, MEMORY, link_key
+from aimem.core.kinds import EMBEDDING, LINK, MEMORY, link_key, source_key
 from aimem.core.links import LinkSpec, clean_link
 from aimem.core.memory import clean_create
 from aimem.core.pairs import Pair, plain_id
@@ -164,9 +164,13 @@ def import_link(spec: LinkSpec, more: Mapping[str, Any]) -> Intent:
 
 def import_record(record: Record) -> Intent:
     """Store a record of a kind that has no shape of its own here, under a new version. Reply: True when it was
-    written: the same content is not written again."""
+    written: the same content is not written again, and no embedding without its memory."""
 
     def plan(stamp: Stamp) -> Plan:
+        if record.kind == EMBEDDING:
+            source = yield from get(MEMORY, source_key(EMBEDDING, record.key))
+            if source is None or source.deleted:
+                return Decision((), False)
         held = yield from get(record.kind, record.key)
         if held is not None and not held.deleted and held.raw == record.raw:
             return Decision((), False)

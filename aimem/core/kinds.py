@@ -13,8 +13,9 @@ MEMORY = "memory"
 VECTOR = "vector"
 """The vector of a memory under our own model; key: its id. Body: see `recall.vector_record`."""
 EMBEDDING = "embedding"
-"""A vector that another program made, kept and not used for recall; key: `ID/MODEL`. Body: `model`, `dims`, and
-`data`: little-endian float32 in base64."""
+"""A vector that another program made; key: `ID/MODEL`. Body: `model`, `dims`, and `data`: little-endian float32 in
+base64. It has the birth of its memory, and goes with it. Recall does not use it: it is kept so that nothing of a
+migration is lost while the memory lives, so a store that lacks one answers nothing differently."""
 TOUCH = "touch"
 """How often one store saw a memory used; key and body: see `automatic.touch`."""
 SUPERSEDED = "superseded"
@@ -82,7 +83,7 @@ KINDS: dict[str, Kind] = {
     DECISION: Kind(),
     SUBSCRIPTION: Kind(),
     VECTOR: Kind(digested=False, derived=True),  # made again from the text, so not every store need hold it
-    EMBEDDING: Kind(derived=True),
+    EMBEDDING: Kind(digested=False, derived=True),  # leaves without a tombstone, at each store in its own time
     SUPERSEDED: Kind(derived=True),
     TOUCH: Kind(digested=False, derived=True),
     IDEMPOTENCY: Kind(digested=False, life_ns=DAY_NS),

@@ -22,7 +22,7 @@ from aimem.core.automatic import (
     with_expiry,
 )
 from aimem.core.intent import Decision, Intent, Plan, Read, Stamp, get, touches
-from aimem.core.kinds import MEMORY, TOUCH, VECTOR, source_key
+from aimem.core.kinds import EMBEDDING, MEMORY, TOUCH, VECTOR, source_key
 from aimem.core.merge import loser_to_keep, merge, superseded_copy, wins
 from aimem.core.record import Record
 from aimem.core.version import STEP_MAX, Version
@@ -31,16 +31,17 @@ from aimem.core.version import STEP_MAX, Version
 def receive(record: Record, *, keep_all: bool = False) -> Intent:
     """Merge a record that was written elsewhere. Reply: True when it, or what it led to, now stands.
 
-    A vector whose memory is not here, or is deleted, is not taken: it can be made again from the text.
+    A vector whose memory is not here, or is deleted, is not taken: it can be made again from the text. One of another
+    program can't, so it may come ahead of its memory.
     """
 
     def plan(stamp: Stamp) -> Plan:
         held = yield from get(record.kind, record.key)
         if record.kind == MEMORY:
             return (yield from _receive_memory(record, held, keep_all, stamp))
-        if record.kind == VECTOR and not record.deleted:
-            source = yield from get(MEMORY, source_key(VECTOR, record.key))
-            if source is None or source.deleted:
+        if record.kind in (VECTOR, EMBEDDING) and not record.deleted:
+            source = yield from get(MEMORY, source_key(record.kind, record.key))
+            if outlives(record, source) if source is not None else record.kind == VECTOR:
                 return Decision((), False)
         if not wins(record, held):
             return Decision((), False)
@@ -50,6 +51,11 @@ def receive(record: Record, *, keep_all: bool = False) -> Intent:
         return Decision(written, True)
 
     return plan
+
+
+def outlives(derived: Record, memory: Record) -> bool:
+    """Whether a vector, or one of another program, is of a memory that has ended; a later birth is another memory."""
+    return memory.deleted or (derived.kind == EMBEDDING and derived.born < memory.born)
 
 
 def _receive_memory(record: Record, held: Record | None, keep_all: bool, stamp: Stamp) -> Plan:

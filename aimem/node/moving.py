@@ -23,7 +23,7 @@ from aimem.core.importing import (
     import_record,
 )
 from aimem.core.intent import Intent
-from aimem.core.kinds import IDEMPOTENCY, LINK, MEMORY, QUARANTINE, TOUCH, VECTOR
+from aimem.core.kinds import EMBEDDING, IDEMPOTENCY, LINK, MEMORY, QUARANTINE, TOUCH, VECTOR
 from aimem.core.links import link_json
 from aimem.core.record import Record, from_wire, to_wire
 from aimem.core.timestamp import format_timestamp
@@ -59,9 +59,10 @@ class Moving:
         self._now = now
 
     async def export_lines(self) -> AsyncIterator[bytes]:
-        """All that is held, a row a line."""
-        async for rows in self._pages():
-            yield b"".join(_encode(row).encode() + b"\n" for row in rows)
+        """All that is held, a row a line. Vectors of other programs come last: none goes in without its memory."""
+        for kinds in (None, (EMBEDDING,)):
+            async for rows in self._pages(kinds):
+                yield b"".join(_encode(row).encode() + b"\n" for row in rows)
 
     async def export_object(self) -> AsyncIterator[bytes]:
         """One JSON object in the shape of the existing system: live memories and the links between them."""
@@ -81,11 +82,13 @@ class Moving:
         yield f'],"count":{count},"exported_at":"{format_timestamp(self._now())}"}}'.encode()
 
     async def _pages(self, kinds: tuple[str, ...] | None = None) -> AsyncIterator[list[dict[str, Any]]]:
-        """Rows by the change feed: what is written meanwhile comes again at the end, in its new state."""
+        """Rows by the change feed: what is written meanwhile comes again at the end, in its new state. Vectors of other
+        programs only when asked for."""
+        left_out = _LEFT_OUT if kinds else _LEFT_OUT | {EMBEDDING}
         after = 0
         while True:
             page = await self._store.changes(after, EXPORT_PAGE_ROWS, EXPORT_PAGE_BYTES, kinds)
-            records = [record for _, record in page.changes if not record.deleted and record.kind not in _LEFT_OUT]
+            records = [record for _, record in page.changes if not record.deleted and record.kind not in left_out]
             yield await self._rows(records)
             after = page.cursor.seq
             if not page.more:

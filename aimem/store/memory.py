@@ -21,13 +21,14 @@ from aimem.core.digest import Digest, stage
 from aimem.core.feed import Cursor
 from aimem.core.feed import resolve as resolve_feed
 from aimem.core.intent import Get, Holding, Intent, Links, Read, decide
-from aimem.core.kinds import KINDS, LINK, MEMORY, SUPERSEDED, TOUCH, VECTOR, kind_of, source_key
+from aimem.core.kinds import EMBEDDING, KINDS, LINK, MEMORY, SUPERSEDED, TOUCH, VECTOR, kind_of, source_key
 from aimem.core.memory import created_ns
 from aimem.core.merge import author_of
 from aimem.core.pairs import Pair, PairState, by_age, pair_of, resolve
 from aimem.core.record import Record, Ref
 from aimem.core.restamping import restamped, too_far
 from aimem.core.text import holds, indexed_text, stems
+from aimem.core.upkeep import outlives
 from aimem.core.version import ORIGIN_HEX, Version
 from aimem.core.visibility import scope_of, view_from
 from aimem.errors import AimemError, Busy, StorageFailed
@@ -116,6 +117,11 @@ class State:
     def touches(self, memory_id: str) -> list[Record]:
         """The touch records of a memory."""
         return [row.record for ref, row in self.rows.items() if ref.kind == TOUCH and source_key(*ref) == memory_id]
+
+    def vectors(self, memory_id: str) -> list[Record]:
+        """The vectors of a memory, and those that other programs made of it."""
+        kinds = (VECTOR, EMBEDDING)
+        return [row.record for ref, row in self.rows.items() if ref.kind in kinds and source_key(*ref) == memory_id]
 
     def links(self, ids: set[str]) -> list[Record]:
         """The live links from or to any of these memories."""
@@ -211,8 +217,10 @@ class Transaction:
         self.changes.append(Change(state.head, number, record, old, state.shows(record)))
         for pair, holder in before.items():
             self._note_visible(record, holder, state.holder(pair))
-        if record.kind == MEMORY and record.deleted:
-            self.drop(Ref(VECTOR, record.key))
+        if record.kind == MEMORY:
+            for derived in state.vectors(record.key):
+                if not derived.deleted and outlives(derived, record):
+                    self.drop(derived.ref)
 
     def _withdraw(self, old: Record) -> None:
         if old.kind == MEMORY and (pair := pair_of(old)):

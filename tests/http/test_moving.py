@@ -173,3 +173,24 @@ def test_the_object_form_is_bounded_and_lines_are_not(other: Checked) -> None:
 def test_a_line_over_the_bound_ends_the_import_and_says_what_was_done(other: Checked) -> None:
     body = b'{"title": "t", "content": "c"}\n' + b"x" * (2 << 20) + b"xxx"
     other.refused(413, "POST", "/import", body, Content_Type=LINES)
+
+
+def test_vectors_of_other_programs_go_round_and_end_with_their_memory(api: Checked, other: Checked) -> None:
+    stored = api.ok("POST", "/memories", {"title": "A", "content": "x"})
+    body = {"model": "m", "dims": 1, "data": "AACAPw=="}
+    names = {"kind": "embedding", "key": f"{stored['id']}/m", "version": stored["version"], "born": stored["version"]}
+    line = json.dumps({"record": {**names, "deleted": False, "body": body}}).encode()
+    for node in (api, other):
+        importing(node, line)
+    assert lines_of(other) == b""  # its memory is not there
+    api.ok("PUT", f"/memories/{stored['id']}", {"content": "y"})  # changed last, and still ahead of what goes with it
+    exported = lines_of(api)
+    assert [list(json.loads(row)) for row in exported.splitlines()] == [["memory"], ["record"]]
+    importing(other, exported)
+    assert json.loads(lines_of(other).splitlines()[1])["record"]["body"] == body
+    other.ok("DELETE", f"/memories/{stored['id']}")
+    assert lines_of(other) == b""
+
+
+def importing(api: Checked, lines: bytes) -> None:
+    assert api.ok("POST", "/import", lines, Content_Type=LINES)["failed"] == 0

@@ -235,8 +235,7 @@ def embedding_of(memory: Record, data: bytes) -> Record:
     dims = len(data) // _FLOAT_BYTES
     model = _MODELS.get(dims, f"unknown-{dims}")
     body = {"model": model, "dims": dims, "data": base64.b64encode(data).decode()}
-    base = memory.version.base()
-    return Record.make(EMBEDDING, f"{memory.key}/{model}", base, base, body)
+    return Record.make(EMBEDDING, f"{memory.key}/{model}", memory.version.base(), memory.born, body)
 
 
 def agent_of(memory: Record, notes: Notes) -> Record | None:

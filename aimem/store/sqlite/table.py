@@ -14,11 +14,23 @@ from aimem.core.automatic import NEVER, effect_of, is_archived, use_of
 from aimem.core.clock import HybridClock
 from aimem.core.digest import stage
 from aimem.core.intent import Get, Holding, Intent, Links, Read, decide
-from aimem.core.kinds import KINDS, LINK, MEMORY, SUPERSEDED, TOUCH, VECTOR, compound_key, kind_of, source_key
+from aimem.core.kinds import (
+    EMBEDDING,
+    KINDS,
+    LINK,
+    MEMORY,
+    SUPERSEDED,
+    TOUCH,
+    VECTOR,
+    compound_key,
+    kind_of,
+    source_key,
+)
 from aimem.core.pairs import Pair, PairState, by_age, pair_of, plain_id, resolve
 from aimem.core.record import Record, Ref
 from aimem.core.restamping import restamped
 from aimem.core.text import indexed_text
+from aimem.core.upkeep import outlives
 from aimem.core.version import Version, parse_version
 from aimem.errors import AimemError
 from aimem.store.base import Change, Rehearsed, Written
@@ -58,12 +70,17 @@ def pair_text(pair: Pair) -> str:
 
 def touches_of(connection: sqlite3.Connection, memory_id: str) -> list[Record]:
     """The touch records of a memory."""
+    return _made_of(connection, TOUCH, memory_id)
+
+
+def _made_of(connection: sqlite3.Connection, kind: str, memory_id: str) -> list[Record]:
+    """The records of a derived kind, with keys `ID/SUFFIX`, that were made from a memory."""
     found = connection.execute(
-        f"SELECT {COLUMNS} FROM record WHERE kind = '{TOUCH}' AND key >= ? AND key < ?",
-        (f"{memory_id}/", f"{memory_id}0"),  # "0" follows "/"
+        f"SELECT {COLUMNS} FROM record WHERE kind = ? AND key >= ? AND key < ?",
+        (kind, f"{memory_id}/", f"{memory_id}0"),  # "0" follows "/"
     )
-    touches = (row_of(values).record for values in found)
-    return [touch for touch in touches if source_key(TOUCH, touch.key) == memory_id]
+    records = (row_of(values).record for values in found)
+    return [record for record in records if source_key(kind, record.key) == memory_id]
 
 
 def links_of(connection: sqlite3.Connection, memory_id: str) -> list[Row]:
@@ -209,8 +226,8 @@ class Transaction:
         old_pair = pair_of(held.record) if held else None
         if old_pair is not None and old_pair != pair:
             self._reveal(old_pair)
-        if record.deleted:
-            self._drop_vector(record.key)
+        if record.deleted or held is None or held.record.born != record.born:
+            self._drop_outlived(record)
 
     def _arrange(self, pair: Pair, record: Record, plain: str) -> bool:
         """Hide all but the newest live record of a pair, whose plain id is `plain`. True when that is `record`."""
@@ -278,13 +295,13 @@ class Transaction:
             (self._expires(row.record, new=False), row.row),
         )
 
-    def _drop_vector(self, memory_id: str) -> None:
-        """A vector goes with its memory: any node can make it again from the text, should that come back."""
-        vector = self._find(ref := Ref(VECTOR, memory_id))
-        if vector is not None:
-            stage(self.deltas, vector.record, None)
-            self._connection.execute("DELETE FROM record WHERE row = ?", (vector.row,))
-            del self._found[ref]
+    def _drop_outlived(self, memory: Record) -> None:
+        """Vectors go with their memory: any node can make ours again from the text, should that come back."""
+        vector = self._find(Ref(VECTOR, memory.key)) if memory.deleted else None
+        embeddings = _made_of(self._connection, EMBEDDING, memory.key)
+        for derived in [vector.record, *embeddings] if vector else embeddings:
+            if not derived.deleted and outlives(derived, memory):
+                self._erase(derived)
 
     def sweep_tombstones(self, before: int, read_by_all: int, limit: int) -> int:
         """Drop tombstones that were stored before `before` and read by all, with the touches of what they ended."""
