@@ -18,7 +18,7 @@ from aimem.core.version import STEP_MAX, Version
 from aimem.errors import Conflict
 
 APPLIED, SUPERSEDED_BY, REFUSED = "applied", "superseded", "refused"
-MALFORMED, CLOCK_SKEW, RESEED, LOCAL = "malformed", "clock_skew", "reseed", "local"
+MALFORMED, CLOCK_SKEW, RESEED, LOCAL, NOT_CARRIED = "malformed", "clock_skew", "reseed", "local", "not_carried"
 
 _TEXT, _WHOLE = (str,), (int,)
 _MEMORY: Mapping[str, tuple[type, ...]] = {

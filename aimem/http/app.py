@@ -187,7 +187,7 @@ class _Service:
         from aimem.mesh.mesh import Mesh
 
         transport = HttpTransport(peer_contexts(self._settings), lambda: self._door.peer_key)
-        return Mesh(store, lane, mesh_settings(self._settings, store), transport, self._now, background)
+        return Mesh(store, lane, mesh_settings(self._settings, store, self._door), transport, self._now, background)
 
     def _announce(self, url: str, node: Node) -> None:
         settings = self._settings
@@ -227,7 +227,7 @@ class _Service:
             log.warning("these settings need a restart to change: %s", ", ".join(kept))
 
 
-def mesh_settings(settings: ServeSettings, store: Store) -> MeshSettings:
+def mesh_settings(settings: ServeSettings, store: Store, door: Door) -> MeshSettings:
     """What the mesh is told. Without a name the node is known by its store: a copy of it is another node."""
     from aimem.core.timestamp import SECOND_NS
     from aimem.mesh.settings import MeshSettings
@@ -244,6 +244,7 @@ def mesh_settings(settings: ServeSettings, store: Store) -> MeshSettings:
         max_skew=settings.max_skew * SECOND_NS,
         tombstone_days=settings.tombstone_days,
         keep_superseded=settings.archive_superseded,
+        carries_of=door.carries_of,
     )
 
 

@@ -57,12 +57,13 @@ class Call:
 
     def caller(self) -> Caller:
         """Who asks, and under which conditions."""
-        headers = self.request.headers
+        headers, identity = self.request.headers, self.request.identity
         return Caller(
             agent_id=headers.get("x-agent-id"),
             request_id=self.request.request_id,
             idempotency_key=_idempotency_key(headers.get("idempotency-key")),
             expected_version=_unquoted(headers.get("if-match")),
+            vouched=identity.names_agent if identity is not None and identity.agents else None,
         )
 
 

@@ -5,10 +5,12 @@ What always holds: all of it is replaced, or nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aimem.config import ServeSettings
+from aimem.core.identity_words import EVERYWHERE
 from aimem.errors import Misconfigured
 from aimem.http.admission import Admission, read_keys
 
@@ -30,6 +32,14 @@ class Door:
     def warnings(self) -> tuple[str, ...]:
         """Whole sentences on what works and should not stay so."""
         return self.tls.warnings if self.tls is not None else ()
+
+    def carries_of(self, node: str) -> Callable[[str], bool] | None:
+        """Which namespaces a node may carry, by its line in the allowlist; None for all. Of several lines all count."""
+        lines = [each for each in self.tls.entries if each.node == node] if self.tls is not None else []
+        narrowed = [each for each in lines if each.namespaces != EVERYWHERE]
+        if not narrowed or len(narrowed) < len(lines):
+            return None
+        return lambda namespace: any(each.may_carry(namespace) for each in narrowed)
 
     def reload(self, settings: ServeSettings) -> None:
         """Read all files again. Raises `Misconfigured`: then everything stays as it was.

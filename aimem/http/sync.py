@@ -13,4 +13,5 @@ async def message(call: Call) -> Response:
     """One message, and the reply to it."""
     if call.node.fleet is None:
         raise NotOffered("this node takes no part in a mesh")
-    return Response(200, await call.node.fleet.answer(call.request.path, call.request.body), _JSON)
+    request = call.request
+    return Response(200, await call.node.fleet.answer(request.path, request.body, request.identity), _JSON)

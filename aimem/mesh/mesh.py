@@ -16,6 +16,7 @@ from typing import Any
 
 from aimem import __version__
 from aimem.core.asking import Question, question_to_wire, questions
+from aimem.core.identity_words import Identity
 from aimem.core.intent import Intent
 from aimem.core.kinds import TOUCH, VECTOR, kind_of
 from aimem.core.pairs import Pair
@@ -42,6 +43,7 @@ from aimem.limits import (
     MESH_READ_SHARE,
 )
 from aimem.mesh.batched import Batched
+from aimem.mesh.carrying import carried
 from aimem.mesh.item import Item, ItemKey, Spread
 from aimem.mesh.messages import ASK, PROTOCOL, Envelope, list_of, records_of
 from aimem.mesh.meters import MeshMeters
@@ -114,6 +116,7 @@ class Mesh:
             read=self._note_read,
             poked=self._poked,
             bound=lambda source: source.behind or source.incarnation not in self._readers,
+            carries_of=settings.carries_of,
             max_skew=settings.max_skew,
             keep_superseded=settings.keep_superseded,
         )
@@ -136,6 +139,7 @@ class Mesh:
             lambda: self._came_back(link),
             self.standing.finished,
             lambda: self.envelope().behind,
+            lambda node: self._settings.carries_of(node) is not None,
             self._settings.catchup_secs,
             self._rand,
         )
@@ -211,9 +215,9 @@ class Mesh:
         await self._keep_now()
         await self._transport.close()
 
-    async def answer(self, path: str, body: bytes) -> bytes:
-        """The reply to a peer's message."""
-        return await self.receiving.answer(path, body)
+    async def answer(self, path: str, body: bytes, identity: Identity | None = None) -> bytes:
+        """The reply to a peer's message. `identity` is what its certificate or key says of it."""
+        return await self.receiving.answer(path, body, identity)
 
     # The first phase: ask.
 
@@ -381,7 +385,14 @@ class Mesh:
     def _came_back(self, link: _Link) -> None:
         node = link.peer.node
         if link.push is None and node is not None:
-            link.push = PushLane(link.peer, self._own_after, lambda: self._seen, link.kept, self._settings.timeout)
+            link.push = PushLane(
+                link.peer,
+                self._own_after,
+                lambda: self._seen,
+                link.kept,
+                self._settings.timeout,
+                lambda records: carried(self._store, records, self._settings.carries_of(link.peer.node or "")),
+            )
             self._background.start(f"push {link.peer.url}", link.push.run)
         if link.push is not None:
             link.push.came_back()

@@ -36,6 +36,7 @@ class Catchup:
         came_back: Callable[[], None],
         at_the_end: Callable[[Peer, int], Awaitable[None]],
         hurries: Callable[[], bool],
+        narrowed: Callable[[str], bool],
         secs: float,
         rand: random.Random,
     ) -> None:
@@ -45,6 +46,7 @@ class Catchup:
         self._came_back = came_back
         self._at_the_end = at_the_end
         self._hurries = hurries
+        self._narrowed = narrowed
         self._secs = secs
         self._rand = rand
         self.repair = Repair(peer, store, take_in)
@@ -113,7 +115,7 @@ class Catchup:
                 break
         floor = page.get("floor")
         await self._at_the_end(self._peer, floor if isinstance(floor, int) else 0)
-        if isinstance(digest := page.get("digest"), str):
+        if isinstance(digest := page.get("digest"), str) and not self._narrowed(node or ""):
             await self.repair.compare(digest)
         self.ended_at = asyncio.get_running_loop().time()
         self.rounds += 1

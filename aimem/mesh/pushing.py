@@ -18,13 +18,15 @@ from aimem.core.taking import APPLIED, CLOCK_SKEW, REFUSED, SUPERSEDED_BY
 from aimem.errors import AimemError, Invalid
 from aimem.limits import MESH_BATCH_BYTES, MESH_BATCH_RECORDS, MESH_GAP_SECS, MESH_QUEUE_BYTES
 from aimem.mesh.item import Item
-from aimem.mesh.messages import POKE, RECORDS
+from aimem.mesh.messages import POKE, RECORDS, record_bytes
 from aimem.mesh.peer import Peer, reason_of
 
 log = logging.getLogger(__name__)
 
 Page = tuple[list[Record], int]
 """Own records of a stretch of the feed, and the `seq` that it reached."""
+MayHave = Callable[[Sequence[Record]], Awaitable[list[bool]]]
+"""Of each record whether the peer may have it."""
 
 
 class PushLane:
@@ -37,11 +39,13 @@ class PushLane:
         head: Callable[[], int],
         kept: int,
         timeout: float,
+        may_have: MayHave,
     ) -> None:
         self._peer = peer
         self._own_after = own_after
         self._head = head
         self._timeout = timeout
+        self._may_have = may_have
         self._queue: deque[Item] = deque()
         self._queued = 0
         self._in_flight: Sequence[Item] = ()
@@ -126,7 +130,7 @@ class PushLane:
         self._queued -= size
         self._in_flight = batch
         try:
-            outcomes = await self._send([item.data for item in batch])
+            outcomes = await self._send([item.record for item in batch], [item.data for item in batch])
         except AimemError as error:
             rest = list(self._queue)
             self._queue.clear()
@@ -138,14 +142,18 @@ class PushLane:
         for item, outcome in zip(batch, outcomes, strict=True):
             item.heard(self._peer.url, outcome)
 
-    async def _send(self, records: Sequence[bytes]) -> list[Outcome]:
-        reply = await self._peer.call(RECORDS, {}, records=records, lane="push", timeout=self._timeout)
-        results = reply.get("results")
-        if not isinstance(results, list) or len(results) != len(records):
+    async def _send(self, records: Sequence[Record], encoded: Sequence[bytes]) -> list[Outcome]:
+        """Send what the peer may have. What became of each; the others count as refused."""
+        allowed = await self._may_have(records)
+        sent = [data for data, may in zip(encoded, allowed, strict=True) if may]
+        reply = await self._peer.call(RECORDS, {}, records=sent, lane="push", timeout=self._timeout) if sent else {}
+        results = reply.get("results", [])
+        if not isinstance(results, list) or len(results) != len(sent):
             raise Invalid(f"{self._peer.url} did not say what became of each record")
         identity = self._peer.identity
         assert identity is not None
-        return [_outcome(each, identity.node, identity.rack) for each in results]
+        told = iter(results)
+        return [_outcome(next(told), identity.node, identity.rack) if may else Failed(REFUSED) for may in allowed]
 
     def _lose(self, items: Sequence[Item], reason: str) -> None:
         """These were not delivered: whoever waits is told, and the feed holds them."""
@@ -171,7 +179,7 @@ class PushLane:
                 return
             records, reached = await self._own_after(after)
             if records:
-                await self._send([Item(record, 0).data for record in records])
+                await self._send(records, [record_bytes(record) for record in records])
             if self._gap is not None:
                 self._gap = (reached, max(until, self._gap[1]))
 

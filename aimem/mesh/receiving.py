@@ -12,12 +12,14 @@ from typing import Any
 
 from aimem.core.asking import newer, question_from_wire
 from aimem.core.feed import Cursor, betrays_the_past, parse_cursor
+from aimem.core.identity_words import Identity
 from aimem.core.intent import Intent
 from aimem.core.kinds import QUARANTINE, compound_key, kind_of
 from aimem.core.record import Record, Ref, from_wire
 from aimem.core.taking import (
     APPLIED,
     CLOCK_SKEW,
+    NOT_CARRIED,
     REFUSED,
     RESEED,
     Taken,
@@ -28,8 +30,9 @@ from aimem.core.taking import (
     take,
 )
 from aimem.core.upkeep import advance
-from aimem.errors import AimemError, Invalid, NoRoute
+from aimem.errors import AimemError, Denied, Invalid, NoRoute
 from aimem.limits import MESH_BATCH_BYTES, MESH_BATCH_RECORDS, MESH_BUCKETS_COMPARED, MESH_PAGE_HEADS, MESH_QUESTIONS
+from aimem.mesh.carrying import Carries, carried
 from aimem.mesh.messages import (
     ASK,
     DIGEST,
@@ -73,6 +76,7 @@ class Receiving:
         read: Callable[[Envelope, int], None],
         poked: Callable[[str], None],
         bound: Callable[[Envelope], bool],
+        carries_of: Callable[[str], Carries | None],
         max_skew: int,
         keep_superseded: bool,
     ) -> None:
@@ -85,6 +89,7 @@ class Receiving:
         self._read = read
         self._poked = poked
         self._bound = bound
+        self._carries_of = carries_of
         self._ahead_max = 2 * max_skew
         self._keep_superseded = keep_superseded
         self.arriving: set[tuple[Ref, Any]] = set()
@@ -97,26 +102,32 @@ class Receiving:
         """Learn what is kept aside."""
         self._aside = {kept.key async for batch in self._store.scan(QUARANTINE) for _, kept in batch}
 
-    async def answer(self, path: str, body: bytes) -> bytes:
-        """The reply to a message.
+    async def answer(self, path: str, body: bytes, identity: Identity | None = None) -> bytes:
+        """The reply to a message. `identity` is what the sender's certificate or key says of it.
 
         Raises:
+            Denied: it says that it is a node whose certificate it does not have.
             AimemError: it is no message, or can't be answered now.
         """
         message = decode(body)
         sender = envelope_of(message)
+        if identity is not None and identity.node not in (None, sender.node):
+            raise Denied(
+                f"this certificate is that of node {identity.node}, not of {sender.node}",
+                hint="name the node with --node as its line in the allowlist does",
+            )
         self._heard(sender)
         if path == HELLO:
             return encode(self._envelope(), {})
         if path == ASK:
-            return await self._asked(message)
+            return await self._asked(message, sender)
         if path == RECORDS:
             taken = await self.take_in(records_of(list_of(message, "records", MESH_BATCH_RECORDS)), sender)
             return encode(self._envelope(), {"results": [each.to_wire() for each in taken]})
         if path == FEED:
             return await self._feed(message, sender)
         if path == FETCH:
-            return await self._fetch(message)
+            return await self._fetch(message, sender)
         if path == DIGEST:
             return encode(self._envelope(), {"buckets": [f"{total:064x}" for total in self._store.digest.sums]})
         if path == HEADS:
@@ -140,12 +151,17 @@ class Receiving:
         """
         now = self._now()
         floor = self._store.floor if self._bound(source) else 0
+        real = [each for each in records if isinstance(each, Record)]
+        allowed = await carried(self._store, real, self._carries_of(source.node))
+        barred = {id(each) for each, may in zip(real, allowed, strict=True) if not may}
         results: list[Taken | None] = []
         intents: list[Intent] = []
         places: list[int] = []
         aside: list[Intent] = []
         for each in records:
             reason = each if isinstance(each, str) else flaw(each, now=now, ahead_max=self._ahead_max)
+            if id(each) in barred:
+                reason = NOT_CARRIED
             if isinstance(each, str) or reason is not None:
                 results.append(Taken(REFUSED, reason=reason))
                 if isinstance(each, Record):
@@ -214,12 +230,16 @@ class Receiving:
                 taken += 1
         return taken
 
-    async def _asked(self, message: dict[str, Any]) -> bytes:
+    async def _asked(self, message: dict[str, Any], sender: Envelope) -> bytes:
         asked = [question_from_wire(each) for each in list_of(message, "questions", MESH_QUESTIONS)]
         (found,) = await self._store.rehearse([newer(asked)])
         if isinstance(found.reply, AimemError):
             raise found.reply
-        return encode(self._envelope(), {}, [record_bytes(each) for each in found.reply])
+        return encode(self._envelope(), {}, [record_bytes(each) for each in await self._may_have(found.reply, sender)])
+
+    async def _may_have(self, records: Sequence[Record], sender: Envelope) -> list[Record]:
+        allowed = await carried(self._store, records, self._carries_of(sender.node))
+        return [record for record, may in zip(records, allowed, strict=True) if may]
 
     async def _feed(self, message: dict[str, Any], sender: Envelope) -> bytes:
         shown = message.get("cursor")
@@ -238,7 +258,7 @@ class Receiving:
         page = await self._store.changes(after, MESH_PAGE_HEADS, 4 * MESH_BATCH_BYTES)
         heads = [
             [record.kind, record.key, *head_of(record)]
-            for _, record in page.changes
+            for record in await self._may_have([record for _, record in page.changes], sender)
             if not kind_of(record.kind).local and not outlived(record, self._now())
         ]
         fields = {
@@ -247,7 +267,7 @@ class Receiving:
             "more": page.more,
             "head": self._store.head,
             "floor": self._store.floor,
-            "digest": self._store.digest.root(),
+            **({} if self._carries_of(sender.node) else {"digest": self._store.digest.root()}),
         }
         return encode(self._envelope(), fields)
 
@@ -256,12 +276,14 @@ class Receiving:
         held = [record is not None for record in await self._store.get(refs)]
         return encode(self._envelope(), {"held": held})
 
-    async def _fetch(self, message: dict[str, Any]) -> bytes:
+    async def _fetch(self, message: dict[str, Any], sender: Envelope) -> bytes:
         refs = _refs(message, MESH_BATCH_RECORDS)
         found: list[bytes] = []
         size = answered = 0
-        for record in await self._store.get(refs):
-            data = record_bytes(record) if record is not None else b""
+        held = await self._store.get(refs)
+        shown = {each.ref for each in await self._may_have([each for each in held if each is not None], sender)}
+        for record in held:
+            data = record_bytes(record) if record is not None and record.ref in shown else b""
             if found and size + len(data) > MESH_BATCH_BYTES:
                 break
             answered += 1

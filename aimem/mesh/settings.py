@@ -9,6 +9,11 @@ from typing import Protocol
 from aimem.core.timestamp import SECOND_NS
 
 
+def everything(node: str) -> Callable[[str], bool] | None:
+    """Where no list narrows a peer, it may carry all."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class MeshSettings:
     """`node` is this node's stable id. `writes` is W; None for a majority of this node and its peers.
@@ -26,6 +31,8 @@ class MeshSettings:
     max_skew: int = 30 * SECOND_NS
     tombstone_days: int = 30
     keep_superseded: bool = False
+    carries_of: Callable[[str], Callable[[str], bool] | None] = everything
+    """By node id: which namespaces it may carry, None for all."""
 
 
 class Transport(Protocol):

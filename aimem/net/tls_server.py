@@ -55,6 +55,11 @@ class ServerTls:
         """Whether clients must show a certificate."""
         return self._allowlist is not None
 
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The lines of the allowlist, none without one."""
+        return self._allowlist.entries if self._allowlist is not None else ()
+
     def find(self, fingerprint: str | None) -> Entry | None:
         """The line of the list for a client's fingerprint."""
         return self._allowlist.find(fingerprint) if self._allowlist is not None and fingerprint else None

@@ -3,31 +3,46 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from aimem.core.fields import check_agent_id, text_of
 from aimem.core.writes import Once, request_hash
-from aimem.errors import Invalid
+from aimem.errors import Denied, Invalid
 from aimem.limits import IDEMPOTENCY_KEY_BYTES_MAX
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`agent_id` is a claim that nothing has proved. `expected_version` is the version that the caller last saw."""
+    """`agent_id` is a claim, and `vouched` tells whether the caller's certificate or key lets it speak for an agent;
+    None where nothing binds it. `expected_version` is the version that the caller last saw."""
 
     agent_id: str | None
     request_id: str
     idempotency_key: str | None = None
     expected_version: str | None = None
+    vouched: Callable[[str], bool] | None = None
 
     def claim(self) -> str | None:
         """The agent id, if it is one.
 
         Raises:
-            Invalid: it breaks the rules of agent ids.
+            Invalid: it breaks the rules of agent ids. Denied: the caller may not speak for it.
         """
-        return None if self.agent_id is None else check_agent_id(self.agent_id, "the caller's agent id")
+        if self.agent_id is None:
+            return None
+        return self.speaking(check_agent_id(self.agent_id, "the caller's agent id"))
+
+    def speaking(self, agent_id: str) -> str:
+        """The agent id, if the caller may speak for it; anybody may be anonymous.
+
+        Raises:
+            Denied: its certificate or key is bound to other agents.
+        """
+        if self.vouched is None or agent_id.startswith("anonymous:") or self.vouched(agent_id):
+            return agent_id
+        raise Denied(f"this certificate or key may not speak for {agent_id}", hint="its line says for whom: agents=")
 
     def anonymous(self) -> str:
         """The author of what a caller without a name stores: fresh for each request, the same in one request."""

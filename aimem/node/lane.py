@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from aimem.core.identity_words import Identity
 from aimem.core.intent import Intent
 from aimem.core.quorum import Met, NotMet
 from aimem.core.record import Record, Ref
@@ -54,8 +55,8 @@ class Fleet(Protocol):
     async def spread(self, writes: Sequence[Sequence[Record]], turn: Turn) -> list[Met | NotMet]:
         """What comes of writes that are durable here: each the records of one."""
 
-    async def answer(self, path: str, body: bytes) -> bytes:
-        """The reply to another node's message."""
+    async def answer(self, path: str, body: bytes, identity: Identity | None = None) -> bytes:
+        """The reply to another node's message. `identity` is what its certificate or key says of it."""
 
     def conditions(self) -> list[str]:
         """Stable codes of what keeps this node from doing its part: see aimem-mesh(7)."""

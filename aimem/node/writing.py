@@ -141,6 +141,7 @@ class Writing:
 
     def _clean(self, raw: Any, caller: Caller) -> tuple[dict[str, Any], str]:
         body = clean_create(raw, self._now(), anonymous=caller.anonymous(), caller=caller.claim(), ttl=self._ttl)
+        caller.speaking(body["metadata"]["agent_id"])
         on_conflict = raw.get("on_conflict")
         if on_conflict is None:
             return body, "merge"

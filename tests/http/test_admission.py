@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from aimem.core.allowlist import parse_allowlist, parse_keys
+from aimem.core.identity_words import identity_of
 from aimem.errors import Denied, Misconfigured, Unauthenticated
 from aimem.http.admission import Admission, read_keys
 from aimem.net.message import Peer, Request
+from aimem.node.caller import Caller
 
 PEER, AGENT, BOTH, STRANGER = ("0" * 63 + digit for digit in "1234")
 LIST = parse_allowlist(f"{PEER} # roles=peer node=n1\n{AGENT} # roles=agent agents=ai:*\n{BOTH}\n")
@@ -121,3 +123,20 @@ def test_a_bad_line_is_told_with_its_file_and_without_the_key(tmp_path: Path) ->
 def test_a_file_of_keys_that_cant_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="keys: No such file"):
         read_keys(tmp_path / "keys")
+
+
+def test_a_bound_key_speaks_for_its_agents_only() -> None:
+    """See `Caller.speaking`: the header and the body alike, and anonymity is free."""
+    bound = identity_of({"agents": "ai:planner,human:*"})
+
+    def caller(agent: str | None) -> Caller:
+        return Caller(agent_id=agent, request_id="r", vouched=bound.names_agent)
+
+    assert caller("ai:planner").claim() == "ai:planner"
+    assert caller("human:ada").claim() == "human:ada"
+    assert caller(None).claim() is None
+    assert caller(None).speaking("anonymous:req-1") == "anonymous:req-1"
+    with pytest.raises(Denied):
+        caller("ai:other").claim()
+    with pytest.raises(Denied):
+        caller(None).speaking("ai:other")

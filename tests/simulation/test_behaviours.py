@@ -315,3 +315,36 @@ def test_a_store_whose_clock_ran_far_ahead_comes_back_into_time() -> None:
         assert (await world.call("n1").quarantine({}))["count"] == 0
 
     run(story)
+
+
+def test_a_narrowed_peer_gets_and_brings_its_namespaces_only() -> None:
+    async def story() -> None:
+        def carries_of(node: str) -> Callable[[str], bool] | None:
+            return (lambda namespace: namespace.startswith("eu")) if node == "b" else None
+
+        world = World(random.Random(1), {"a": ["b"], "b": ["a"]}, writes=1, carries_of=carries_of)
+        await up(world)
+        here = [
+            await world.call("a").create(memory(t) | {"namespace": ns}, caller())
+            for t, ns in (("1", "eu"), ("2", "us"))
+        ]
+        link = {"source_id": here[1].body["id"], "target_id": here[0].body["id"], "relation": "related_to"}
+        await world.call("a").link(link, caller())
+        there = [
+            await world.call("b").create(memory(t) | {"namespace": ns}, caller())
+            for t, ns in (("3", "eu"), ("4", "us"))
+        ]
+        await asyncio.sleep(90)
+        assert await ids_on(world, "a") == {each.body["id"] for each in (*here, there[0])}
+        kept = await world.call("a").quarantine({})
+        assert {row["reason"] for row in kept["quarantine"]} == {"not_carried"}
+        assert {row["title"] for row in kept["quarantine"]} == {"4"}
+        store = world.members["b"].store
+        assert store is not None
+        assert await store.links([here[0].body["id"]]) == []
+        assert await ids_on(world, "b") == {here[0].body["id"], *(each.body["id"] for each in there)}
+        mesh = world.members["a"].mesh
+        assert mesh is not None
+        assert mesh.describe()["drifted"] == 0
+
+    run(story)
