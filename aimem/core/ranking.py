@@ -25,8 +25,8 @@ from aimem.limits import PRIORITY_MAX, PRIORITY_MIN
 #     the cosine, and the square of the share   81.0 / 86.9    77.5 / 83.0
 #     what lies beside, and authors by name     81.0 / 87.3    78.7 / 84.4
 #     the question bent toward the leaders      83.3 / 88.9    82.2 / 87.0
-# Among 5,673 texts of documentation (`--crowd`), all questions: vectors 72.8 / 79.0, the halves 71.1 / 78.6, this 75.7 /
-# 81.7. A cube in place of the square, more of the leaders, and the mean vector taken off gave nothing or less.
+# All questions among 5,673 texts of documentation (`--crowd`): vectors 72.8 / 79.0, the halves 71.1 / 78.6, this 75.7
+# / 81.7. A cube in place of the square, more of the leaders, and the mean vector taken off gave nothing or less.
 WORDS_WEIGHT = 0.4  # of the square; a cosine of 1 counts 1, and between a good and a fair match lies some 0.2
 WORDS_MAX = 1.5  # of the share: a text that repeats the words of the question often covers no more
 BESIDE_WEIGHT = 0.5  # of the best share among the memories beside one, added to its own

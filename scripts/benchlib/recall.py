@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -20,12 +21,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent.parent
 _SET = ROOT / "tests" / "data" / "recall"
 _PLACES = 10
+_BATCH = 500
 _SIDES = ("words", "vectors", "fusion")
 _KINDS = ("plain", "paraphrase", "two", "time", "current")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--half", choices=("tune", "held"), help="one half of the questions (both)")
+    parser.add_argument("--crowd", action="store_true", help="beside some 5,700 texts of Python's documentation")
     parser.add_argument("--misses", action="store_true", help="list what fusion does not find among the first ten")
 
 
@@ -39,8 +42,10 @@ def run(options: argparse.Namespace) -> int:
         return 1
     questions = [each for each in _rows("questions.jsonl") if options.half in (None, each["half"])]
     began = time.perf_counter()
-    found = asyncio.run(_ask_all(_rows("memories.jsonl"), questions))
-    print(f"{len(questions)} questions of {options.half or 'both halves'}, {time.perf_counter() - began:.0f} s")
+    memories = _rows("memories.jsonl") + (_crowd() if options.crowd else [])
+    found = asyncio.run(_ask_all(memories, questions))
+    took = time.perf_counter() - began
+    print(f"{len(questions)} questions of {options.half or 'both halves'}, {len(memories)} memories, {took:.0f} s")
     print(f"{'':<25}{'recall@1':>9}{'@5':>7}{'@10':>7}{'MRR':>7}")
     for kind in ("all", *_KINDS):
         of_kind = [at for at, each in enumerate(questions) if kind in ("all", each["kind"])]
@@ -57,6 +62,17 @@ def run(options: argparse.Namespace) -> int:
 
 def _rows(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (_SET / name).read_text().splitlines()]
+
+
+def _crowd() -> list[dict[str, Any]]:
+    """Texts that answer nothing: the larger a store, the more of them happen to hold a word of the question."""
+    command = [sys.executable, ROOT / "scripts" / "stdlib-texts", "--limit", "1000000"]
+    lines = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout.splitlines()
+    texts = [json.loads(line) for line in lines]
+    return [
+        {**{name: each[name] for name in ("namespace", "title", "content")}, "id": f"crowd-{number}"}
+        for number, each in enumerate(texts)
+    ]
 
 
 def _figures(pairs: Sequence[tuple[list[str], list[str]]]) -> list[float]:
@@ -107,13 +123,14 @@ def _caller() -> Any:
 
 async def _store(node: Any, memories: list[dict[str, Any]]) -> None:
     rows = [
-        {name: each[name] for name in ("id", "namespace", "title", "content", "created_at")}
+        {name: each[name] for name in ("id", "namespace", "title", "content", "created_at") if name in each}
         | {"tier": "long", "metadata": {"agent_id": each["author"]} if "author" in each else {}}
         for each in memories
     ]
-    answer = await node.import_object({"memories": rows, "links": []}, _caller())
-    if answer.body.get("errors"):
-        raise SystemExit(f"import: {answer.body['errors'][:3]}")
+    for start in range(0, len(rows), _BATCH):
+        answer = await node.import_object({"memories": rows[start : start + _BATCH], "links": []}, _caller())
+        if answer.body.get("errors"):
+            raise SystemExit(f"import: {answer.body['errors'][:3]}")
 
 
 async def _embedded(node: Any) -> None:
