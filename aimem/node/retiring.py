@@ -70,6 +70,7 @@ class Retiring:
     async def consolidate(self, raw: Any, caller: Caller) -> Answer:
         """Make one memory of several: 201."""
         ids, fields = clean_consolidation(raw, caller.claim(), caller.anonymous())
+        caller.speaking(fields["agent_id"])
         intent = consolidate(ids, fields, keep_sources=self._keep)
         if not self._keep:
             intent = without_links(intent)
