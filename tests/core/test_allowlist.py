@@ -220,7 +220,9 @@ def test_api_keys_carry_the_same_words_and_are_kept_as_hashes() -> None:
     assert "s3cret" not in repr(keys)
 
 
-@pytest.mark.parametrize("text", ["", "two words", "key#comment", "k\xe9y", "sesame node=a", "k # roels=peer", "a\x00b"])
+@pytest.mark.parametrize(
+    "text", ["", "two words", "key#comment", "k\xe9y", "sesame node=a", "k # roels=peer", "a\x00b"]
+)
 def test_bad_api_keys_are_refused_without_telling_them(text: str) -> None:
     with pytest.raises(Misconfigured) as caught:
         parse_keys(text)
