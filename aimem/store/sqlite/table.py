@@ -207,17 +207,7 @@ class Transaction:
     def _put_memory(self, held: Row | None, record: Record) -> None:
         pair = pair_of(record)
         plain = plain_id(pair) if pair is not None else ""
-        columns = _columns(record)
-        if pair is not None:
-            body, effect = record.body, effect_of(record)
-            columns |= {
-                "pair": None if plain == record.key else pair_text(pair),
-                "tier": effect.rank,
-                "priority": body["priority"],
-                "created": body.get("created_at", record.born.time),
-                "updated": body.get("updated_at", record.version.time),
-                "expires": self._expires(record, new=record.version.origin == self._origin and not record.version.step),
-            }
+        columns = _columns(record) if pair is None else self._live_columns(record, pair, plain)
         visible = pair is not None and self._arrange(pair, record, plain)
         row = self._write(held, record, columns, visible=visible)
         self._words(row, held.record if held and held.visible else None, record if visible else None)
@@ -228,6 +218,18 @@ class Transaction:
             self._reveal(old_pair)
         if record.deleted or held is None or held.record.born != record.born:
             self._drop_outlived(record)
+
+    def _live_columns(self, record: Record, pair: Pair, plain: str) -> Columns:
+        body = record.body
+        return Columns(
+            namespace=pair.namespace,
+            pair=None if plain == record.key else pair_text(pair),
+            tier=effect_of(record).rank,
+            priority=body["priority"],
+            created=body.get("created_at", record.born.time),
+            updated=body.get("updated_at", record.version.time),
+            expires=self._expires(record, new=record.version.origin == self._origin and not record.version.step),
+        )
 
     def _arrange(self, pair: Pair, record: Record, plain: str) -> bool:
         """Hide all but the newest live record of a pair, whose plain id is `plain`. True when that is `record`."""
@@ -352,60 +354,62 @@ class Transaction:
                 ).rowcount
         return dropped
 
-    def _write(self, held: Row | None, record: Record, columns: dict[str, Any], *, visible: bool) -> int:
+    def _write(self, held: Row | None, record: Record, columns: Columns, *, visible: bool) -> int:
         """Write the row itself. Its number."""
         self._found.pop(record.ref, None)
         if record.kind == TOUCH:
             self._touches.pop(source_key(TOUCH, record.key), None)
-        values = {
-            "kind": record.kind,
-            "key": record.key,
-            "seq": self.head,
-            "version": str(record.version),
-            "born": str(record.born),
-            "deleted": record.deleted,
-            "body": record.raw.decode(),
-            "hash": record.hash,
-            "extra": record.extra.decode(),
-            "stored": self.now if record.deleted or kind_of(record.kind).life_ns is not None else None,
-            "visible": visible,
-            "row": held.row if held else None,
-            **_NO_COLUMNS,
-            **columns,
-        }
+        values = (
+            record.kind,
+            record.key,
+            self.head,
+            str(record.version),
+            str(record.born),
+            int(record.deleted),
+            record.raw.decode(),
+            record.hash,
+            record.extra.decode(),
+            self.now if record.deleted or kind_of(record.kind).life_ns is not None else None,
+            int(visible),
+            *columns,
+        )
         if held is None:
             return self._connection.execute(_INSERT, values).lastrowid or 0
-        self._connection.execute(_UPDATE, values)
+        self._connection.execute(_UPDATE, (*values, held.row))
         return held.row
 
 
-def _columns(record: Record) -> dict[str, Any]:
-    """What reads search by, beyond what only live memories have."""
-    if record.kind == LINK:
-        return {} if record.deleted else {"target": record.body.get("target_id")}
+class Columns(NamedTuple):
+    """What reads search by, as the table has it."""
+
+    target: str | None = None
+    archived: int | None = None
+    namespace: str | None = None
+    pair: str | None = None
+    tier: int | None = None
+    priority: int | None = None
+    created: int | None = None
+    updated: int | None = None
+    expires: int | None = None
+
+
+_NONE = Columns()
+
+
+def _columns(record: Record) -> Columns:
+    """What reads search by, but for live memories, which have more."""
+    if record.kind == LINK and not record.deleted:
+        return Columns(target=record.body.get("target_id"))
     if record.kind == MEMORY or (record.kind == SUPERSEDED and not record.deleted):
         kept = record.kind == SUPERSEDED or is_archived(record)
-        return {"namespace": record.body.get("namespace"), "archived": archived_at(record) if kept else None}
-    return {}
+        return Columns(namespace=record.body.get("namespace"), archived=archived_at(record) if kept else None)
+    return _NONE
 
 
 _FIND = f"SELECT {COLUMNS} FROM record WHERE kind = ? AND key = ?"
-_NO_COLUMNS = dict.fromkeys(
-    ("target", "archived", "namespace", "pair", "tier", "priority", "created", "updated", "expires")
-)
 _NAMES = (
-    "kind",
-    "key",
-    "seq",
-    "version",
-    "born",
-    "deleted",
-    "body",
-    "hash",
-    "extra",
-    "stored",
-    "visible",
-    *_NO_COLUMNS,
+    *("kind", "key", "seq", "version", "born", "deleted", "body", "hash", "extra", "stored", "visible"),
+    *Columns._fields,
 )
-_INSERT = f"INSERT INTO record ({', '.join(_NAMES)}) VALUES ({', '.join(f':{name}' for name in _NAMES)})"
-_UPDATE = f"UPDATE record SET {', '.join(f'{name} = :{name}' for name in _NAMES)} WHERE row = :row"
+_INSERT = f"INSERT INTO record ({', '.join(_NAMES)}) VALUES ({', '.join('?' for _ in _NAMES)})"
+_UPDATE = f"UPDATE record SET {', '.join(f'{name} = ?' for name in _NAMES)} WHERE row = ?"
