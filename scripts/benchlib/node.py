@@ -12,21 +12,25 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DIST = ROOT / "dist" / "aimem"
+DIST = Path(os.environ.get("AIMEM") or ROOT / "dist" / "aimem")  # the file under test
 _SERVING = re.compile(r"serving http://127\.0\.0\.1:(\d+)")
 
 
 class Node:
     """`with Node(...) as node`: started, ready, and ended by its process id at the end."""
 
-    def __init__(self, *flags: str, folder: Path | None = None) -> None:
+    def __init__(self, *flags: str, folder: Path | None = None, copy_of: Path | None = None) -> None:
         self._own = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="aimem-bench-"))
         self.database = self.folder / "bench.db"
+        if copy_of is not None:
+            shutil.copyfile(copy_of, self.database)
         self._flags = flags
         self.port = 0
 
@@ -53,6 +57,14 @@ class Node:
         self.process.wait(60)
         if self.process.stderr is not None:
             self.process.stderr.close()
+
+    @contextmanager
+    def running(self) -> Iterator[Node]:
+        """For a node that was started: ends it as `with` does."""
+        try:
+            yield self
+        finally:
+            self.__exit__()
 
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:

@@ -7,8 +7,16 @@ import statistics
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 
 from benchlib.node import DIST, Node
+
+
+class Above(NamedTuple):
+    """Medians in ms: the interpreter that does nothing, and what a command takes above it."""
+
+    bare_ms: float
+    above_ms: float
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,12 +29,17 @@ def _seconds(command: list[str]) -> float:
     return time.perf_counter() - began
 
 
-def run(options: argparse.Namespace) -> int:
+def above_bare(runs: int = 21) -> Above:
+    """Measured against a node that runs."""
     with Node("--tier", "keyword") as node:
         bare = [sys.executable, "-I", "-c", "pass"]
         ours = [sys.executable, str(DIST), "stats", "--to", f"http://127.0.0.1:{node.port}"]
-        pairs = [(_seconds(bare), _seconds(ours)) for _ in range(options.runs)]
+        pairs = [(_seconds(bare), _seconds(ours)) for _ in range(runs)]
     base = statistics.median(first for first, _ in pairs) * 1_000
-    above = statistics.median(second - first for first, second in pairs) * 1_000
-    print(f"python3 -I -c pass: {base:.0f} ms; aimem stats against a running node: {above:.0f} ms above it")
+    return Above(base, statistics.median(second - first for first, second in pairs) * 1_000)
+
+
+def run(options: argparse.Namespace) -> int:
+    bare, above = above_bare(options.runs)
+    print(f"python3 -I -c pass: {bare:.0f} ms; aimem stats against a running node: {above:.0f} ms above it")
     return 0
