@@ -569,6 +569,7 @@ def _described(link: _Link, time: float) -> dict[str, Any]:
         "push_waiting": push.waiting if push is not None else 0,
         "push_gap": push.gap if push is not None else 0,
         "caught_up": link.catchup.finished.is_set(),
+        "pushed_bytes": peer.sent["push"],
         "error": peer.error,
     }
 

@@ -38,6 +38,12 @@ class PeerGauge(Gauge):
                 yield Sample("", (("peer", str(peer["url"])),), value)
 
 
+class PeerCounter(PeerGauge):
+    """A count per peer that something else keeps."""
+
+    kind = "counter"
+
+
 class MeshMeters:
     """Made over what `status` shows of the peers."""
 
@@ -51,5 +57,8 @@ class MeshMeters:
             self.unordered,
             Watched("aimem_quarantined_total", "Records kept aside since the start.", quarantined),
             Watched("ai_memory_replication_id_drift_total", "Records found to drift, and repaired.", drifted),
+            PeerCounter(
+                "aimem_peer_pushed_bytes_total", "Bytes pushed to a peer.", peers, lambda peer: peer["pushed_bytes"]
+            ),
             *(PeerGauge(name, help, peers, read) for name, (help, read) in _GAUGES.items()),
         ]

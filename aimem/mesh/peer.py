@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -48,6 +49,8 @@ class Peer:
         self._failures = 0
         self._retry_at = 0.0
         self.heard_at: float | None = None
+        self.sent: Counter[str] = Counter()
+        """Bytes of messages sent, by lane."""
 
     @property
     def node(self) -> str | None:
@@ -81,6 +84,7 @@ class Peer:
         sent = self._now()
         try:
             body = encode(self._envelope(), fields, records)
+            self.sent[lane] += len(body)
             reply = decode(await self._transport.post(self.url, path, body, timeout=timeout, lane=lane))
             envelope = envelope_of(reply)
         except AimemError as error:
