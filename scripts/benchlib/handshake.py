@@ -17,8 +17,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import trustme
-
 from benchlib.node import DIST
 
 _SERVING = re.compile(r"serving https://127\.0\.0\.1:(\d+)")
@@ -35,6 +33,8 @@ def run(options: argparse.Namespace) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, options.connections + 100), hard))
     with tempfile.TemporaryDirectory(prefix="aimem-bench-") as place:
         folder = Path(place)
+        import trustme  # of the environment of the tests: the other subjects run without
+
         certificate = trustme.CA().issue_cert("127.0.0.1")
         certificate.private_key_and_cert_chain_pem.write_to_path(folder / "own.pem")
         (folder / "own.pem").chmod(0o600)
