@@ -7,7 +7,7 @@ write: it is acknowledged by a peer when all of its records are.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from aimem.core.quorum import Applied, Failed, Met, NotMet, Outcome, Round, Superseded
 from aimem.core.record import Record, Ref
@@ -18,11 +18,16 @@ ItemKey = tuple[Ref, Version]
 
 
 class Item:
-    """One record on its way to the peers. `seq` is its place in the own feed, 0 when it is sent again."""
+    """One record on its way to so many peers. `seq` is its place in the own feed, 0 when it is sent again. `all_heard`
+    is told when every peer has spoken of it: nobody needs to wait for it any more."""
 
-    __slots__ = ("_data", "key", "outcomes", "record", "seq", "spreads")
+    __slots__ = ("_all_heard", "_data", "_peers", "key", "outcomes", "record", "seq", "spreads")
 
-    def __init__(self, record: Record, seq: int) -> None:
+    def __init__(
+        self, record: Record, seq: int, peers: int = 0, all_heard: Callable[[Item], None] | None = None
+    ) -> None:
+        self._peers = peers
+        self._all_heard = all_heard
         self.record = record
         self.seq = seq
         self.key: ItemKey = (record.ref, record.version)
@@ -42,6 +47,8 @@ class Item:
         self.outcomes[peer] = outcome
         for spread in self.spreads:
             spread.heard(peer)
+        if self._all_heard is not None and len(self.outcomes) == self._peers:
+            self._all_heard(self)
 
 
 class Spread:
