@@ -345,7 +345,14 @@ class Mesh:
         """The item of a record that was just committed. What is repeated goes out anew: what a peer said of it then it
         may have lost with its disk since."""
         item = self._items.pop((record.ref, record.version), None)
-        return item if item is not None else self._send(Item(record, 0))
+        return item if item is not None else self._send(self._made(record, 0))
+
+    def _made(self, record: Record, seq: int) -> Item:
+        return Item(record, seq, sum(link.peer.counts for link in self._links), self._forget_item)
+
+    def _forget_item(self, item: Item) -> None:
+        if self._items.get(item.key) is item:
+            del self._items[item.key]
 
     def _send(self, item: Item) -> Item:
         for link in self._links:
@@ -366,7 +373,7 @@ class Mesh:
                 continue
             own = record.version.origin == self._store.start and record.kind != TOUCH
             if (own and not kind_of(record.kind).local) or record.kind == VECTOR:
-                item = self._send(Item(record, change.seq))
+                item = self._send(self._made(record, change.seq))
                 self._items[item.key] = item
         while len(self._items) > MESH_ITEMS_KEPT:
             self._items.popitem(last=False)

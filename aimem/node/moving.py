@@ -37,6 +37,7 @@ from aimem.limits import (
     IMPORT_BATCH,
     IMPORT_ERRORS_TOLD_MAX,
     ITEMS_MAX,
+    RECORD_BYTES_MAX,
 )
 from aimem.node.caller import Caller
 from aimem.node.lane import Lane, fewest
@@ -212,6 +213,8 @@ class _Import:
 def _carried(content: Any) -> Record:
     """A record that may come in as it is."""
     record = from_wire(object_of(content))
+    if len(record.raw) > RECORD_BYTES_MAX:
+        raise TooLarge(f"a record of {len(record.raw)} bytes; at most {RECORD_BYTES_MAX}")
     if record.kind in _LEFT_OUT or record.kind in (MEMORY, LINK) or record.deleted:
         raise Invalid(
             f"a {'deleted ' if record.deleted else ''}record of kind {record.kind} can't be imported as it is"
