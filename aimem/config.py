@@ -36,6 +36,7 @@ SERVE_KEYS: Final[dict[str, type | tuple[type, ...]]] = {
     "archive_on_gc": bool,
     "archive_max_days": int,
     "archive_superseded": bool,
+    "memory_max": str,
     "shutdown_grace_secs": int,
     "log_format": str,
     "log_level": str,
@@ -102,6 +103,7 @@ class ServeSettings:
     archive_on_gc: bool = True
     archive_max_days: int | None = None
     archive_superseded: bool = False
+    memory_max: int | None = None  # bytes
     shutdown_grace_secs: int = 30
     log_format: str = "text"
     log_level: str = "warning"
@@ -251,6 +253,8 @@ def serve_settings(
     values["db"] = database_path(given.get("db"), env, config, old_name=old_name)
     cache_dir = given.get("cache_dir") or env.get("AIMEM_CACHE_DIR") or config.values.get("cache_dir")
     values["cache_dir"] = Path(cache_dir) if cache_dir else None
+    if "memory_max" in values:
+        values["memory_max"] = byte_count(values["memory_max"])
     values |= _listening(config.values, given)
     values["ttl"] = TtlConfig(**config.table("ttl"))
     values |= _quorum(values, old_name=old_name)
@@ -258,6 +262,14 @@ def serve_settings(
     settings = ServeSettings(**{name: value for name, value in values.items() if name in names})
     _check_serve(settings)
     return settings
+
+
+def byte_count(text: str) -> int:
+    """`512M`, `2G`, `65536`: bytes, with K, M, G in powers of 1024."""
+    digits, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in ("K", "M", "G") else (text, "")
+    if not digits.isascii() or not digits.isdigit() or int(digits) == 0:
+        raise Misconfigured(f"{text!r} is no size", hint="write bytes, or a number with K, M or G")
+    return int(digits) << {"": 0, "K": 10, "M": 20, "G": 30}[unit]
 
 
 def database_path(

@@ -9,7 +9,8 @@ import click
 
 from aimem.cli.invocation import OLD_NAME, Invocation
 from aimem.cli.options import Command, cache_dir_option, config_option, db_option, pass_invocation
-from aimem.config import LOG_FORMATS, LOG_LEVELS, TIERS, ServeSettings, serve_settings
+from aimem.config import LOG_FORMATS, LOG_LEVELS, TIERS, ServeSettings, byte_count, serve_settings
+from aimem.errors import Misconfigured
 
 
 class Bind(click.ParamType[str]):
@@ -21,6 +22,20 @@ class Bind(click.ParamType[str]):
         """Check that there is a port."""
         if not str(value).rpartition(":")[2].isdigit() or ":" not in str(value):
             self.fail(f"{value!r} is not HOST:PORT", param, ctx)
+        return str(value)
+
+
+class Size(click.ParamType[str]):
+    """Bytes, with K, M or G."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the size; it stays text, as in the file."""
+        try:
+            byte_count(value)
+        except Misconfigured as err:
+            self.fail(err.message, param, ctx)
         return str(value)
 
 
@@ -41,6 +56,7 @@ aimem serve --config /etc/aimem/aimem.toml --check
 @click.option("--tls-key", metavar="FILE", help="Its private key.")
 @click.option("--mtls-allowlist", metavar="FILE", help="Let in clients only whose certificates are listed here.")
 @click.option("--api-key-file", metavar="FILE", help="Keys of agents, one a line, readable by its owner only.")
+@click.option("--memory-max", type=Size(), metavar="SIZE", help="Memory that the vector index may take: 512M, 2G.")
 @click.option("--node", metavar="NAME", help="Stable name of this node in its fleet. [derived from the database]")
 @click.option("--rack", metavar="NAME", help="Rack that this node stands in.")
 @click.option("--zone", metavar="NAME", help="Zone that this node stands in.")

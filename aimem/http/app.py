@@ -84,6 +84,7 @@ def _prepare(settings: ServeSettings) -> NodeSettings:
         archive_max_days=settings.archive_max_days,
         archive_superseded=settings.archive_superseded,
         allow_network_fs=settings.allow_network_fs,
+        memory_max=settings.memory_max,
         **named,
     )
 

@@ -12,6 +12,7 @@ STORAGE_FAILED = "storage_failed"
 EMBEDDER_LOADING = "embedder_loading"
 EMBEDDER_FAILED = "embedder_failed"
 INDEX_BUILDING = "index_building"
+INDEX_FULL = "index_full"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,16 @@ looked at again afterwards, so nothing is lost. A deleted memory leaves the inde
 A vector counts only while it was made from the text that its memory has now. That is not left to the order of events:
 the index keeps a mark of the text behind each row's vectors, a search gives it with the cosine, and whoever uses the
 cosine compares it with the memory in hand (`Near.is_of`).
+
+At its ceiling the index takes in no more. What it leaves out keeps its stored vector, is counted, and is found by
+words; the next start tries again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +26,7 @@ from aimem.core.text import embedded_text
 from aimem.errors import Invalid
 from aimem.limits import EMBED_BATCH
 from aimem.recall.block import Floats, Rows
-from aimem.recall.index import VectorIndex
+from aimem.recall.index import BLOCK_TABLE_BYTES, VectorIndex
 from aimem.recall.vector_record import Vectors, decode, text_sha256
 from aimem.store.base import Change, Memory, Store
 
@@ -55,8 +58,19 @@ class Found(NamedTuple):
 class Indexing:
     """Owns the vector index. `ready` once it is built."""
 
-    def __init__(self, store: Store, model_id: str, dims: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        model_id: str,
+        dims: int,
+        memory_max: int | None = None,
+        on_ceiling: Callable[[bool], None] = lambda reached: None,
+    ) -> None:
+        """`memory_max` in bytes. `on_ceiling` hears when the first row is left out, and when none is any more."""
         self.index = VectorIndex(dims)
+        self.left_out: set[int] = set()
+        self._memory_max = memory_max
+        self._on_ceiling = on_ceiling
         self._store = store
         self._model = model_id
         self._dims = dims
@@ -133,15 +147,17 @@ class Indexing:
         async for batch in self._store.scan(VECTOR):
             for row, vectors in await asyncio.to_thread(self._usable, batch):
                 rows += 1
+                if row in self.left_out:
+                    continue
                 if row not in self.index or int(self._marks[row]) != _mark(vectors.text_sha256):
                     wrong.append(f"index: row {row} is missing, or has the vectors of another text")
-        if rows != len(self.index):
+        if rows != len(self.index) + len(self.left_out):
             wrong.append(f"index: it holds {len(self.index)} rows, the store vectors for {rows}")
         return wrong
 
     def _add_batch(self, batch: Sequence[tuple[int, Record]]) -> None:
         """Put stored vectors in. Runs in a thread; nothing else adds before the index is built."""
-        usable = sorted(self._usable(batch), key=lambda item: item[0])
+        usable = self._fitting(sorted(self._usable(batch), key=lambda item: item[0]))
         if not usable:
             return
         for row, vectors in usable:
@@ -172,10 +188,40 @@ class Indexing:
                 continue
             vectors = self._decoded(vector) if vector is not None and not vector.deleted else None
             if vectors is None:
-                self.index.remove(memory.row)
+                self._remove(memory.row)
             elif memory.row not in self.index or self._marks[memory.row] != _mark(vectors.text_sha256):
-                self._set_mark(memory.row, vectors)
-                self.index.add(memory.row, vectors.pieces)
+                if self._fitting([(memory.row, vectors)]):
+                    self._set_mark(memory.row, vectors)
+                    self.index.add(memory.row, vectors.pieces)
+                else:
+                    self.index.remove(memory.row)  # the vectors of a text that it no longer has
+
+    def _fitting(self, found: list[tuple[int, Vectors]]) -> list[tuple[int, Vectors]]:
+        """Those for which there is room below the ceiling; the others are left out from now on."""
+        if self._memory_max is None:
+            return found
+        room = self._memory_max - self.index.memory_bytes() - BLOCK_TABLE_BYTES
+        fitting = []
+        for row, vectors in found:
+            room -= self.index.row_bytes(len(vectors.pieces))
+            if room >= 0:
+                fitting.append((row, vectors))
+                self._no_longer_left_out(row)
+            else:
+                self.left_out.add(row)
+                if len(self.left_out) == 1:
+                    self._on_ceiling(True)
+        return fitting
+
+    def _remove(self, row: int) -> None:
+        self.index.remove(row)
+        self._no_longer_left_out(row)
+
+    def _no_longer_left_out(self, row: int) -> None:
+        if row in self.left_out:
+            self.left_out.remove(row)
+            if not self.left_out:
+                self._on_ceiling(False)
 
     def _set_mark(self, row: int, vectors: Vectors) -> None:
         """Note of which text the vectors are that are about to be put in."""
@@ -193,7 +239,7 @@ class Indexing:
                 if change.old is None:
                     continue  # a new memory: its vector is heard when it is there
                 if not change.visible:
-                    self.index.remove(change.row)
+                    self._remove(change.row)
                     if self._gone is not None:
                         self._gone.add(change.row)
             elif record.kind != VECTOR:

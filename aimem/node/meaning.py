@@ -23,7 +23,7 @@ from aimem.limits import (
     RECALL_CHECKS_KEPT,
 )
 from aimem.node.background import Background
-from aimem.node.conditions import EMBEDDER_FAILED, EMBEDDER_LOADING, INDEX_BUILDING, Conditions
+from aimem.node.conditions import EMBEDDER_FAILED, EMBEDDER_LOADING, INDEX_BUILDING, INDEX_FULL, Conditions
 from aimem.node.embedding import Embedding
 from aimem.node.indexing import Indexing
 from aimem.node.lane import Lane
@@ -53,6 +53,7 @@ class Meaning:
         now: Callable[[], int],
         *,
         patience: float = 0.0,
+        memory_max: int | None = None,
     ) -> None:
         self._embedder = Embedder(model)
         self._pool = EmbedPool(self._embedder)
@@ -61,7 +62,7 @@ class Meaning:
         self._background = background
         self._now = now
         self.embedding = Embedding(store, lane, meters, self._pool, self._embedder.model_id, patience=patience)
-        self.indexing = Indexing(store, self._embedder.model_id, self._embedder.dims)
+        self.indexing = Indexing(store, self._embedder.model_id, self._embedder.dims, memory_max, self._note_ceiling)
         self.loaded = False
         self._asked = 0
         self._checks: deque[float] = deque(maxlen=RECALL_CHECKS_KEPT)
@@ -69,6 +70,11 @@ class Meaning:
         meters.gauge("aimem_embedding_backlog", "Memories that wait for their vector.", lambda: self.embedding.backlog)
         meters.gauge("ai_memory_hnsw_size", "Rows in the vector index.", lambda: len(self.indexing.index))
         meters.gauge("aimem_index_bytes", "Memory of the vector index.", self.indexing.index.memory_bytes)
+        meters.gauge(
+            "aimem_index_left_out",
+            "Memories found by words alone: the vector index is at its ceiling.",
+            lambda: len(self.indexing.left_out),
+        )
         meters.gauge("aimem_recall_at_10", "Share of the true ten nearest found, by sampled checks.", self.recall_at_10)
 
     async def open(self) -> None:
@@ -104,6 +110,7 @@ class Meaning:
             "index_ready": self.indexing.ready,
             "index_rows": len(self.indexing.index),
             "index_bytes": self.indexing.index.memory_bytes(),
+            "index_left_out": len(self.indexing.left_out),
             "recall_at_10": self.recall_at_10(),
         }
 
@@ -160,6 +167,15 @@ class Meaning:
             self._checks.append(await asyncio.to_thread(self.indexing.index.recall, [vector], _K))
         finally:
             self._checking = None
+
+    def _note_ceiling(self, reached: bool) -> None:
+        """The index left the first row out, or nothing is left out any more."""
+        if not reached:
+            self._conditions.clear(INDEX_FULL)
+            return
+        words = "the vector index is at its ceiling (--memory-max): what it has no room for is found by words alone"
+        log.warning("%s", words)
+        self._conditions.set(INDEX_FULL, words, self._now())
 
     async def _load_and_embed(self) -> None:
         try:

@@ -87,7 +87,15 @@ class Node:
 
         patience = 0.0 if self.fleet is None or self.fleet.alone else EMBED_PATIENCE_SECS
         return Meaning(
-            self._store, lane, conditions, self._meters, self._background, settings.model, now, patience=patience
+            self._store,
+            lane,
+            conditions,
+            self._meters,
+            self._background,
+            settings.model,
+            now,
+            patience=patience,
+            memory_max=settings.memory_max,
         )
 
     @classmethod

@@ -14,7 +14,10 @@ CHECKOUT_MODEL = Path(__file__).resolve().parent.parent.parent / "build" / "mode
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
-    """`tier` is `keyword` (words only, no model) or `semantic`."""
+    """`tier` is `keyword` (words only, no model) or `semantic`.
+
+    `memory_max` is what the vector index may take, in bytes; None is no limit.
+    """
 
     db: Path
     tier: str = SEMANTIC
@@ -26,3 +29,4 @@ class NodeSettings:
     archive_max_days: int | None = None
     archive_superseded: bool = False
     allow_network_fs: bool = False
+    memory_max: int | None = None

@@ -25,10 +25,12 @@ from aimem.limits import PIECES_MAX
 from aimem.recall.block import Block, Floats, Halves, Mask, Rows
 
 BLOCK_SLOTS = 65_536  # 53 MB: an index grows by this, and nothing that is there is ever copied to grow
+BLOCK_TABLE_BYTES = 8 * BLOCK_SLOTS  # which row each of its slots belongs to: taken at once
 EXACT_SLOTS_MAX = 20_000  # computing these takes some 2 ms: nothing to gain by narrowing down first
 SHARE = 0.02  # of the candidates that are computed after narrowing down; 0.999 recall@10 on documentation texts
 SHORTLIST_MIN = 1_000
 _TABLE_MAX = 100_000_000  # flags of one byte for a filter
+_ROW_BYTES = 100  # of a row in the table of rows, estimated
 _BATCH = 4_096  # vectors put in under one hold of the lock: some milliseconds
 
 
@@ -65,7 +67,11 @@ class VectorIndex:
 
     def memory_bytes(self) -> int:
         """Bytes in use, the row table included (an estimate there)."""
-        return sum(block.memory_bytes() for block in self._blocks) + 100 * len(self._block_of)
+        return sum(block.memory_bytes() for block in self._blocks) + _ROW_BYTES * len(self._block_of)
+
+    def row_bytes(self, pieces: int) -> int:
+        """Bytes that a further row of so many vectors takes in all."""
+        return pieces * (2 * self._dims + self._dims // 8) + _ROW_BYTES
 
     def add(self, row: int, vectors: Floats | Halves) -> None:
         """Puts in the vectors of one row, [pieces, dims], in the place of those it had."""

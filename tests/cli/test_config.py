@@ -101,7 +101,7 @@ def test_everything_a_file_can_say(file: Any) -> None:
         {"port": 5},
         {},
         file(
-            'bind = "[::1]:9000"\ntier = "keyword"\ncache_dir = "/c"\narchive_on_gc = false\n'
+            'bind = "[::1]:9000"\ntier = "keyword"\nmemory_max = "2G"\ncache_dir = "/c"\narchive_on_gc = false\n'
             "archive_max_days = 9\narchive_superseded = true\n[ttl]\nmid_ttl_secs = 0\n"
         ),
     )
@@ -109,6 +109,14 @@ def test_everything_a_file_can_say(file: Any) -> None:
     assert settings.ttl == TtlConfig(mid_ttl_secs=0)
     assert (settings.archive_on_gc, settings.archive_max_days, settings.archive_superseded) == (False, 9, True)
     assert settings.cache_dir == Path("/c")
+    assert settings.memory_max == 2 << 30
+
+
+def test_a_size_is_bytes_or_has_a_unit(file: Any) -> None:
+    assert [config.byte_count(text) for text in ("65536", "3k", "512M", "2G")] == [65536, 3 << 10, 512 << 20, 2 << 30]
+    for text in ("", "0", "much", "1T", "-1M", "1.5G"):
+        with pytest.raises(Misconfigured):
+            config.byte_count(text)
 
 
 def test_insecure_is_a_word_that_must_be_said(file: Any) -> None:

@@ -38,7 +38,7 @@ def test_without_flags_the_defaults(run: Run, served: list[tuple[ServeSettings, 
 
 
 def test_every_flag_arrives(run: Run, served: list[tuple[ServeSettings, Reload]]) -> None:
-    line = "--db a.db serve --bind [::]:0 --insecure --check --tier keyword --allow-network-fs"
+    line = "--db a.db serve --bind [::]:0 --insecure --check --tier keyword --allow-network-fs --memory-max 512M"
     more = "--tombstone-days 3 --collect-grace-secs 4 --shutdown-grace-secs 5 --log-format json --log-level debug"
     door = "--tls-cert c.crt --tls-key c.key --mtls-allowlist l --api-key-file k"
     assert run(*line.split(), *more.split(), *door.split(), "--cache-dir", "c").code == 0
@@ -50,6 +50,7 @@ def test_every_flag_arrives(run: Run, served: list[tuple[ServeSettings, Reload]]
         insecure=True,
         check=True,
         cache_dir=Path("c"),
+        memory_max=512 << 20,
         allow_network_fs=True,
         tombstone_days=3,
         collect_grace_secs=4,

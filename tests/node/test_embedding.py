@@ -17,6 +17,7 @@ from aimem.limits import EMBED_BATCH
 from aimem.node import background
 from aimem.node.node import Node
 from aimem.node.settings import CHECKOUT_MODEL, KEYWORD, SEMANTIC, NodeSettings
+from aimem.recall.index import BLOCK_SLOTS, BLOCK_TABLE_BYTES, VectorIndex
 from aimem.recall.vector_record import text_sha256
 from aimem.store.base import Store
 from tests.node.conftest import Clock, Faulty, Open, Reopen, caller, embedded, until
@@ -303,3 +304,42 @@ async def test_the_mark_of_a_vector_is_that_of_the_embedded_text(meaning_node: N
     assert vector is not None
     assert memory is not None
     assert vector.body["text"] == text_sha256(embedded_text(memory))
+
+
+async def test_at_its_ceiling_the_index_says_so_and_the_rest_is_found_by_words(
+    open_node: Open, model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = await open_node(KEYWORD)
+    ids = await fill(first, 6)
+    await first.close()
+    index = VectorIndex()
+    node = await open_node(SEMANTIC, memory_max=BLOCK_TABLE_BYTES + 4 * index.row_bytes(1) + 8 * BLOCK_SLOTS)
+    await embedded(node)
+    held = int(value(node, "ai_memory_hnsw_size"))
+    assert 0 < held < 6
+    assert value(node, "aimem_index_bytes") <= BLOCK_TABLE_BYTES + 4 * index.row_bytes(1) + 8 * BLOCK_SLOTS
+    assert value(node, "aimem_index_left_out") == 6 - held
+    assert node.health()["degraded"] == ["index_full"]
+    status = await node.status()
+    assert status["embedding"]["index_left_out"] == 6 - held
+    assert [each["code"] for each in status["conditions"]] == ["index_full"]
+    assert "ceiling" in caplog.text
+    for number in range(6):
+        found = await node.recall({"context": f"note {number}"}, caller())
+        assert f"note {number}" in [each["title"] for each in found["memories"]]
+    for each in ids:
+        await node.delete(each, None, caller())
+    assert node.health()["degraded"] == []
+    assert value(node, "aimem_index_left_out") == 0
+
+
+async def test_a_start_with_a_higher_ceiling_takes_in_what_was_left_out(open_node: Open, model: Path) -> None:
+    low = await open_node(SEMANTIC, memory_max=1)
+    await fill(low, 3)
+    await embedded(low)
+    assert value(low, "aimem_index_left_out") == 3
+    await low.close()
+    node = await open_node(SEMANTIC)
+    await embedded(node)
+    assert value(node, "ai_memory_hnsw_size") == 3
+    assert value(node, "aimem_embedded_total") == 0  # no vector was dropped: none had to be made again
