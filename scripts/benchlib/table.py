@@ -43,9 +43,9 @@ def with_table(readme: str, told: dict[str, Any], found: list[Figure]) -> str:
 
 def told_of(told: dict[str, Any]) -> str:
     """Where figures come from."""
-    machine = told["machine"]
+    machine, commit = told["machine"], told["commit"][:12] + "+" * told["commit"].endswith("+")
     return (
-        f"Measured at commit {told['commit'][:12]}{'+' * told['commit'].endswith('+')} on {machine['cores']} cores of an {machine['cpu']}, "
+        f"Measured at commit {commit} on {machine['cores']} cores of an {machine['cpu']}, "
         f"{machine['memory_gb']:.0f} GB, Python {machine['python']}, load generator on the same machine; "
         f"{told['embedded']:,} texts really embedded, the vectors of all further rows mixed from those."
     )
