@@ -13,7 +13,7 @@ from aimem.core.automatic import NEVER, RANK, expires_of, is_archived
 from aimem.core.intent import Decision, Intent, Plan, Read, Stamp, get, holding
 from aimem.core.kinds import MEMORY, SUPERSEDED
 from aimem.core.memory import TtlConfig, created_ns
-from aimem.core.merge import superseded_copy
+from aimem.core.merge import superseded_copy, wins
 from aimem.core.pairs import Pair, pair_of
 from aimem.core.record import Record
 from aimem.core.timestamp import format_timestamp
@@ -146,7 +146,9 @@ def keeping_superseded(intent: Intent) -> Intent:
             if record.kind == MEMORY and not record.deleted and "archived" not in record.body:
                 held = yield from get(MEMORY, record.key)
                 if held is not None and pair_of(held) is not None and _says_other(held, record):
-                    copies.append(superseded_copy(held))
+                    copy = superseded_copy(held)
+                    if wins(copy, (yield from get(copy.kind, copy.key))):  # not where such a copy was purged before
+                        copies.append(copy)
         return decision._replace(records=[*copies, *decision.records])
 
     return plan
