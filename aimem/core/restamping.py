@@ -27,8 +27,8 @@ def restamped(record: Record, limit: int, version: Callable[[], Version]) -> Rec
     if kind.life_ns is not None or (kind.derived and record.kind != SUPERSEDED):
         return None
     new = version()
-    born = new if record.born.time > limit or record.kind == SUPERSEDED else record.born
+    born = new if record.born.time > limit else record.born
     key = record.key
-    if record.kind == SUPERSEDED:
+    if record.kind == SUPERSEDED and not record.deleted:  # the tombstone of one stays where the copy was
         key = f"{record.key.rpartition('/')[0]}/{new}"
     return Record(record.kind, key, new, born, record.raw, deleted=record.deleted, extra=record.extra)

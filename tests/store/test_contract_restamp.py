@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from aimem.core import writes
+from aimem.core.archiving import keeping_superseded, purge
 from aimem.core.digest import Digest
 from aimem.core.kinds import LINK, MEMORY, SUPERSEDED, TOUCH
 from aimem.core.links import clean_link, create_link
 from aimem.core.record import Record, Ref
-from aimem.core.upkeep import Touched, fold
+from aimem.core.upkeep import Touched, fold, receive
 from aimem.store.base import Store, Written
 from tests.store.conftest import DAY, HOUR, NOW, OpenStore, body
 
@@ -57,8 +58,6 @@ async def test_a_copy_of_a_superseded_write_keeps_its_place_in_the_archive(open_
     store = await open_store()
     open_store.clock.now = NOW + AHEAD
     first = await put(store, "t")
-    from aimem.core.archiving import keeping_superseded
-
     await store.write([keeping_superseded(writes.update(first.key, {"content": "new"}))])
     open_store.clock.now = NOW
     await store.restamp(NOW + DAY)
@@ -66,6 +65,23 @@ async def test_a_copy_of_a_superseded_write_keeps_its_place_in_the_archive(open_
     assert kept.key == f"{first.key}/{kept.version}"
     assert kept.version.time <= NOW + DAY
     assert len(await store.archived(None, 10, 0)) == 1
+    assert await store.check() == []
+
+
+async def test_a_copy_that_was_purged_by_a_clock_ahead_stays_purged(open_store: OpenStore) -> None:
+    store = await open_store()
+    first = await put(store, "t")
+    await store.write([keeping_superseded(writes.update(first.key, {"content": "new"}))])
+    (copy,) = [each for each in await every(store) if each.kind == SUPERSEDED]
+    open_store.clock.now = NOW + AHEAD
+    await store.write([purge(copy.kind, copy.key, NOW + 2 * AHEAD)])
+    open_store.clock.now = NOW
+    await store.restamp(NOW + DAY)
+    (held,) = await store.get([copy.ref])
+    assert held is not None
+    assert held.deleted
+    await store.write([receive(copy)])
+    assert await store.archived(None, 10, 0) == []
     assert await store.check() == []
 
 
