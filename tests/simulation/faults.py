@@ -15,7 +15,7 @@ from tests.simulation.network import Weather
 from tests.simulation.scenario import AWAY, CALM, STALE, WILD, Scenario
 from tests.simulation.world import Member, World
 
-_RATES = {STALE: 2.0, AWAY: 0.02}
+_RATES = {STALE: 2.0, AWAY: 0.03}
 """Faults a second, where it is not one in two."""
 
 
@@ -150,7 +150,7 @@ class Faults:
         member.jumped = 0
 
     async def _away(self) -> None:
-        """A node, or its disk as it was, comes back after days."""
+        """A node comes back after days; or it was there all the time, and then its disk is as it was days ago."""
         name = self._any()
         world, member = self._world, self._world.members[name]
         if name in self._busy or member.node is None:
@@ -160,12 +160,13 @@ class Faults:
         if loses:
             self._losses -= 1
             world.shelve(name)
-            await asyncio.sleep(self._while())
-        await world.crash(name)
-        await asyncio.sleep(20 * self._rand.random())
+        else:
+            await world.crash(name)
+        await asyncio.sleep(90 * self._rand.random())
         world.later += int(self._rand.choice((0.5, 2.0, 40.0)) * DAY_NS)
         await asyncio.sleep(130 * self._rand.random())
         if loses:
+            await world.crash(name)
             await world.replace_disk(name, member.shelf, seen=self._rand.random() < 0.5)
         await world.start(name)
         self._busy.discard(name)

@@ -80,9 +80,10 @@ class Paper:
 class Ledger:
     """See the module. `same_lists`: every node has every other in its list, so order is promised everywhere."""
 
-    def __init__(self, *, same_lists: bool, writes: int, rack_of: dict[str, str | None]) -> None:
+    def __init__(self, *, same_lists: bool, writes: int, racks: int, rack_of: dict[str, str | None]) -> None:
         self.same_lists = same_lists
         self.writes = writes
+        self.racks = racks
         self.rack_of = rack_of
         self.papers: dict[str, Paper] = defaultdict(Paper)
         self.acts: list[Act] = []
@@ -177,13 +178,13 @@ class Ledger:
                 continue
             holders = self._holders(record, since, ordered=turn.ordered)
             got = result.acks if isinstance(result, Met) else result.got
-            racks = {self.rack_of.get(each) for each in holders} - {None}
+            racks = self._racks(holders)
             if isinstance(result, NotMet) and result.reason == "racks":
                 got = 1
             if len(holders) < got or node not in holders:
                 self.breaks(f"{node} counts {got} for {record!r}, which is on {sorted(holders)}")
             if isinstance(result, Met) and result.racks > len(racks):
-                self.breaks(f"{node} counts {result.racks} racks for {record!r}, which is in {sorted(map(str, racks))}")
+                self.breaks(f"{node} counts {result.racks} racks for {record!r}, which is in {sorted(racks)}")
             if isinstance(result, Met) and act is not None:
                 act.spread.append(record)
                 act.overtaken = act.overtaken or result.newer is not None
@@ -199,7 +200,7 @@ class Ledger:
             self.breaks(f"{act.what} at {act.node} named {act.named}, was overtaken, and was told to be done")
         for record in act.wrote:
             holders = self._holders(record, act.began, ordered=act.ordered)
-            if len(holders) < acks:
+            if len(holders) < acks or (self.racks > 1 and len(self._racks(holders)) < self.racks):
                 self.breaks(f"{act.what}: {acks} acks told, {record!r} is on {sorted(holders)}")
             self._after_what_was_acked(record, act)
         for record in {each.ref: each for each in (*act.wrote, *act.spread)}.values():
@@ -225,6 +226,9 @@ class Ledger:
             if newer or paper.had(record, since):
                 holders.add(node)
         return holders
+
+    def _racks(self, nodes: Iterable[str]) -> set[str]:
+        return {rack for node in nodes if (rack := self.rack_of.get(node)) is not None}
 
     def _overlaps(self, newer: Record, act: Act | None) -> bool:
         other = self.by_write.get((newer.ref, newer.version.base()))

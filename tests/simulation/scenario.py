@@ -149,10 +149,10 @@ def _away(seed: int, rand: random.Random) -> Scenario:
         2,
         AWAY,
         callers=4,
-        requests=60,
-        keys=4,
+        requests=100,
+        keys=8,
         losses=1,
-        pause=15.0,
+        pause=20.0,
         mesh={"catchup_secs": 30.0, "tombstone_days": 1},
         node={"tombstone_days": 1, "archive_on_gc": rand.random() < 0.5, "collect_grace_secs": 3},
     )

@@ -171,7 +171,12 @@ class World:
         }
         same = all(len(peers) == len(graph) - 1 for peers in graph.values())
         fewest = min(self._writes(member.settings) for member in self.members.values())
-        self.ledger = Ledger(same_lists=same, writes=fewest, rack_of={name: racks.get(name) for name in graph})
+        self.ledger = Ledger(
+            same_lists=same,
+            writes=fewest,
+            racks=settings.get("racks", 1),
+            rack_of={name: racks.get(name) for name in graph},
+        )
 
     @staticmethod
     def _writes(settings: MeshSettings) -> int:
