@@ -13,6 +13,7 @@ from aimem.core.automatic import (
     Use,
     born_of_touch,
     collected,
+    deleted_by_user,
     effect_of,
     is_archived,
     settled,
@@ -65,8 +66,8 @@ def _receive_memory(record: Record, held: Record | None, keep_all: bool, stamp: 
     if held is not None and record != held:
         if (loser := loser_to_keep(held, record, keep_all=keep_all)) is not None:
             written += yield from _if_newer(superseded_copy(loser))
-        if held.born != record.born:
-            loser = held if wins(record, held) else record
+        winner, loser = (record, held) if wins(record, held) else (held, record)
+        if held.born != record.born or deleted_by_user(winner):  # else merge raises the winner itself
             written += yield from remember_rank(loser, stamp)
     standing = settled(standing, use_of(standing, found))
     if held is None or standing != held:

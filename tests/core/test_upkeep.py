@@ -103,6 +103,19 @@ def test_the_tier_of_an_overwritten_birth_is_remembered_for_its_late_writes() ->
         assert mine(world).body["tier"] == "long"
 
 
+def test_the_tier_that_a_delete_had_not_heard_of_is_remembered_for_a_newer_write() -> None:
+    """Seed 8520: raised on one node, deleted on another, written on a third, none of which had heard of the others."""
+    born = version(5)
+    raised = memory(version(6), born, key="x", tier="long")
+    grave = memory(version(7, B), born, key="x", tier="short", deleted=True)
+    for held, incoming in ((raised, grave), (grave, raised)):
+        world = Played(held)
+        world.carry_out(receive(incoming))
+        assert mine(world) == grave
+        world.carry_out(receive(memory(version(8), born, key="x", tier="short")))
+        assert mine(world).body["tier"] == "long"
+
+
 def test_a_vector_is_taken_only_where_its_memory_lives() -> None:
     vector = Record.make(VECTOR, "x", version(5), version(5), {"v": "AAAA"})
     assert Played().decide(receive(vector)).reply is False
