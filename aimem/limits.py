@@ -123,7 +123,7 @@ IMPORT_ERRORS_TOLD_MAX = 100  # bad rows that a reply names one by one; the rest
 EXPORT_PAGE_ROWS, EXPORT_PAGE_BYTES = 500, 1024 * 1024  # of the feed in memory at once while all of it is exported
 
 # The mesh.
-RECORD_BYTES_MAX = 1_000_000  # of one record's body, so that it fits into a message to another node; a memory has 200 KB
+RECORD_BYTES_MAX = 1_000_000  # of one record: it must fit into a message to another node; a memory has 200 KB
 EMBED_PATIENCE_SECS = 60.0  # a memory from elsewhere waits so long for its vector: then its writer may be gone
 MESH_BATCH_RECORDS = 500  # records of one message: a group commit of some tens of milliseconds at the receiver
 MESH_BATCH_BYTES = 1_048_576  # half a body: one record of the largest size always fits beside it
