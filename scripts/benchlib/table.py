@@ -12,7 +12,7 @@ from benchlib.figures import Figure
 from benchlib.goals import missed, table
 from benchlib.node import ROOT
 
-KEPT = ROOT / "man" / "limits.json"
+KEPT = ROOT / "scripts" / "speed.json"
 README, PAGE = ROOT / "README.md", ROOT / "man" / "aimem-limits.7"
 _BLOCK = re.compile(
     r"(?<=<!-- speed table: scripts/bench table --write -->\n).*?(?=<!-- end of the speed table -->)", re.S
