@@ -1,0 +1,1 @@
+"""The mesh as it runs: real processes, real certificates, signals."""

@@ -1,0 +1,148 @@
+"""Four real nodes that let each other in by minted certificates, and calls to them."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aimem.cli.main import main
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+class Got(NamedTuple):
+    """A reply: status, JSON body, header fields."""
+
+    status: int
+    body: dict[str, Any]
+    headers: Mapping[str, str]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody uses now; all are held until the last is known."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in held]
+    for each in held:
+        each.close()
+    return ports
+
+
+class Fleet:
+    """`names` in order; each node has a folder with certificate, list and configuration."""
+
+    def __init__(self, folder: Path, count: int = 4) -> None:
+        self.folder = folder / "fleet"
+        self.names = [f"n{number}" for number in range(count)]
+        self.ports = dict(zip(self.names, free_ports(count), strict=True))
+        nodes = [f"{name}=127.0.0.1:{port}" for name, port in self.ports.items()]
+        assert (
+            main(["allowlist", "mint", "--out", str(self.folder), "--config-dir", f"{self.folder}/{{node}}", *nodes])
+            == 0
+        )
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, *flags: str) -> None:
+        """Start a node on what it holds."""
+        home = self.folder / name
+        command = [sys.executable, "-m", "aimem", "serve", "--tier", "keyword", "--config", str(home / "aimem.toml")]
+        with (home / "log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [*command, "--db", str(home / "aimem.db"), *flags], stderr=log, cwd=ROOT, env=dict(os.environ)
+            )
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to a node; a killed one is waited for."""
+        self.processes[name].send_signal(number)
+        if number is signal.SIGKILL:
+            self.processes.pop(name).wait(30)
+
+    def close(self) -> None:
+        """End all that run."""
+        for process in self.processes.values():
+            process.kill()
+            process.wait(30)
+
+    def context(self, name: str) -> ssl.SSLContext:
+        """What a client with that node's certificate needs."""
+        home = self.folder / name
+        made = ssl.create_default_context(cafile=str(home / "ca.crt"))
+        made.load_cert_chain(str(home / "tls.crt"), str(home / "tls.key"))
+        return made
+
+    def call(self, name: str, method: str, path: str, body: object = None, **headers: str) -> Got:
+        """One request to a node."""
+        connection = http.client.HTTPSConnection("127.0.0.1", self.ports[name], context=self.context(name), timeout=30)
+        try:
+            fields = {
+                "Content-Type": "application/json",
+                **{key.replace("_", "-"): each for key, each in headers.items()},
+            }
+            connection.request(method, f"/api/v1{path}", None if body is None else json.dumps(body), fields)
+            reply = connection.getresponse()
+            found = json.loads(reply.read() or b"{}")
+            return Got(reply.status, found, {key.lower(): value for key, value in reply.getheaders()})
+        finally:
+            connection.close()
+
+    def store(self, name: str, title: str, **headers: str) -> Got:
+        """Store a memory through a node."""
+        return self.call(
+            name, "POST", "/memories", {"title": title, "content": f"of {title}", "namespace": "t"}, **headers
+        )
+
+    def digests(self) -> set[str]:
+        """The digests of all that run."""
+        return {str(self.call(name, "GET", "/digest").body["digest"]) for name in self.processes}
+
+    def wait_same(self, secs: float = 60) -> None:
+        """Until all that run hold the same."""
+        eventually(lambda: len(self.digests()) == 1, secs, "the digests stay apart")
+
+    def wait_met(self) -> None:
+        """Until every node that runs is up and has met all others that do."""
+
+        def met() -> bool:
+            for name in self.processes:
+                peers = self.call(name, "GET", "/status").body["mesh"]["peers"]
+                if sum(peer["state"] == "up" for peer in peers) < len(self.processes) - 1:
+                    return False
+            return True
+
+        eventually(met, 60, "the nodes do not meet")
+
+
+def eventually(true: Callable[[], bool], secs: float, what: str) -> None:
+    """Wait until something is so."""
+    until = time.monotonic() + secs
+    while True:
+        try:
+            if true():
+                return
+        except (OSError, http.client.HTTPException):
+            pass
+        assert time.monotonic() < until, what
+        time.sleep(0.05)
+
+
+@contextmanager
+def running(folder: Path, count: int = 4) -> Iterator[Fleet]:
+    """A fleet that has met."""
+    fleet = Fleet(folder, count)
+    try:
+        for name in fleet.names:
+            fleet.start(name, "--quorum-writes", "2")
+        fleet.wait_met()
+        yield fleet
+    finally:
+        fleet.close()
