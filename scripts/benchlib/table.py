@@ -46,9 +46,16 @@ def told_of(told: dict[str, Any]) -> str:
     machine, commit = told["machine"], told["commit"][:12] + "+" * told["commit"].endswith("+")
     return (
         f"Measured at commit {commit} on {machine['cores']} cores of an {machine['cpu']}, "
-        f"{machine['memory_gb']:.0f} GB, Python {machine['python']}, load generator on the same machine; "
+        f"{machine['memory_gb']:.0f} GB, Python {machine['python']}, load generator on the same machine, "
+        f"whose load was {machine['load_before']:.1f} before; "
         f"{told['embedded']:,} texts really embedded, the vectors of all further rows mixed from those."
     )
+
+
+def _version() -> str:
+    """The version that the manual is of."""
+    found = re.search(r'__version__ = "([^"]+)"', (ROOT / "aimem" / "__init__.py").read_text())
+    return found[1] if found else ""
 
 
 def page(told: dict[str, Any], found: list[Figure]) -> str:
@@ -57,7 +64,7 @@ def page(told: dict[str, Any], found: list[Figure]) -> str:
     rows = "\n".join("\t".join(f"T{{\n{cell.strip()}\nT}}" for cell in line) for line in (lines[0], *lines[2:]))
     columns = " ".join(["lx"] + ["l"] * (len(lines[0]) - 1))
     return f"""'\\" t
-.TH AIMEM-LIMITS 7 "" "aimem" "aimem manual"
+.TH AIMEM-LIMITS 7 "" "aimem {_version()}" "aimem manual"
 .SH NAME
 aimem-limits \\- how fast a node is, and how large it can get
 .SH DESCRIPTION

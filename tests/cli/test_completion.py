@@ -24,7 +24,7 @@ CASES = [
     ("aimem serve --tier ", ["keyword", "semantic"], ["short"]),
     ("aimem --agent-id push serve --ins", ["--insecure"], []),
     ("aimem completion ", ["bash", "zsh", "fish"], []),
-    ("aimem man aimem-", ["aimem-api", "aimem-compat", "aimem-mesh", "aimem-recall"], ["push"]),
+    ("aimem man aimem-", ["aimem-api", "aimem-compat", "aimem-limits", "aimem-mesh", "aimem-recall"], ["push"]),
     ("aimem push some", ["some file.md"], []),
     ("aimem push --db some", ["some file.md"], []),
     ("aimem get some", [], ["some file.md"]),

@@ -1,0 +1,26 @@
+"""The speed table in README and aimem-limits(7) is that of the figures that are kept, and those have no errors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_tables_are_made_of_the_kept_figures() -> None:
+    told = json.loads((ROOT / "scripts" / "speed.json").read_text())
+    assert sum(each["errors"] for each in told["figures"]) == 0
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "bench", "table"], capture_output=True, text=True, check=True
+    )
+    table = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    readme = (ROOT / "README.md").read_text()
+    assert "\n".join(table) in readme
+    page = (ROOT / "man" / "aimem-limits.7").read_text()
+    assert told["commit"][:12] in page
+    for row in table[2:]:
+        for cell in row.strip("| ").replace("**", "").split(" | "):
+            assert cell.strip() in page.replace("\\-", "-")
