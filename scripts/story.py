@@ -184,7 +184,8 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave the nodes running")
     parser.add_argument("--limit", default="1000000", metavar="N", help="store only so many texts")
     options = parser.parse_args()
-    os.environ.pop("AIMEM_CONFIG", None)
+    for name in ("AIMEM_CONFIG", "AIMEM_URL", "AIMEM_DB", "AI_MEMORY_DB"):
+        os.environ.pop(name, None)  # a caller's own node has no part in this
     fleet = Fleet()
     try:
         print(f"Three nodes that let each other in by certificate; their files are in {fleet.folder}.")
