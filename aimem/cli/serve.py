@@ -57,7 +57,7 @@ aimem serve --config /etc/aimem/aimem.toml --check
 @click.option("--mtls-allowlist", metavar="FILE", help="Let in clients only whose certificates are listed here.")
 @click.option("--api-key-file", metavar="FILE", help="Keys of agents, one a line, readable by its owner only.")
 @click.option("--memory-max", type=Size(), metavar="SIZE", help="Memory that the vector index may take: 512M, 2G.")
-@click.option("--node", metavar="NAME", help="Stable name of this node in its fleet. [derived from the database]")
+@click.option("--node", metavar="NAME", help="Name of this node. [that of its allowlist line, or the database]")
 @click.option("--rack", metavar="NAME", help="Rack that this node stands in.")
 @click.option("--zone", metavar="NAME", help="Zone that this node stands in.")
 @click.option("--quorum-peers", metavar="URL,URL", help="The other nodes; #SHA256 behind one pins its certificate.")

@@ -229,12 +229,13 @@ class _Service:
 
 
 def mesh_settings(settings: ServeSettings, store: Store, door: Door) -> MeshSettings:
-    """What the mesh is told. Without a name the node is known by its store: a copy of it is another node."""
+    """What the mesh is told. Without a name the node is what the allowlist calls its certificate, else it is known by
+    its store: a copy of it is another node."""
     from aimem.core.timestamp import SECOND_NS
     from aimem.mesh.settings import MeshSettings
 
     return MeshSettings(
-        node=settings.node or store.incarnation,
+        node=settings.node or door.own_node(settings.quorum_client_cert) or store.incarnation,
         peers=settings.quorum_peers,
         writes=settings.quorum_writes,
         timeout=settings.quorum_timeout_ms / 1_000,

@@ -33,6 +33,16 @@ class Door:
         """Whole sentences on what works and should not stay so."""
         return self.tls.warnings if self.tls is not None else ()
 
+    def own_node(self, shown: str | None) -> str | None:
+        """The node id that the allowlist gives to the certificate in the file `shown` (that which peers are shown), or
+        without one to the own: what peers with the same list take this node for."""
+        if self.tls is None:
+            return None
+        from aimem.net.credentials import fingerprint, read_certificates
+
+        entry = self.tls.find(fingerprint(read_certificates(Path(shown))[0]) if shown else self.tls.fingerprint)
+        return entry.node if entry is not None else None
+
     def carries_of(self, node: str) -> Callable[[str], bool] | None:
         """Which namespaces a node may carry, by its line in the allowlist; None for all. Of several lines all count."""
         lines = [each for each in self.tls.entries if each.node == node] if self.tls is not None else []
