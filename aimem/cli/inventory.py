@@ -108,6 +108,8 @@ def read_inventory(path: Path) -> Inventory:
         for each in agents
         if _known(each, _AGENT_KEYS, f"{path}: agent")
     }
+    for name in words:
+        identity_of({"node": name})  # it names a folder: the rules of node names hold for it too
     names = [each.name for each in found] + list(words)
     if twice := [name for name in names if names.count(name) > 1]:
         raise Misconfigured(f"{path}: {twice[0]} stands twice")

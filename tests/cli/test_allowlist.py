@@ -202,6 +202,7 @@ def test_minting_again_overwrites_nothing_and_makes_what_is_missing(run: Run, tm
         ("[[node]]\nname = 'a'\naddress = 'x'\nrck = 'a'\n", "rck"),
         ("nonsense = 1\n[[node]]\nname = 'a'\naddress = 'x'\n", "nonsense"),
         ("[[node]]\nname = 'a'\naddress = 'x'\n[[node]]\nname = 'a'\naddress = 'y'\n", "twice"),
+        ("[[node]]\nname = 'a'\naddress = 'x'\n[[agent]]\nname = '..'\n", "not a name"),
         ("[[", "can't be read"),
     ],
 )
