@@ -314,9 +314,10 @@ def _quorum(values: Mapping[str, Any], *, old_name: bool) -> dict[str, Any]:
     """Peers as a tuple without doubles, their pins, and W as a number or None. W=0, which the existing system calls
     off, is known under its own name only: there it means W=1 and no peers."""
     named = values.get("quorum_peers") or ()
-    urls = [url.strip().rstrip("/") for url in (named.split(",") if isinstance(named, str) else named)]
-    if not all(isinstance(url, str) for url in urls):
+    listed = named.split(",") if isinstance(named, str) else named
+    if not all(isinstance(url, str) for url in listed):
         raise Misconfigured("quorum_peers must be a list of URLs")
+    urls = [url.strip().rstrip("/") for url in listed]
     pairs = [url.partition("#")[::2] for url in urls if url]
     peers = tuple(dict.fromkeys(url.rstrip("/") for url, _ in pairs))
     pins = tuple((url.rstrip("/"), _pin(url, pin)) for url, pin in pairs if pin)

@@ -139,3 +139,5 @@ MESH_READ_SHARE = 0.25  # of the quorum timeout, at most, goes to asking before 
 MESH_HURRY_SECS = 1.0  # between the catch-ups of a node that is new or was away too long: it does no part until then
 MESH_KEEP_POSITIONS_SECS = 5.0  # how often it is written down how far each peer has got
 QUARANTINE_LISTED_MAX = 1_000
+QUARANTINE_RECORDS_MAX = 100_000  # some 100 MB of rows that nobody can use: beyond, something is badly wrong
+MESH_READERS_KEPT = 1_000  # stores of which it is known how far they have read the feed: a fleet, and its past

@@ -122,10 +122,7 @@ def add(invocation: Invocation, path: Path, certificate: str, comment: str, **wo
 
     fingerprint = _fingerprint(invocation, certificate)
     who = identity_of({name: value for name, value in words.items() if value})
-    entry = Entry(
-        who.node, who.rack, who.zone, who.roles, who.agents, who.namespaces, who.home,
-        fingerprint=fingerprint, comment=comment,
-    )  # fmt: skip
+    entry = Entry.of(who, fingerprint, comment)
     with _edited(path) as edit:
         edit(lambda text: with_entry(text, entry))
     if invocation.json:

@@ -62,18 +62,7 @@ class Inventory:
 
     def agent_entry(self, name: str, fingerprint: str) -> Entry:
         """The line of an agent's certificate."""
-        who = identity_of({**self.agents[name], "roles": AGENT})
-        return Entry(
-            who.node,
-            who.rack,
-            who.zone,
-            who.roles,
-            who.agents,
-            who.namespaces,
-            who.home,
-            fingerprint=fingerprint,
-            comment=name,
-        )
+        return Entry.of(identity_of({**self.agents[name], "roles": AGENT}), fingerprint, name)
 
 
 def planned(text: str) -> Planned:

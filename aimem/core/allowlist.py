@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Final
 
 from aimem.core.identity_words import AGENT, Identity, parse_words
@@ -30,6 +30,12 @@ class Entry(Identity):
     fingerprint: str = field(kw_only=True)
     comment: str = ""
     line: int = 0
+
+    @classmethod
+    def of(cls, who: Identity, fingerprint: str, comment: str = "", line: int = 0) -> Entry:
+        """The line that gives `who` to a certificate or key."""
+        words = {each.name: getattr(who, each.name) for each in fields(Identity)}
+        return cls(**words, fingerprint=fingerprint, comment=comment, line=line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,18 +122,7 @@ def _entry(fingerprint: str, comment: str, number: int, **defaults: tuple[str, .
         who, plain = parse_words(comment, **defaults)
     except Misconfigured as err:
         raise _at(number, err.message, err.hint) from err
-    return Entry(
-        who.node,
-        who.rack,
-        who.zone,
-        who.roles,
-        who.agents,
-        who.namespaces,
-        who.home,
-        fingerprint=fingerprint,
-        comment=plain,
-        line=number,
-    )
+    return Entry.of(who, fingerprint, plain, number)
 
 
 def _collected(entries: Iterable[Entry], *, empty: bool) -> Allowlist:

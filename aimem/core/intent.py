@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from aimem.core.pairs import Pair, PairState
 from aimem.core.record import Record, Ref
 from aimem.core.version import Version
+from aimem.errors import AimemError
 
 
 class Get(NamedTuple):
@@ -77,6 +78,28 @@ def decide(intent: Intent, stamp: Stamp, answer: Callable[[Read], Any]) -> Decis
     except StopIteration as done:
         decision: Decision = done.value
         return decision
+
+
+class Rehearsed(NamedTuple):
+    """What an intent would come to: what it read, each with the answer, and its reply or refusal."""
+
+    reads: tuple[tuple[Read, Any], ...]
+    reply: Any
+
+
+def rehearse(intent: Intent, stamp: Stamp, answer: Callable[[Read], Any]) -> Rehearsed:
+    """Carry an intent to its decision without writing anything: what it read on the way, and its reply or refusal."""
+    reads: list[tuple[Read, Any]] = []
+
+    def noted(read: Read) -> Any:
+        reads.append((read, answer(read)))
+        return reads[-1][1]
+
+    try:
+        reply = decide(intent, stamp, noted).reply
+    except AimemError as refusal:
+        reply = refusal
+    return Rehearsed(tuple(reads), reply)
 
 
 def get(kind: str, key: str) -> Generator[Read, Any, Record | None]:

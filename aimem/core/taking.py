@@ -19,6 +19,7 @@ from aimem.errors import Conflict
 
 APPLIED, SUPERSEDED_BY, REFUSED = "applied", "superseded", "refused"
 MALFORMED, CLOCK_SKEW, RESEED, LOCAL, NOT_CARRIED = "malformed", "clock_skew", "reseed", "local", "not_carried"
+UNUSABLE = "unusable"
 
 _TEXT, _WHOLE = (str,), (int,)
 _MEMORY: Mapping[str, tuple[type, ...]] = {

@@ -33,10 +33,11 @@ class Admission:
         """Let the request pass, and set its identity. Raises `Unauthenticated`, `Denied`."""
         certified = self._find(request.fingerprint) if self._find is not None else None
         keyed = self._keyed(request)
-        request.identity = keyed or certified
+        peers = request.path.startswith(MESH)
+        request.identity = (certified or keyed) if peers else (keyed or certified)
         if request.path == HEALTH or (self._find is None and self.keys is None):
             return
-        if request.path.startswith(MESH):
+        if peers:
             _need(PEER, certified if self._find is not None else keyed)
         elif self.keys is not None:
             _need(AGENT, keyed)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aimem.core.record import Record, from_wire
-from aimem.errors import AimemError, Invalid, Misconfigured
+from aimem.errors import AimemError, Invalid
 
 PROTOCOL = 1
 PREFIX = "/api/v1/sync/"
@@ -51,13 +51,13 @@ def envelope_of(message: dict[str, Any]) -> Envelope:
     """The envelope of a message.
 
     Raises:
-        Invalid: it has none. Misconfigured: it speaks a protocol too far from ours.
+        Invalid: it has none, or speaks a protocol too far from ours.
     """
     match message.get("from"):
         case {"node": str(node), "start": str(start), "incarnation": str(incarnation), "clock": int(clock), **rest}:
             protocol, peers = rest.get("protocol"), rest.get("peers", ())
             if not isinstance(protocol, int) or abs(protocol - PROTOCOL) > 1:
-                raise Misconfigured(
+                raise Invalid(
                     f"{node} speaks protocol {protocol}, this node {PROTOCOL}",
                     hint="two adjacent releases work together: upgrade one step at a time",
                 )

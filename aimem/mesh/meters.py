@@ -55,7 +55,7 @@ class MeshMeters:
             self.acks,
             self.failures,
             self.unordered,
-            Watched("aimem_quarantined_total", "Records kept aside since the start.", quarantined),
+            Gauge("aimem_quarantined", "Records that are kept aside.", quarantined),
             Watched("ai_memory_replication_id_drift_total", "Records found to drift, and repaired.", drifted),
             PeerCounter(
                 "aimem_peer_pushed_bytes_total", "Bytes pushed to a peer.", peers, lambda peer: peer["pushed_bytes"]

@@ -19,11 +19,12 @@ from aimem.mesh.settings import Clock, Transport
 
 
 class Peer:
-    """See the module. `url` is its name in all that is told of it."""
+    """See the module. `url` is its name in all that is told of it, `start` the id of this very process."""
 
     def __init__(
         self,
         url: str,
+        start: str,
         transport: Transport,
         envelope: Callable[[], Envelope],
         now: Clock,
@@ -42,6 +43,7 @@ class Peer:
         """Set when it may be tried again."""
         self.failed: Callable[[], None] = lambda: None
         """Called when a message to it has failed."""
+        self._start = start
         self._transport = transport
         self._envelope = envelope
         self._now = now
@@ -124,8 +126,7 @@ class Peer:
             self.read, self.read_at = seq, asyncio.get_running_loop().time()
 
     def _met(self, envelope: Envelope, sent: int, received: int) -> None:
-        own = self._envelope()
-        self.is_self = envelope.start == own.start
+        self.is_self = envelope.start == self._start
         self.identity = envelope
         self.offset = envelope.clock - (sent + received) // 2
         self.heard_at = asyncio.get_running_loop().time()

@@ -1,7 +1,7 @@
 """Catching up with one peer: its feed after our cursor, heads first, bodies only for what is missing here.
 
-The cursor is kept with the records of each page, in one transaction. What is bad in a page is kept aside and told; it
-never holds up the rest. Runs when poked, when the peer comes back, and every interval.
+The cursor is written down after the records of its page, so a crash between reads the page again. What is bad in a page
+is kept aside and told; it never holds up the rest. Runs when poked, when the peer comes back, and every interval.
 """
 
 from __future__ import annotations

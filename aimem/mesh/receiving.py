@@ -11,27 +11,25 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from aimem.core.asking import newer, question_from_wire
-from aimem.core.feed import Cursor, betrays_the_past, parse_cursor
+from aimem.core.feed import Cursor, betrays_the_past, parse_cursor, resolve
 from aimem.core.identity_words import Identity
 from aimem.core.intent import Intent
-from aimem.core.kinds import QUARANTINE, compound_key, kind_of
-from aimem.core.record import Record, Ref, from_wire
+from aimem.core.kinds import kind_of
+from aimem.core.record import Record, Ref
 from aimem.core.taking import (
     APPLIED,
-    CLOCK_SKEW,
     NOT_CARRIED,
     REFUSED,
-    RESEED,
+    UNUSABLE,
     Taken,
     flaw,
     outlived,
-    quarantine,
-    release,
     take,
 )
 from aimem.core.upkeep import advance
 from aimem.errors import AimemError, Denied, Invalid, NoRoute
 from aimem.limits import MESH_BATCH_BYTES, MESH_BATCH_RECORDS, MESH_BUCKETS_COMPARED, MESH_PAGE_HEADS, MESH_QUESTIONS
+from aimem.mesh.aside import Aside
 from aimem.mesh.carrying import Carries, carried
 from aimem.mesh.messages import (
     ASK,
@@ -54,7 +52,7 @@ from aimem.mesh.messages import (
 from aimem.mesh.repair import head_of, heads_of
 from aimem.mesh.settings import Clock
 from aimem.node.lane import Lane
-from aimem.store.base import Store, Written
+from aimem.store.base import Outcome, Store, Written
 
 log = logging.getLogger(__name__)
 
@@ -94,13 +92,8 @@ class Receiving:
         self._keep_superseded = keep_superseded
         self.arriving: set[tuple[Ref, Any]] = set()
         """What is being merged right now: it is in its sender's feed, and need not be pushed from here."""
-        self._aside: set[str] = set()
-        self.quarantined = 0
+        self.aside = Aside(store, now, self._ahead_max)
         self.received = 0
-
-    async def open(self) -> None:
-        """Learn what is kept aside."""
-        self._aside = {kept.key async for batch in self._store.scan(QUARANTINE) for _, kept in batch}
 
     async def answer(self, path: str, body: bytes, identity: Identity | None = None) -> bytes:
         """The reply to a message. `identity` is what the sender's certificate or key says of it.
@@ -128,14 +121,10 @@ class Receiving:
             return await self._feed(message, sender)
         if path == FETCH:
             return await self._fetch(message, sender)
-        if path == DIGEST:
-            return encode(self._envelope(), {"buckets": [f"{total:064x}" for total in self._store.digest.sums]})
-        if path == HEADS:
-            buckets = [each for each in list_of(message, "buckets", MESH_BUCKETS_COMPARED) if isinstance(each, int)]
-            found = await heads_of(self._store, buckets)
-            return encode(self._envelope(), {"heads": [[*ref, *head] for ref, head in found.items()]})
+        if path in (DIGEST, HEADS):
+            return await self._compared(path, message, sender)
         if path == HELD:
-            return await self._held(message)
+            return await self._held(message, sender)
         if path == POKE:
             self._poked(sender.node)
             return encode(self._envelope(), {})
@@ -154,81 +143,58 @@ class Receiving:
         real = [each for each in records if isinstance(each, Record)]
         allowed = await carried(self._store, real, self._carries_of(source.node))
         barred = {id(each) for each, may in zip(real, allowed, strict=True) if not may}
-        results: list[Taken | None] = []
-        intents: list[Intent] = []
-        places: list[int] = []
-        aside: list[Intent] = []
-        for each in records:
-            reason = each if isinstance(each, str) else flaw(each, now=now, ahead_max=self._ahead_max)
-            if id(each) in barred:
-                reason = NOT_CARRIED
-            if isinstance(each, str) or reason is not None:
-                results.append(Taken(REFUSED, reason=reason))
-                if isinstance(each, Record):
-                    aside.append(quarantine(each, source.node, reason or ""))
-            elif outlived(each, now):
-                results.append(Taken(APPLIED))
-            else:
-                places.append(len(results))
-                intents.append(take(each, keep_all=self._keep_superseded, floor=floor))
-                results.append(None)
-        intents += self._released(records, source)
-        arriving = {(each.ref, each.version) for each in records if isinstance(each, Record)}
+        judged = [self._judged(each, now, barred) for each in records]
+        wanted = [each for each, verdict in zip(records, judged, strict=True) if verdict is None]
+        intents: list[Intent] = [take(each, keep_all=self._keep_superseded, floor=floor) for each in wanted]  # type: ignore[arg-type]
+        intents += self.aside.dropped_by(source.node, real)
+        arriving = {(each.ref, each.version) for each in real}
         self.arriving |= arriving
         try:
-            positions = [advance(progress)] if progress else []
-            outcomes = await self._lane.write([*intents, *aside, *positions])
+            outcomes = await self._lane.write(intents) if intents else []
         finally:
             self.arriving -= arriving
-        fresh = False
-        for place, outcome in zip(places, outcomes, strict=False):
-            if isinstance(outcome, Written):
-                results[place] = outcome.reply
-                fresh = fresh or bool(outcome.records)
-            else:
-                results[place] = Taken(REFUSED, reason=outcome.code)
-        late = [
-            quarantine(record, source.node, RESEED)
-            for record, result in zip(records, results, strict=True)
-            if isinstance(record, Record) and result is not None and result.reason == RESEED
-        ]
-        if late:
-            await self._lane.write(late)
-            aside += late
-        if aside:
-            self.quarantined += len(aside)
-            self._aside |= {compound_key(source.node, *each.ref) for each in records if isinstance(each, Record)}
-            log.warning("%d records of %s were kept aside: see aimem quarantine", len(aside), source.node)
-        self.received += len(intents)
-        if fresh:
+        told = iter(outcomes)
+        results = [_taken(next(told)) if verdict is None else verdict for verdict in judged]
+        await self._conclude(records, results, source, progress)
+        self.received += len(wanted)
+        if any(isinstance(outcome, Written) and outcome.records for outcome in outcomes[: len(wanted)]):
             self._took(source)
-        return [each for each in results if each is not None]
+        return results
 
-    def _released(self, records: Sequence[Record | str], source: Envelope) -> list[Intent]:
-        """What is kept aside of a node under an address for which it now sends something else: it has dropped that."""
-        if not self._aside:
-            return []
-        keys = {compound_key(source.node, *each.ref): each for each in records if isinstance(each, Record)}
-        ahead = self._now() + self._ahead_max
-        found = {key for key, record in keys.items() if key in self._aside and record.version.time <= ahead}
-        self._aside -= found
-        return [release(key) for key in found]
+    def _judged(self, each: Record | str, now: int, barred: set[int]) -> Taken | None:
+        """What becomes of a record before the store is asked; None when that decides."""
+        if isinstance(each, str):
+            return Taken(REFUSED, reason=each)
+        reason = NOT_CARRIED if id(each) in barred else flaw(each, now=now, ahead_max=self._ahead_max)
+        if reason is not None:
+            return Taken(REFUSED, reason=reason)
+        return Taken(APPLIED) if outlived(each, now) else None
 
-    async def retry(self) -> int:
-        """Take what was kept aside and can be held by now: a clock that was ahead, a value that an older release did
-        not know. How many that were."""
-        taken = 0
-        async for batch in self._store.scan(QUARANTINE):
-            for _, kept in batch:
-                record, source = from_wire(kept.body["record"]), kept.body["peer"]
-                if flaw(record, now=self._now(), ahead_max=self._ahead_max) is not None:
-                    continue
-                if kept.body["reason"] != CLOCK_SKEW and not kept.body["reason"].startswith("malformed"):
-                    continue
-                await self.take_in([record], Envelope(source, "", "", 0))
-                await self._lane.write([release(kept.key)])
-                taken += 1
-        return taken
+    async def _conclude(
+        self,
+        records: Sequence[Record | str],
+        results: Sequence[Taken],
+        source: Envelope,
+        progress: dict[str, int] | None,
+    ) -> None:
+        """Keep aside what was refused, in one write with the cursor: a page goes on without it, and nothing is skipped
+        silently."""
+        refused = [
+            (each, result.reason or "")
+            for each, result in zip(records, results, strict=True)
+            if isinstance(each, Record) and result.outcome == REFUSED
+        ]
+        if last := [*self.aside.keep(refused, source.node), *([advance(progress)] if progress else [])]:
+            await self._lane.write(last)
+        if unreadable := sum(isinstance(each, str) for each in records):
+            log.error("%s sent %d records that can't be read as records", source.node, unreadable)
+
+    async def retry(self, *, started: bool) -> int:
+        """Take what was kept aside and may be held by now. How many were tried."""
+        due = await self.aside.due(started=started)
+        for record, peer in due:
+            await self.take_in([record], Envelope(peer, "", "", 0))
+        return len(due)
 
     async def _asked(self, message: dict[str, Any], sender: Envelope) -> bytes:
         asked = [question_from_wire(each) for each in list_of(message, "questions", MESH_QUESTIONS)]
@@ -250,7 +216,7 @@ class Receiving:
             if betrays_the_past(cursor, incarnation=self._store.incarnation, starts=starts, head=self._store.head):
                 log.error("%s has read this feed further than it goes: this store was restored or copied", sender.node)
                 await self._store.renew_incarnation()
-            after = await self._store.resolve_cursor(cursor)
+            after = resolve(cursor, starts=starts, head=self._store.head)
         if self._envelope().behind and not sender.behind:
             here = shown or str(Cursor(self._store.incarnation, self._store.start, 0))
             return encode(self._envelope(), {"heads": [], "cursor": here, "more": False, "head": self._store.head})
@@ -271,10 +237,23 @@ class Receiving:
         }
         return encode(self._envelope(), fields)
 
-    async def _held(self, message: dict[str, Any]) -> bytes:
+    async def _held(self, message: dict[str, Any], sender: Envelope) -> bytes:
+        """Which addresses are held here. What the sender may not have counts as held: it is to conclude nothing."""
         refs = _refs(message, MESH_PAGE_HEADS)
-        held = [record is not None for record in await self._store.get(refs)]
-        return encode(self._envelope(), {"held": held})
+        found = await self._store.get(refs)
+        gone = {ref for ref, record in zip(refs, found, strict=True) if record is None}
+        narrowed = self._carries_of(sender.node) is not None
+        return encode(self._envelope(), {"held": [narrowed or ref not in gone for ref in refs]})
+
+    async def _compared(self, path: str, message: dict[str, Any], sender: Envelope) -> bytes:
+        """Sums of buckets, or the heads of some. They cover everything, so they are not for a narrowed peer."""
+        if self._carries_of(sender.node) is not None:
+            raise Denied(f"{sender.node} may carry some namespaces only, and a digest covers all")
+        if path == DIGEST:
+            return encode(self._envelope(), {"buckets": [f"{total:064x}" for total in self._store.digest.sums]})
+        buckets = [each for each in list_of(message, "buckets", MESH_BUCKETS_COMPARED) if isinstance(each, int)]
+        found = await heads_of(self._store, buckets)
+        return encode(self._envelope(), {"heads": [[*ref, *head] for ref, head in found.items()]})
 
     async def _fetch(self, message: dict[str, Any], sender: Envelope) -> bytes:
         refs = _refs(message, MESH_BATCH_RECORDS)
@@ -291,6 +270,14 @@ class Receiving:
             if data:
                 found.append(data)
         return encode(self._envelope(), {"answered": answered}, found)
+
+
+def _taken(outcome: Outcome) -> Taken:
+    """What became of a record that the store was asked to take."""
+    if isinstance(outcome, AimemError):
+        return Taken(REFUSED, reason=f"{UNUSABLE}: {outcome.message}")
+    taken: Taken = outcome.reply
+    return taken
 
 
 def _refs(message: dict[str, Any], most: int) -> list[Ref]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from aimem.errors import NoAnswer, Unreachable
 from aimem.limits import REPLY_BYTES_MAX, REPLY_HEAD_BYTES_MAX
@@ -43,18 +45,30 @@ class Link(asyncio.Protocol):
             found = await loop.run_in_executor(
                 _RESOLVERS, lambda: socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
             )
-            host, port = found[0][4][:2]
-            _, link = await loop.create_connection(
-                lambda: cls(address),
-                str(host),
-                int(port),
-                ssl=context if address.secure else None,
-                server_hostname=address.host if address.secure else None,
-            )
+            return await cls._first(address, list(dict.fromkeys(each[4][:2] for each in found)), context)
         except (OSError, ssl.SSLError) as error:
             reason = getattr(error, "verify_message", "") or error.strerror or str(error)
             raise Unreachable(f"can't reach {address}: {reason}") from error
-        return link
+
+    @classmethod
+    async def _first(cls, address: Address, places: Sequence[tuple[Any, ...]], context: ssl.SSLContext | None) -> Link:
+        """A connection to the first of the addresses of a name where somebody listens. Raises what the last one did."""
+        loop = asyncio.get_running_loop()
+        for number, (host, port) in enumerate(places, 1):
+            try:
+                _, link = await loop.create_connection(
+                    lambda: cls(address),
+                    host,
+                    port,
+                    ssl=context if address.secure else None,
+                    server_hostname=address.host if address.secure else None,
+                )
+            except OSError as error:
+                if number == len(places) or isinstance(error, ssl.SSLError):
+                    raise
+            else:
+                return link
+        raise OSError("the name has no address")
 
     @property
     def open(self) -> bool:

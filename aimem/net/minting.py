@@ -17,28 +17,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from aimem.net.credentials import PrivateKey, fingerprint
 
-_SIGNING = x509.KeyUsage(
-    digital_signature=True,
-    key_cert_sign=True,
-    crl_sign=True,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    encipher_only=False,
-    decipher_only=False,
-)
-_SPEAKING = x509.KeyUsage(
-    digital_signature=True,
-    key_cert_sign=False,
-    crl_sign=False,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    encipher_only=False,
-    decipher_only=False,
-)
+
+def _usage(*, signs: bool) -> x509.KeyUsage:
+    """What a key is for: handshakes, or signing certificates."""
+    others = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only")
+    never = dict.fromkeys((*others, "decipher_only"), False)
+    return x509.KeyUsage(digital_signature=True, key_cert_sign=signs, crl_sign=signs, **never)
 
 
 class Minted(NamedTuple):
@@ -64,7 +48,7 @@ class Authority:
         cert = (
             _begun(subject, subject, key, now, days)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_SIGNING, critical=True)
+            .add_extension(_usage(signs=True), critical=True)
             .sign(key, hashes.SHA256())
         )
         return cls(cert, key), _minted(cert, key)
@@ -76,7 +60,7 @@ class Authority:
         builder = (
             _begun(_name(name), self._cert.subject, key, now, days)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_SPEAKING, critical=True)
+            .add_extension(_usage(signs=False), critical=True)
             .add_extension(both, critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),

@@ -13,6 +13,7 @@ from typing import Final
 from OpenSSL import SSL
 
 from aimem.core.allowlist import Allowlist, Entry, parse_allowlist
+from aimem.core.identity_words import EVERYWHERE, PEER
 from aimem.errors import Misconfigured
 from aimem.net.credentials import Credentials, read_credentials, read_file, unusable
 from aimem.net.tls_context import Listed, server_context
@@ -103,7 +104,14 @@ def _context(paths: TlsPaths, credentials: Credentials, listed: Listed | None) -
 
 def _read_allowlist(path: Path) -> Allowlist:
     try:
-        return parse_allowlist(read_file(path).decode())
+        allowlist = parse_allowlist(read_file(path).decode())
+        for entry in allowlist.entries:
+            if PEER in entry.roles and entry.namespaces != EVERYWHERE and entry.node is None:
+                raise Misconfigured(
+                    f"line {entry.line}: what a peer may carry is known by its node, and node= is missing",
+                    hint="add node=NAME, or roles=agent where it is none",
+                )
+        return allowlist
     except UnicodeDecodeError as err:
         raise unusable(path, "it is not UTF-8") from err
     except Misconfigured as err:

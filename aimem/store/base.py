@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 from aimem.core.automatic import Use
 from aimem.core.digest import Digest
 from aimem.core.feed import Cursor
-from aimem.core.intent import Intent, Read
+from aimem.core.intent import Intent, Rehearsed
 from aimem.core.record import Record, Ref
 from aimem.errors import AimemError
 
@@ -44,13 +44,6 @@ class Written(NamedTuple):
 
 
 Outcome = Written | AimemError
-
-
-class Rehearsed(NamedTuple):
-    """What an intent would come to: what it read, each with the answer, and its reply or refusal."""
-
-    reads: tuple[tuple[Read, Any], ...]
-    reply: Any
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from aimem.core.archiving import archived_at
 from aimem.core.automatic import NEVER, RANK, effect_of, is_archived, use_of
@@ -20,7 +20,7 @@ from aimem.core.clock import HybridClock
 from aimem.core.digest import Digest, stage
 from aimem.core.feed import Cursor
 from aimem.core.feed import resolve as resolve_feed
-from aimem.core.intent import Get, Holding, Intent, Links, Read, decide
+from aimem.core.intent import Get, Holding, Intent, Links, Read, Rehearsed, decide, rehearse
 from aimem.core.kinds import EMBEDDING, KINDS, LINK, MEMORY, SUPERSEDED, TOUCH, VECTOR, kind_of, source_key
 from aimem.core.memory import created_ns
 from aimem.core.merge import author_of
@@ -42,7 +42,6 @@ from aimem.store.base import (
     Listener,
     Memory,
     Outcome,
-    Rehearsed,
     Stats,
     Swept,
     Words,
@@ -175,17 +174,7 @@ class Transaction:
 
     def rehearse(self, intent: Intent) -> Rehearsed:
         """Run one intent and write nothing."""
-        reads: list[tuple[Read, Any]] = []
-
-        def answer(read: Read) -> Any:
-            reads.append((read, self._answer(read)))
-            return reads[-1][1]
-
-        try:
-            reply = decide(intent, self, answer).reply
-        except AimemError as refusal:
-            reply = refusal
-        return Rehearsed(tuple(reads), reply)
+        return rehearse(intent, self, self._answer)
 
     def _answer(self, read: Read) -> Record | PairState | list[Record] | None:
         if isinstance(read, Get):

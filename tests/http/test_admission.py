@@ -140,3 +140,10 @@ def test_a_bound_key_speaks_for_its_agents_only() -> None:
         caller("ai:other").claim()
     with pytest.raises(Denied):
         caller(None).speaking("ai:other")
+
+
+def test_between_nodes_the_certificate_says_who_it_is_whatever_key_comes_with_it() -> None:
+    request = asked(SYNC, PEER, x_api_key="k-peer")
+    TOGETHER.admit(request)
+    assert request.identity is not None
+    assert request.identity.node == "n1"

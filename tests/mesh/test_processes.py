@@ -25,24 +25,32 @@ def listed(fleet: Fleet, name: str, namespace: str = "t") -> dict[str, dict[str,
 
 def test_every_kind_of_write_is_on_every_node(fleet: Fleet) -> None:
     """HOLE 2, 3, 14: renames, deletes, links and all else travel one lane."""
-    one, two, three, four = (fleet.store("n0", f"kind {at}").body["id"] for at in range(4))
+    made = [fleet.store("n0", f"kind {at}").body["id"] for at in range(8)]
+    one, two, three, four, five, six, seven, eight = made
+    link = {"source_id": one, "target_id": three}
+    back = {"source_id": three, "target_id": one, "relation": "related_to"}
+    rows = [{"title": f"b{at}", "content": "c", "namespace": "t"} for at in range(9)]
+    merged = {"ids": [five, six], "title": "merged", "summary": "five and six", "namespace": "t"}
     done = [
         fleet.call("n1", "PUT", f"/memories/{one}", {"title": "renamed", "content": "new"}),
         fleet.call("n2", "DELETE", f"/memories/{two}"),
         fleet.call("n3", "POST", f"/memories/{three}/promote"),
-        fleet.call("n0", "POST", "/links", {"source_id": one, "target_id": three, "relation": "supersedes"}),
-        fleet.call("n1", "POST", "/links", {"source_id": three, "target_id": one, "relation": "related_to"}),
-        fleet.call("n2", "DELETE", "/links", {"source_id": three, "target_id": one, "relation": "related_to"}),
-        fleet.call(
-            "n3", "POST", "/memories/bulk", [{"title": f"b{at}", "content": "c", "namespace": "t"} for at in range(9)]
-        ),
-        fleet.call("n0", "POST", "/archive", {"ids": [four], "reason": "test"}),
+        fleet.call("n0", "POST", "/links", {**link, "relation": "supersedes"}),
+        fleet.call("n0", "POST", "/links", {**link, "relation": "derived_from"}),
+        fleet.call("n1", "POST", "/kg/invalidate", {**link, "relation": "derived_from"}),
+        fleet.call("n1", "POST", "/links", back),
+        fleet.call("n2", "DELETE", "/links", back),
+        fleet.call("n3", "POST", "/memories/bulk", rows),
+        fleet.call("n0", "POST", "/archive", {"ids": [four, seven], "reason": "test"}),
         fleet.call("n1", "POST", f"/archive/{four}/restore"),
-        fleet.call("n2", "POST", "/forget?namespace=t&pattern=nothing"),
+        fleet.call("n2", "POST", "/consolidate", merged),
         fleet.call("n3", "POST", "/import", {"memories": [{"title": "in", "content": "c", "namespace": "t"}]}),
+        fleet.call("n1", "POST", "/forget?namespace=t&pattern=kind&tier=mid"),
     ]
-    assert [each.status for each in done if each.status >= 300] == []
-    assert all(each.body.get("quorum_acks", 2) >= 2 for each in done)
+    fleet.wait_same()
+    done.append(fleet.call("n0", "DELETE", "/archive?older_than_days=0"))
+    assert [each for each in done if each.status >= 300] == []
+    assert min(each.body["quorum_acks"] for each in done) >= 2
     fleet.wait_same()
     held = [listed(fleet, name) for name in fleet.names]
     assert all(
@@ -50,9 +58,16 @@ def test_every_kind_of_write_is_on_every_node(fleet: Fleet) -> None:
         for each in held
     )
     assert held[3][one]["title"] == "renamed"
-    assert two not in held[3]
+    assert not {two, five, six, seven, eight} & held[3].keys()
+    assert "merged" in [row["title"] for row in held[1].values()]
+    assert fleet.call("n2", "GET", "/archive").body["count"] == 0
     assert held[0][three]["tier"] == "long"
-    assert len(fleet.call("n3", "GET", f"/links/{one}").body["links"]) == 1
+    links = {
+        each["relation"]: each.get("valid_until") for each in fleet.call("n3", "GET", f"/links/{one}").body["links"]
+    }
+    assert links.keys() == {"supersedes", "derived_from"}
+    assert links["derived_from"]
+    assert links["supersedes"] is None
 
 
 def test_sixteen_clients_of_one_key_are_never_refused(fleet: Fleet) -> None:
@@ -158,8 +173,19 @@ def test_cycles_of_faults_lose_nothing_that_was_acknowledged(fleet: Fleet) -> No
 def test_garbage_from_a_peer_is_refused_by_itself(fleet: Fleet) -> None:
     """HOLE 6, 26, 28: one bad record fails no batch and is kept aside; what is no message is 400, never 500."""
     envelope = {"node": "n1", "start": "0" * 16, "incarnation": "1" * 16, "clock": 1, "protocol": 1}
-    for body in ({}, {"from": 1}, {"from": envelope}, {"from": envelope, "records": [1] * 501}):
-        assert fleet.call("n1", "POST", "/sync/records", body).status in (400, 422)
+    for path in ("hello", "ask", "records", "feed", "fetch", "held", "poke", "digest", "heads"):
+        for body in ({}, {"from": 1}, {"from": {**envelope, "protocol": 9}}, {"from": {**envelope, "node": "a/b"}}):
+            assert fleet.call("n1", "POST", f"/sync/{path}", body).status == 400, (path, body)
+    for path, fields in (
+        ("records", {}),
+        ("records", {"records": [1] * 501}),
+        ("ask", {"questions": [1]}),
+        ("feed", {"cursor": "x"}),
+        ("fetch", {"refs": [["quarantine", "x"]]}),
+        ("held", {"refs": 7}),
+        ("heads", {"buckets": [1] * 99}),
+    ):
+        assert fleet.call("n1", "POST", f"/sync/{path}", {"from": envelope, **fields}).status == 400, path
     bad = {
         "kind": "memory",
         "key": "bad",

@@ -382,3 +382,16 @@ def test_a_library_that_asks_for_no_certificate_does_not_serve(fleet: Fleet) -> 
     own = ServerTls(fleet.paths())._credentials
     with pytest.raises(Misconfigured, match="a stranger was let in"):
         check_verdicts(lambda listed: server_context(own, None))
+
+
+def test_a_narrowed_peer_is_named(tmp_path: Path) -> None:
+    """What a peer may carry is known by its node: a line that narrows nobody in particular is refused at the start."""
+    from aimem.net.tls_server import _read_allowlist
+
+    path = tmp_path / "list"
+    path.write_text(f"{'ab' * 32} # namespaces=org/eu/**\n")
+    with pytest.raises(Misconfigured, match="node="):
+        _read_allowlist(path)
+    for words in ("node=a namespaces=org/eu/**", "roles=agent namespaces=org/eu/**"):
+        path.write_text(f"{'ab' * 32} # {words}\n")
+        assert _read_allowlist(path).entries

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from aimem.core.record import Ref
+from aimem.core.kinds import TOUCH
+from aimem.core.record import Record, Ref
 from aimem.core.taking import RESEED
 from aimem.core.timestamp import SECOND_NS
-from aimem.errors import AimemError, CatchingUp, ClockSkewed, QuorumNotMet, VersionConflict
+from aimem.core.version import Version
+from aimem.errors import AimemError, CatchingUp, ClockSkewed, Denied, QuorumNotMet, VersionConflict
+from aimem.mesh.messages import DIGEST, FEED, HEADS, HELD, decode, encode
 from aimem.node.caller import Caller
 from tests.simulation.loop import simulate
-from tests.simulation.world import World, caller, full
+from tests.simulation.world import EPOCH_NS, World, caller, full
 
 DAY = 86_400.0
 
@@ -346,5 +350,85 @@ def test_a_narrowed_peer_gets_and_brings_its_namespaces_only() -> None:
         mesh = world.members["a"].mesh
         assert mesh is not None
         assert mesh.describe()["drifted"] == 0
+
+    run(story)
+
+
+def test_what_the_store_can_not_use_is_kept_aside_and_holds_up_nothing() -> None:
+    """HOLE 6: a record of a form that only the store stumbles over; its neighbours go in, and it is not lost."""
+
+    async def story() -> None:
+        world = await up(fleet(2, writes=1))
+        made = await world.call("n0").create(memory("t"), caller())
+        version = Version(EPOCH_NS, "a" * 16)
+        touch = {"count": 1, "last": 1, "rank": 0, "expires": 0, "base": str(version)}
+        bad = Record.make(TOUCH, f"{made.body['id']}/no birth", version, version, touch)
+        good = Record.make("agent", "ai:x", version, version, {"agent_id": "ai:x"})
+        mesh = world.members["n0"].mesh
+        source = world.members["n1"].mesh
+        assert mesh is not None
+        assert source is not None
+        taken = await mesh.receiving.take_in([bad, "malformed: nonsense", good], source.envelope())
+        assert [each.outcome for each in taken] == ["refused", "refused", "applied"]
+        kept = (await world.call("n0").quarantine({}))["quarantine"]
+        assert [row["key"] for row in kept] == [bad.key]
+        assert mesh.describe()["quarantined"] == 1
+        await world.call("n0").drop_quarantined({"all": True}, caller())
+        assert mesh.describe()["quarantined"] == 0
+
+    run(story)
+
+
+def test_quarantine_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law 8: a peer that sends nothing but what can't be held does not fill the disk."""
+    monkeypatch.setattr("aimem.mesh.aside.QUARANTINE_RECORDS_MAX", 3)
+
+    async def story() -> None:
+        world = await up(fleet(2, writes=1))
+        version = Version(EPOCH_NS, "a" * 16)
+        bad = [Record.make("memory", f"bad{at}", version, version, {"tier": "gold"}) for at in range(10)]
+        mesh, source = world.members["n0"].mesh, world.members["n1"].mesh
+        assert mesh is not None
+        assert source is not None
+        taken = await mesh.receiving.take_in(bad, source.envelope())
+        assert {each.outcome for each in taken} == {"refused"}
+        assert (await world.call("n0").quarantine({}))["count"] == 3
+
+    run(story)
+
+
+def test_how_far_others_have_read_is_remembered_of_so_many_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law 8: each incarnation that ever spoke to this node would else be kept for ever."""
+    monkeypatch.setattr("aimem.mesh.mesh.MESH_READERS_KEPT", 4)
+
+    async def story() -> None:
+        world = await up(fleet(2, writes=1))
+        member = world.members["n0"]
+        assert member.mesh is not None
+        assert member.store is not None
+        envelope = world.members["n1"].mesh.envelope()  # type: ignore[union-attr]
+        for number in range(20):
+            body = encode(replace(envelope, incarnation=f"{number:016x}"), {"cursor": None})
+            await member.mesh.answer(FEED, body)
+            await asyncio.sleep(3)
+        assert len(await member.store.positions("read/")) <= 5
+
+    run(story)
+
+
+def test_a_narrowed_peer_learns_nothing_of_the_rest() -> None:
+    async def story() -> None:
+        def carries_of(node: str) -> Callable[[str], bool] | None:
+            return (lambda namespace: namespace == "eu") if node == "b" else None
+
+        world = await up(World(random.Random(1), {"a": ["b"], "b": ["a"]}, writes=1, carries_of=carries_of))
+        mesh, narrowed = world.members["a"].mesh, world.members["b"].mesh
+        assert mesh is not None
+        assert narrowed is not None
+        for path in (DIGEST, HEADS):
+            with pytest.raises(Denied):
+                await mesh.answer(path, encode(narrowed.envelope(), {"buckets": [1]}))
+        held = decode(await mesh.answer(HELD, encode(narrowed.envelope(), {"refs": [["memory", "nobody's"]]})))
+        assert held["held"] == [True]
 
     run(story)

@@ -16,7 +16,7 @@ import aiosqlite
 
 from aimem.core.digest import Digest
 from aimem.core.feed import Cursor, resolve
-from aimem.core.intent import Intent
+from aimem.core.intent import Intent, Rehearsed
 from aimem.core.kinds import MEMORY, VECTOR, kind_of, source_key
 from aimem.core.record import Record, Ref
 from aimem.core.version import ORIGIN_HEX
@@ -31,7 +31,6 @@ from aimem.store.base import (
     Listener,
     Memory,
     Outcome,
-    Rehearsed,
     Stats,
     Swept,
     Words,

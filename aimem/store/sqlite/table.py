@@ -13,7 +13,7 @@ from aimem.core.archiving import archived_at
 from aimem.core.automatic import NEVER, effect_of, is_archived, use_of
 from aimem.core.clock import HybridClock
 from aimem.core.digest import stage
-from aimem.core.intent import Get, Holding, Intent, Links, Read, decide
+from aimem.core.intent import Get, Holding, Intent, Links, Read, Rehearsed, decide, rehearse
 from aimem.core.kinds import (
     EMBEDDING,
     KINDS,
@@ -32,8 +32,7 @@ from aimem.core.restamping import restamped
 from aimem.core.text import indexed_text
 from aimem.core.upkeep import outlives
 from aimem.core.version import Version, parse_version
-from aimem.errors import AimemError
-from aimem.store.base import Change, Rehearsed, Written
+from aimem.store.base import Change, Written
 
 COLUMNS = "row, seq, visible, kind, key, version, born, deleted, body, hash, extra"
 
@@ -137,17 +136,7 @@ class Transaction:
     def rehearse(self, intent: Intent) -> Rehearsed:
         """What an intent would read and come to. Writes nothing."""
         self._forget()
-        reads: list[tuple[Read, Any]] = []
-
-        def answer(read: Read) -> Any:
-            reads.append((read, self._answer(read)))
-            return reads[-1][1]
-
-        try:
-            reply = decide(intent, self, answer).reply
-        except AimemError as refusal:
-            reply = refusal
-        return Rehearsed(tuple(reads), reply)
+        return rehearse(intent, self, self._answer)
 
     def _forget(self) -> None:
         """Read anew from here on."""

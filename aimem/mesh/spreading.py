@@ -1,0 +1,110 @@
+"""The second phase of a caller's write: what was committed here goes out to every peer, and their answers are counted.
+
+Everything of this node's own making is pushed, whether or not anybody waits for it; a round is there where somebody
+does. What came in from peers is in their feeds, and is not pushed on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence, Set
+
+from aimem.core.kinds import TOUCH, VECTOR, kind_of
+from aimem.core.quorum import UNREACHABLE, Failed, Met, NotMet, Policy, Round
+from aimem.core.record import Record
+from aimem.limits import MESH_BATCH_BYTES, MESH_BATCH_RECORDS, MESH_ITEMS_KEPT
+from aimem.mesh.item import Item, ItemKey, Spread
+from aimem.mesh.links import PeerLink
+from aimem.mesh.pushing import Page
+from aimem.node.lane import Turn
+from aimem.store.base import Change, Store
+
+
+class Spreading:
+    """See the module. `arriving` are the writes that are being merged from peers right now."""
+
+    def __init__(
+        self, store: Store, links: Sequence[PeerLink], arriving: Set[ItemKey], node: str, rack: str | None
+    ) -> None:
+        self._store = store
+        self._links = links
+        self._arriving = arriving
+        self._node = node
+        self._rack = rack
+        self._own_origins = {store.start}
+        self._items: OrderedDict[ItemKey, Item] = OrderedDict()
+        self.seen = store.head
+        """The last `seq` that was heard of."""
+
+    async def open(self) -> None:
+        """Learn what is this store's own, and hear of what is committed from here on."""
+        self._own_origins = {start for start, _ in await self._store.starts()}
+        self.seen = self._store.head
+        self._store.subscribe(self.committed)
+
+    async def spread(self, writes: Sequence[Sequence[Record]], turn: Turn, policy: Policy) -> list[Met | NotMet]:
+        """What the rounds of these writes, durable here, come to: each the records of one."""
+        loop = asyncio.get_running_loop()
+        peers = tuple(link.peer.url for link in self._links if link.peer.counts)
+        spreads = []
+        for records in writes:
+            round = Round(policy, self._node, peers, rack=self._rack, ordered=turn.ordered)
+            spreads.append(Spread(round, [self._item(record) for record in records if not kind_of(record.kind).local]))
+
+        def time_is_up() -> None:
+            for spread in spreads:
+                spread.time_is_up()
+
+        timer = loop.call_at(turn.deadline, time_is_up)
+        try:
+            results = list(await asyncio.gather(*(spread.done for spread in spreads)))
+        finally:
+            timer.cancel()
+        return results
+
+    def _item(self, record: Record) -> Item:
+        """The item of a record that was just committed. What is repeated goes out anew: what a peer said of it then it
+        may have lost with its disk since."""
+        item = self._items.pop((record.ref, record.version), None)
+        return item if item is not None else self._send(self._made(record, 0))
+
+    def _made(self, record: Record, seq: int) -> Item:
+        return Item(record, seq, sum(link.peer.counts for link in self._links), self._forget_item)
+
+    def _forget_item(self, item: Item) -> None:
+        if self._items.get(item.key) is item:
+            del self._items[item.key]
+
+    def _send(self, item: Item) -> Item:
+        for link in self._links:
+            if not link.peer.counts:
+                continue
+            if link.push is not None:
+                link.push.push(item)
+            else:
+                item.heard(link.peer.url, Failed(UNREACHABLE))
+        return item
+
+    def committed(self, changes: Sequence[Change]) -> None:
+        """The store has committed a group: own records go out."""
+        for change in changes:
+            self.seen = max(self.seen, change.seq)
+            record = change.record
+            if record is change.old or not self._links or (record.ref, record.version) in self._arriving:
+                continue
+            own = record.version.origin == self._store.start and record.kind != TOUCH
+            if (own and not kind_of(record.kind).local) or record.kind == VECTOR:
+                item = self._send(self._made(record, change.seq))
+                self._items[item.key] = item
+        while len(self._items) > MESH_ITEMS_KEPT:
+            self._items.popitem(last=False)
+
+    async def own_after(self, after: int) -> Page:
+        page = await self._store.changes(after, MESH_BATCH_RECORDS, MESH_BATCH_BYTES)
+        own = [
+            record
+            for _, record in page.changes
+            if record.version.origin in self._own_origins and record.kind != TOUCH and not kind_of(record.kind).local
+        ]
+        return own, page.cursor.seq if page.changes or page.more else self.seen

@@ -1,0 +1,68 @@
+"""The mesh in words and numbers, for `status` and whoever is on call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from aimem.core.quorum import Policy, fits_in_one_rack
+from aimem.mesh.links import PeerLink
+from aimem.mesh.peer import Peer
+
+
+def reachable(node: str, peers: Sequence[Peer]) -> int:
+    """How many distinct nodes there can be, by what is known of who answers where."""
+    known = {peer.node for peer in peers if peer.node is not None and peer.node != node}
+    return 1 + len(known) + sum(peer.node is None for peer in peers)
+
+
+def warnings(policy: Policy, node: str, rack: str | None, links: Sequence[PeerLink]) -> list[str]:
+    """What about the setting an operator should know."""
+    told = []
+    peers = [link.peer for link in links if link.peer.counts]
+    if fits_in_one_rack(policy, rack, [peer.identity.rack if peer.identity else None for peer in peers]):
+        told.append(f"W={policy.writes} can be met inside rack {rack}: see --quorum-racks")
+    if policy.writes > reachable(node, peers):
+        told.append(f"W={policy.writes} can't be met: the addresses lead to {reachable(node, peers)} nodes only")
+    seen: dict[str | None, str] = {node: "this node"}
+    for peer in (link.peer for link in links):
+        if peer.is_self:
+            told.append(f"{peer.url} is this very node: not counted")
+        elif peer.node in seen:
+            told.append(f"{peer.url} is the same node as {seen[peer.node]}: counted once")
+        elif peer.node is not None:
+            seen[peer.node] = peer.url
+    return told
+
+
+def state_of(peer: Peer) -> str:
+    """`self`, `up`, `down`, or `unknown` before it was tried."""
+    if peer.is_self:
+        return "self"
+    if peer.identity is None and peer.error is None:
+        return "unknown"
+    return "up" if peer.up else "down"
+
+
+def described(link: PeerLink, time: float) -> dict[str, Any]:
+    """A peer as `status` shows it; `time` is the loop's."""
+    peer, push = link.peer, link.push
+    identity = peer.identity
+    return {
+        "url": peer.url,
+        "state": state_of(peer),
+        "node": peer.node,
+        "rack": identity.rack if identity else None,
+        "zone": identity.zone if identity else None,
+        "version": identity.version if identity else None,
+        "protocol": identity.protocol if identity else None,
+        "clock_offset_secs": None if peer.offset is None else round(peer.offset / 1e9, 3),
+        "last_heard_secs": None if peer.heard_at is None else round(time - peer.heard_at, 3),
+        "lag_rows": link.catchup.lag,
+        "lag_secs": None if link.catchup.ended_at is None else round(time - link.catchup.ended_at, 3),
+        "push_waiting": push.waiting if push is not None else 0,
+        "push_gap": push.gap if push is not None else 0,
+        "caught_up": link.catchup.finished.is_set(),
+        "pushed_bytes": peer.sent["push"],
+        "error": peer.error,
+    }
