@@ -45,9 +45,10 @@ def superseded_copy(loser: Record) -> Record:
 def loser_to_keep(held: Record, incoming: Record, *, keep_all: bool) -> Record | None:
     """Of two different writes to one memory, the one that merge drops, when the archive must keep it.
 
-    A loser by another author is always kept; any loser when `keep_all` says so.
+    A loser by another author is always kept; any loser when `keep_all` says so. What was deleted is not: a delete is
+    meant, and leaves no copy on the nodes that hear of it.
     """
-    loser = held if wins(incoming, held) else incoming
-    if loser.kind != MEMORY or loser.deleted or held.version.same_write(incoming.version):
+    winner, loser = (incoming, held) if wins(incoming, held) else (held, incoming)
+    if loser.kind != MEMORY or loser.deleted or winner.deleted or held.version.same_write(incoming.version):
         return None
     return loser if keep_all or author_of(held) != author_of(incoming) else None

@@ -93,6 +93,18 @@ def test_a_loser_by_the_same_author_is_kept_on_request() -> None:
         assert (Ref(SUPERSEDED, f"x/{old.version}") in world.held) is keep_all
 
 
+def test_a_delete_leaves_no_copy_where_it_is_heard_of() -> None:
+    held = memory(version(5), key="x", tier="short")
+    for keep_all in (False, True):
+        for first, second in (
+            (held, short(version(6), version(5), deleted=True)),
+            (short(version(6), version(5), deleted=True), held),
+        ):
+            world = Played(first)
+            world.carry_out(receive(second, keep_all=keep_all))
+            assert [ref for ref in world.held if ref.kind == SUPERSEDED] == []
+
+
 def test_the_tier_of_an_overwritten_birth_is_remembered_for_its_late_writes() -> None:
     first, other = memory(version(5), key="x", tier="long"), memory(version(6, B), key="x", tier="short")
     for held, incoming in ((first, other), (other, first)):
