@@ -136,6 +136,7 @@ MESH_CALL_SECS = 15.0  # one message to a peer, a page of its feed included: a s
 MESH_BACKOFF_SECS = 0.2, 15.0  # the first and the longest pause before a peer that failed is tried again
 MESH_GAP_SECS = 2.0  # how long a peer that came back may fetch what it missed before it is pushed there
 MESH_READ_SHARE = 0.25  # of the quorum timeout, at most, goes to asking before a write
+MESH_CLAIM_SECS = 2.0  # how long one catch-up leaves a record to another, which fetches it from its own peer
 MESH_HURRY_SECS = 1.0  # between the catch-ups of a node that is new or was away too long: it does no part until then
 MESH_KEEP_POSITIONS_SECS = 5.0  # how often it is written down how far each peer has got
 QUARANTINE_LISTED_MAX = 1_000

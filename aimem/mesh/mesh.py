@@ -25,6 +25,7 @@ from aimem.limits import MESH_KEEP_POSITIONS_SECS, MESH_QUESTIONS, MESH_READERS_
 from aimem.mesh.asking import Asking, ask
 from aimem.mesh.batched import Batched
 from aimem.mesh.carrying import carried
+from aimem.mesh.in_flight import InFlight
 from aimem.mesh.links import PeerLink
 from aimem.mesh.messages import PROTOCOL, Envelope
 from aimem.mesh.meters import MeshMeters
@@ -70,6 +71,7 @@ class Mesh:
         self.restamped = 0
         self._last_kept: dict[str, int] = {}
         self.standing = Standing(store, lane, now, settings.tombstone_days)
+        self._in_flight = InFlight()
         self._links: list[PeerLink] = []
         self._links = [self._link(url) for url in settings.peers]
         self.receiving = Receiving(
@@ -105,6 +107,7 @@ class Mesh:
             self.standing.finished,
             lambda: self.envelope().behind,
             lambda node: self._settings.carries_of(node) is not None,
+            self._in_flight,
             self._settings.catchup_secs,
             self._rand,
         )

@@ -9,17 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from aimem.core.feed import Cursor, parse_cursor
-from aimem.core.record import Ref
+from aimem.core.record import Record, Ref
 from aimem.core.version import parse_version
 from aimem.errors import AimemError, Invalid
 from aimem.limits import BACKGROUND_RETRY_SECS, MESH_BATCH_RECORDS, MESH_HURRY_SECS, MESH_PAGE_HEADS
-from aimem.mesh.messages import FEED, FETCH, list_of, records_of
+from aimem.mesh.in_flight import InFlight
+from aimem.mesh.messages import FEED, FETCH, Envelope, list_of, records_of
 from aimem.mesh.peer import Peer
-from aimem.mesh.repair import Repair, TakeIn
+from aimem.mesh.repair import Head, Repair, TakeIn
 from aimem.store.base import Store
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Catchup:
         at_the_end: Callable[[Peer, int], Awaitable[None]],
         hurries: Callable[[], bool],
         narrowed: Callable[[str], bool],
+        in_flight: InFlight,
         secs: float,
         rand: random.Random,
     ) -> None:
@@ -47,6 +49,7 @@ class Catchup:
         self._at_the_end = at_the_end
         self._hurries = hurries
         self._narrowed = narrowed
+        self._in_flight = in_flight
         self._secs = secs
         self._rand = rand
         self.repair = Repair(peer, store, take_in)
@@ -125,42 +128,69 @@ class Catchup:
         identity = self._peer.identity
         assert identity is not None
         cursor = parse_cursor(page.get("cursor", ""))
-        heads = list_of(page, "heads", MESH_PAGE_HEADS)
-        missing = await self._missing(heads)
-        progress: dict[str, int] | None = self._progress(cursor, identity.node)
-        while missing:
-            batch, missing = missing[:MESH_BATCH_RECORDS], missing[MESH_BATCH_RECORDS:]
-            reply = await self._peer.call(FETCH, {"refs": [list(ref) for ref in batch]}, lane="pull")
-            records = list_of(reply, "records", MESH_BATCH_RECORDS)
-            answered = reply.get("answered")
-            if not isinstance(answered, int) or not 0 < answered <= len(batch):
-                raise Invalid(f"{self._peer.url} did not say how many records it answered for")
-            missing = batch[answered:] + missing
-            self.rows += len(records)
-            await self._take_in(records_of(records), identity, None if missing else progress)
-            progress = None if not missing else progress
-        if progress:
+        heads = self._heads(list_of(page, "heads", MESH_PAGE_HEADS))
+        while missing := await self._missing(heads):
+            if mine := self._in_flight.claim(missing):
+                try:
+                    await self._fetch(mine, identity)
+                finally:
+                    self._in_flight.release(mine)
+            own = set(mine)
+            heads = {ref: heads[ref] for ref in missing if ref not in own}
+            if not await self._in_flight.settled(heads):
+                await self._fetch(await self._missing(heads), identity)
+                break
+        if progress := self._progress(cursor, identity.node):
             await self._take_in([], identity, progress)
         self._cursor = cursor
         head = page.get("head")
         self.lag = max(0, head - cursor.seq) if isinstance(head, int) else 0
         return page.get("more") is True
 
-    async def _missing(self, heads: Sequence[Any]) -> list[Ref]:
-        wanted: dict[Ref, tuple[str, str]] = {}
+    def _heads(self, heads: Sequence[Any]) -> dict[Ref, Head]:
+        found: dict[Ref, Head] = {}
         for head in heads:
             match head:
                 case [str(kind), str(key), str(version), str(content)]:
-                    wanted[Ref(kind, key)] = (version, content)
+                    found[Ref(kind, key)] = (version, content)
                 case _:
                     raise Invalid(f"{self._peer.url} sent a head that is none")
-        refs = list(wanted)
+        return found
+
+    async def _missing(self, heads: Mapping[Ref, Head]) -> list[Ref]:
+        """What of a page is not held here, or older."""
         missing: list[Ref] = []
-        for ref, held in zip(refs, await self._store.get(refs), strict=True):
-            version, content = wanted[ref]
+        for (ref, (version, content)), held in zip(heads.items(), await self._store.get(list(heads)), strict=True):
             if held is None or (parse_version(version), content) > (held.version, held.hash.hex()[: len(content)]):
                 missing.append(ref)
         return missing
+
+    async def _fetch(self, refs: Sequence[Ref], source: Envelope) -> None:
+        """Get records and merge them. The next are on their way while those before are written."""
+        if not refs:
+            return
+        coming = asyncio.ensure_future(self._ask_for(refs))
+        try:
+            while True:
+                records, rest = await coming
+                if rest:
+                    coming = asyncio.ensure_future(self._ask_for(rest))
+                self.rows += len(records)
+                await self._take_in(records, source, None)
+                if not rest:
+                    return
+        finally:
+            coming.cancel()
+
+    async def _ask_for(self, refs: Sequence[Ref]) -> tuple[list[Record | str], Sequence[Ref]]:
+        """The first of these records, as many as one message takes, and what is left to ask for."""
+        batch = refs[:MESH_BATCH_RECORDS]
+        reply = await self._peer.call(FETCH, {"refs": [list(ref) for ref in batch]}, lane="pull")
+        records = list_of(reply, "records", MESH_BATCH_RECORDS)
+        answered = reply.get("answered")
+        if not isinstance(answered, int) or not 0 < answered <= len(batch):
+            raise Invalid(f"{self._peer.url} did not say how many records it answered for")
+        return records_of(records), refs[answered:]
 
     def _progress(self, cursor: Cursor, node: str) -> dict[str, int]:
         """What is kept to go on from `cursor` after a restart: nothing when it did not move."""

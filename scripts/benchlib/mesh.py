@@ -26,6 +26,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from story import free_ports
+
 from benchlib.load import Outcome, drive
 from benchlib.node import DIST
 from benchlib.store import memory, supply
@@ -39,14 +41,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="of each load")
     parser.add_argument("--rows", type=int, default=50_000, help="that an empty node catches up with")
     parser.add_argument("--idle-seconds", type=float, default=20.0)
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports
 
 
 class Mesh:
@@ -234,8 +228,9 @@ def measure_catch_up(rows: int) -> None:
             if (told := reply.read()) and reply.status != 200:
                 raise SystemExit(f"bulk: {reply.status} {told[:200]!r}")
         connection.close()
-        began = time.perf_counter()
         mesh.start(3)
+        mesh.wait(3, 0, met=0)
+        began = time.perf_counter()
         mesh.wait(3, rows)
         took = time.perf_counter() - began
         print(
@@ -257,7 +252,7 @@ def run(options: argparse.Namespace) -> int:
             for clients in (64, 1):
                 errors += measure_stores(mesh, clients, options.seconds)
             if tls:
-                time.sleep(2)
+                time.sleep(40)  # touches, positions and one catch-up after the load
                 measure_idle(mesh, options.idle_seconds)
     measure_catch_up(options.rows)
     return 1 if errors else 0
