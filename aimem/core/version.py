@@ -47,6 +47,13 @@ class Version(NamedTuple):
 ZERO = Version(0, "0" * ORIGIN_HEX)  # below everything that can be written
 
 
+def stored_version(text: str) -> Version:
+    """The version in a text that a store has printed itself, which is not checked again: it is read with every row."""
+    return Version(
+        int(text[:_TIME_HEX], 16), text[_TIME_HEX + 1 : _PLAIN_LENGTH], int(text[_PLAIN_LENGTH + 1 :] or "0", 16)
+    )
+
+
 def parse_version(text: str) -> Version:
     """The version that `text` prints.
 

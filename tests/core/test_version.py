@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aimem.core.version import ORIGIN_HEX, STEP_MAX, TIME_MAX, ZERO, Version, parse_version
+from aimem.core.version import ORIGIN_HEX, STEP_MAX, TIME_MAX, ZERO, Version, parse_version, stored_version
 from aimem.errors import Invalid
 
 HEX = st.text("0123456789abcdef", min_size=ORIGIN_HEX, max_size=ORIGIN_HEX)
@@ -22,7 +22,7 @@ def test_the_order_of_the_texts_is_the_order_of_the_versions(one: Version, other
 
 @given(VERSIONS)
 def test_a_version_survives_its_text(one: Version) -> None:
-    assert parse_version(str(one)) == one
+    assert parse_version(str(one)) == stored_version(str(one)) == one
 
 
 @given(VERSIONS, STEPS)

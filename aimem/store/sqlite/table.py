@@ -6,7 +6,9 @@ record. Nothing here commits; what must only change after the commit is staged i
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from aimem.core.archiving import archived_at
@@ -31,7 +33,7 @@ from aimem.core.record import Record, Ref
 from aimem.core.restamping import restamped
 from aimem.core.text import indexed_text
 from aimem.core.upkeep import outlives
-from aimem.core.version import Version, parse_version
+from aimem.core.version import Version, parse_version, stored_version
 from aimem.store.base import Change, Written
 
 COLUMNS = "row, seq, visible, kind, key, version, born, deleted, body, hash, extra"
@@ -52,8 +54,8 @@ def row_of(values: tuple[Any, ...]) -> Row:
     record = Record(
         kind,
         key,
-        parse_version(version),
-        parse_version(born),
+        stored_version(version),
+        stored_version(born),
         body.encode(),
         deleted=bool(deleted),
         extra=extra.encode(),
@@ -70,6 +72,19 @@ def pair_text(pair: Pair) -> str:
 def touches_of(connection: sqlite3.Connection, memory_id: str) -> list[Record]:
     """The touch records of a memory."""
     return _made_of(connection, TOUCH, memory_id)
+
+
+def touches_of_all(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, list[Record]]:
+    """The touch records of many memories, by memory."""
+    found = connection.execute(
+        f"WITH asked (memory) AS (SELECT value FROM json_each(?)) SELECT {COLUMNS} FROM asked CROSS JOIN record "
+        f"ON kind = '{TOUCH}' AND key >= memory || '/' AND key < memory || '0'",  # "0" follows "/"
+        (json.dumps(list(dict.fromkeys(ids))),),
+    )
+    touches: dict[str, list[Record]] = {}
+    for touch in (row_of(values).record for values in found):
+        touches.setdefault(source_key(TOUCH, touch.key), []).append(touch)
+    return touches
 
 
 def _made_of(connection: sqlite3.Connection, kind: str, memory_id: str) -> list[Record]:
