@@ -56,19 +56,11 @@ def mint(
 
     DIR gets ca.crt and ca.key, the allowlist, and for each node a folder with its certificate and key, ca.crt, the list
     and aimem.toml: copy it to the node's host, and keep ca.key away from all of them. The peers in the configurations
-    make a graph that holds together without any one rack. An inventory also names racks, zones and agents:
+    make a graph that holds together without any one rack.
 
-    \\b
-        quorum_racks = 2
-        [[node]]
-        name = "rack-a-1"
-        address = "rack-a-1:9077"
-        rack = "a"
-        zone = "1"
-        also = ["10.1.0.1"]
-        [[agent]]
-        name = "planner"
-        agents = "ai:planner"
+    An inventory is a TOML file with a table [[node]] for each node (name, address as HOST:PORT, rack, zone, and also,
+    a list of further names and addresses for its certificate), and [[agent]] for each certificate of agents (name,
+    agents, namespaces, home). What else stands at its top, such as quorum_racks = 2, goes into every configuration.
 
     Nothing is overwritten. With more nodes than before it makes what is missing; what would be different now is written
     as FILE.new, and said.
