@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from aimem.cli import output
+from aimem.cli import certificates, output
+from aimem.cli.allowlist_file import edited, read_list
 from aimem.cli.allowlist_mint import mint
 from aimem.cli.invocation import Invocation
 from aimem.cli.options import (
@@ -24,12 +23,7 @@ from aimem.cli.options import (
     json_option,
     pass_invocation,
 )
-from aimem.errors import AimemError, Drift, Misconfigured, NotFound, Usage
-
-if TYPE_CHECKING:
-    from cryptography import x509
-
-    from aimem.core.allowlist import Allowlist
+from aimem.errors import AimemError, Drift, NotFound, Usage
 
 _WORDS = {
     "node": "Node that holds the certificate.",
@@ -120,10 +114,10 @@ def add(invocation: Invocation, path: Path, certificate: str, comment: str, **wo
     from aimem.core.allowlist import Entry, with_entry
     from aimem.core.identity_words import identity_of
 
-    fingerprint = _fingerprint(invocation, certificate)
+    fingerprint = certificates.fingerprint_named(certificate)
     who = identity_of({name: value for name, value in words.items() if value})
     entry = Entry.of(who, fingerprint, comment)
-    with _edited(path) as edit:
+    with edited(path) as edit:
         edit(lambda text: with_entry(text, entry))
     if invocation.json:
         output.print_json({"added": fingerprint})
@@ -137,9 +131,9 @@ def remove(invocation: Invocation, path: Path, certificate: str) -> None:
     """Let a certificate in no longer. A node's name removes all of its lines."""
     from aimem.core.allowlist import parse_allowlist, without
 
-    listed = _read(path)
+    listed = read_list(path)
     gone = [each.fingerprint for each in listed.entries if each.node == certificate]
-    gone = gone or [_fingerprint(invocation, certificate)]
+    gone = gone or [certificates.fingerprint_named(certificate)]
     if missing := [each for each in gone if listed.find(each) is None]:
         raise NotFound(f"{missing[0]} is not listed in {path}")
 
@@ -150,7 +144,7 @@ def remove(invocation: Invocation, path: Path, certificate: str) -> None:
             output.say(f"{path} lists nobody now: a node refuses to start with it")
         return text
 
-    with _edited(path) as edit:
+    with edited(path) as edit:
         edit(edit_all)
     if invocation.json:
         output.print_json({"removed": gone})
@@ -168,9 +162,9 @@ def list_(invocation: Invocation, path: Path, certs: str | None) -> None:
     With --certs also until when each certificate is valid, and its subject. In a pipe each line is fingerprint, node,
     rack, zone, roles, agents, namespaces, expiry, subject and comment, with tabs between.
     """
-    known = _certificates(invocation, Path(certs)) if certs else {}
+    known = certificates.below(invocation, Path(certs)) if certs else {}
     rows = []
-    for entry in _read(path).entries:
+    for entry in read_list(path).entries:
         certificate = known.get(entry.fingerprint)
         rows.append({
             "fingerprint": entry.fingerprint,
@@ -223,15 +217,15 @@ def check(invocation: Invocation, path: Path, target: str, **tls: str | None) ->
 
 
 def _check_certificate(invocation: Invocation, path: Path, target: str) -> dict[str, Any]:
-    fingerprint = _fingerprint(invocation, target)
-    entry = _read(path).find(fingerprint)
+    fingerprint = certificates.fingerprint_named(target)
+    entry = read_list(path).find(fingerprint)
     told: dict[str, Any] = {"ok": entry is not None, "fingerprint": fingerprint, "listed": entry is not None}
     if entry is None:
         told["why"] = f"not listed in {path}"
     else:
         told |= {"line": entry.line, "roles": list(entry.roles), "words": entry.words()}
     if os.path.isfile(target):
-        leaf = _leaf(invocation, target)
+        leaf = certificates.leaf(invocation, Path(target))
         told |= {"subject": leaf.subject.rfc4514_string(), "expires": leaf.not_valid_after_utc.strftime("%Y-%m-%d")}
     return told
 
@@ -249,7 +243,7 @@ def _check_node(path: Path, url: str, tls: dict[str, str | None]) -> dict[str, A
         shown = shown_by(client.address.host, client.address.port)
         theirs = hashlib.sha256(shown).hexdigest()
         told |= {"node_fingerprint": theirs}
-        entry = _read(path).find(theirs) if path.exists() else None
+        entry = read_list(path).find(theirs) if path.exists() else None
         told["node_listed_here"] = entry is not None
         told["node_words"] = entry.words() if entry is not None else None
         reply = client.request("GET", "/api/v1/health")
@@ -262,104 +256,6 @@ def _check_node(path: Path, url: str, tls: dict[str, str | None]) -> dict[str, A
     if told["let_in"] and not told["ok"]:
         told["why"] = f"the node's own certificate is not listed in {path}: a node with this list would refuse it"
     return told
-
-
-# The file.
-
-
-def _read(path: Path) -> Allowlist:
-    from aimem.core.allowlist import parse_allowlist
-
-    try:
-        text = path.read_text()
-    except OSError as error:
-        raise Misconfigured(f"can't read the allowlist {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise Misconfigured(f"{path} is not UTF-8") from error
-    try:
-        return parse_allowlist(text, empty=True)
-    except AimemError as error:
-        error.message = f"{path}: {error.message}"
-        raise
-
-
-@contextmanager
-def _edited(path: Path) -> Iterator[Callable[[Callable[[str], str]], None]]:
-    """Edit the file alone: it is replaced whole, with the mode that it had."""
-    from aimem.cli.whole_file import whole_file
-
-    real = Path(os.path.realpath(path))
-    lock = os.open(real.with_name(f".{real.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-
-    def edit(change: Callable[[str], str]) -> None:
-        text = real.read_text() if real.exists() else ""
-        mode = real.stat().st_mode & 0o777 if real.exists() else 0o644
-        changed = change(text)
-        with whole_file(str(real)) as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(changed.encode())
-
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield edit
-    except OSError as error:
-        raise Misconfigured(f"can't write {path}: {error.strerror or error}") from error
-    finally:
-        os.close(lock)
-
-
-# Certificates.
-
-
-def _fingerprint(invocation: Invocation, certificate: str) -> str:
-    from aimem.core.allowlist import fingerprint_of
-
-    if os.path.isfile(certificate):
-        import hashlib
-        import ssl
-
-        text = Path(certificate).read_text(errors="replace")
-        start, end = text.find("-----BEGIN CERTIFICATE-----"), text.find("-----END CERTIFICATE-----")
-        if start < 0 or end < 0:
-            raise Misconfigured(f"{certificate} holds no certificate in PEM form")
-        try:
-            der = ssl.PEM_cert_to_DER_cert(text[start : end + len("-----END CERTIFICATE-----")])
-        except ValueError as error:
-            raise Misconfigured(f"{certificate} holds no certificate in PEM form: {error}") from error
-        return hashlib.sha256(der).hexdigest()
-    try:
-        return fingerprint_of(certificate)
-    except Misconfigured as error:
-        raise Usage(f"{certificate!r} is no file, and no fingerprint: {error.message}") from error
-
-
-def _native(invocation: Invocation) -> None:
-    from aimem import unpack
-
-    if invocation.flags.get("cache_dir"):
-        unpack.set_cache_dir(Path(invocation.flags["cache_dir"]))
-    unpack.native(unpack.TLS_PACKAGES)
-
-
-def _leaf(invocation: Invocation, path: str) -> x509.Certificate:
-    _native(invocation)
-    from aimem.net.credentials import read_certificates
-
-    return read_certificates(Path(path))[0]
-
-
-def _certificates(invocation: Invocation, folder: Path) -> dict[str, x509.Certificate]:
-    """All certificates below a folder, by fingerprint."""
-    _native(invocation)
-    from aimem.net.credentials import fingerprint, read_certificates
-
-    found: dict[str, x509.Certificate] = {}
-    for path in sorted([*folder.rglob("*.crt"), *folder.rglob("*.pem")]):
-        try:
-            found |= {fingerprint(each): each for each in read_certificates(path)}
-        except Misconfigured:
-            continue  # a key, or something else of that name
-    return found
 
 
 for each in (add, remove, list_, check, mint):

@@ -142,7 +142,8 @@ def _print(invocation: Invocation, rows: Sequence[dict[str, Any]], found: Sequen
 
 def _cells(row: dict[str, Any]) -> list[str]:
     told = [str(row.get(name) or "-") for name in ("url", "node", "rack", "version", "tier")]
-    return [*told, _count(row.get("memories")), _count(row.get("lag_rows")), (row.get("digest") or row["error"])[:16]]
+    last = str(row.get("digest") or row.get("error") or "-")
+    return [*told, _count(row.get("memories")), _count(row.get("lag_rows")), last[:16]]
 
 
 def _count(value: object) -> str:

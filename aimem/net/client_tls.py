@@ -9,8 +9,10 @@ import hashlib
 import socket
 import ssl
 from dataclasses import dataclass
+from pathlib import Path
 
 from aimem.errors import Misconfigured, Unauthenticated, Unreachable
+from aimem.net.pem import fingerprint_of_first
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +76,9 @@ def refused(node: str, files: TlsFiles | None, err: BaseException) -> Unauthenti
     if own is None:
         hint = "it asks for a certificate: show one with --client-cert and --client-key"
         return Unauthenticated(f"{node} refused the TLS handshake: {alert}", hint=hint)
-    with open(own) as file:
-        der = ssl.PEM_cert_to_DER_cert(_first_certificate(file.read()))
-    fingerprint = hashlib.sha256(der).hexdigest()
+    fingerprint = fingerprint_of_first(Path(own))
     hint = f"add sha256:{fingerprint} (that is {own}) to the --mtls-allowlist file of {node}, and send it a SIGHUP"
     return Unauthenticated(f"{node} refused the certificate in {own}: {alert}", hint=hint)
-
-
-def _first_certificate(text: str) -> str:
-    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
-    return begin + text.partition(begin)[2].partition(end)[0] + end
 
 
 def _digits(pin: str) -> str:

@@ -108,11 +108,11 @@ def test_the_file_of_the_configuration_is_used(run: Run, listed: Path, tmp_path:
 def test_edits_at_the_same_time_are_all_there(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "many.txt"
     prints = [f"{number:064x}" for number in range(12)]
-    from aimem.cli.allowlist import _edited
+    from aimem.cli.allowlist_file import edited
     from aimem.core.allowlist import Entry, parse_allowlist, with_entry
 
     def add(fingerprint: str) -> None:
-        with _edited(path) as edit:
+        with edited(path) as edit:
             edit(lambda text: with_entry(text, Entry(fingerprint=fingerprint)))
 
     threads = [threading.Thread(target=add, args=(each,)) for each in prints]
