@@ -95,8 +95,9 @@ class Spreading:
                 continue
             own = record.version.origin == self._store.start and record.kind != TOUCH
             if (own and not kind_of(record.kind).local) or record.kind == VECTOR:
-                item = self._send(self._made(record, change.seq))
-                self._items[item.key] = item
+                item = self._made(record, change.seq)
+                self._items[item.key] = item  # before it goes out: when no peer is up, all have spoken of it at once
+                self._send(item)
         while len(self._items) > MESH_ITEMS_KEPT:
             self._items.popitem(last=False)
 

@@ -84,7 +84,7 @@ a node says so (code
 .B index_full
 in health and status, a line in the log, the metric
 .BR aimem_index_left_out )
-and goes on: what is in the index is found by meaning and by words, what is not by words alone. No stored vector is
+and goes on: what is in the index is found by meaning and by words, what is not, by words alone. No stored vector is
 dropped, and a start with a higher ceiling takes all of them in.
 .PP
 Everything else that is bounded gets an error that names the bound; each bound stands with its reason in

@@ -232,6 +232,28 @@ def test_a_write_that_missed_its_quorum_is_resumed_by_its_key() -> None:
     run(story)
 
 
+def test_a_repeat_goes_out_anew_though_nobody_was_there_when_the_memory_changed_by_itself() -> None:
+    async def story() -> None:
+        world = await up(fleet(writes=2))
+        for name in ("n1", "n2"):
+            await world.crash(name)
+        with pytest.raises(QuorumNotMet) as missed:
+            await world.call("n0").create({**memory("t"), "tier": "mid"}, caller(key="k"))
+        (held,) = (await world.call("n0").list({}))["memories"]
+        for _ in range(6):
+            await world.call("n0").recall({"context": "t"}, caller())
+        await asyncio.sleep(5)
+        (used,) = (await world.call("n0").list({}))["memories"]
+        assert (used["id"], used["tier"]) == (held["id"], "long")
+        await up(world, "n1", "n2")
+        again = await world.call("n0").create({**memory("t"), "tier": "mid"}, caller(key="k"))
+        assert missed.value.extra["got"] == 1
+        assert again.replayed
+        assert again.body["quorum_acks"] >= 2
+
+    run(story)
+
+
 def test_a_conditional_write_that_was_overtaken_is_a_conflict() -> None:
     async def story() -> None:
         world = await up(fleet(5))
