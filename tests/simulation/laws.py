@@ -78,8 +78,11 @@ def _nothing_acked_is_lost(world: World, name: str, store: DiskStore, aside: set
         if ref.kind in (TOUCH, IDEMPOTENCY):
             continue
         held = state.get(ref)
-        if (held is None and world.ledger.deleted(record)) or (ref, record.version.base()) in aside:
-            continue  # swept, or away so long that an operator must decide
+        gone = held is None or held.deleted  # swept, and maybe an older tombstone came again with a restored store
+        if gone and world.ledger.deleted(record) and record.version.time <= store.floor:
+            continue
+        if (ref, record.version.base()) in aside:
+            continue  # away so long that an operator must decide
         if held is None or held.version < record.version:
             world.ledger.breaks(f"{name} lost {record!r}, acknowledged to {act.what} at {act.node}: it has {held!r}")
 

@@ -236,9 +236,8 @@ class World:
         self.ledger.disk_lost(name, member.disk.records())
 
     def _synced(self, member: Member, store: DiskStore, changes: Sequence[Change]) -> None:
-        newest = max(
-            (each.record.version.time for each in changes if each.record.version.origin != store.start), default=0
-        )
+        taken = [each.record.version for each in changes if not _held_before(each)]
+        newest = max((version.time for version in taken if version.origin != store.start), default=0)
         if newest > self.now(member) + abs(member.jumped) + 2 * member.settings.max_skew:
             self.ledger.breaks(
                 f"{member.name} took a version {(newest - self.now(member)) / 1e9:.1f} s ahead of its clock"
@@ -271,6 +270,11 @@ class World:
                 return False
             await asyncio.sleep(0.25)
         return True
+
+
+def _held_before(change: Change) -> bool:
+    """Whether this is the same write as before, a step on: a clock that was set back judges it no more."""
+    return change.old is not None and change.old.version.base() == change.record.version.base()
 
 
 def caller(agent: str = "ai:sim", key: str | None = None) -> Caller:
