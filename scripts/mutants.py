@@ -30,7 +30,7 @@ class Mutant(NamedTuple):
 
 def read(patch: Path) -> Mutant:
     fields = dict(line.split(": ", 1) for line in patch.read_text().split("\n\n", 1)[0].splitlines())
-    return Mutant(patch, int(fields["law"]), fields["test"], fields["bug"])
+    return Mutant(patch.resolve(), int(fields["law"]), fields["test"], fields["bug"])
 
 
 def copy_of_tree(place: Path) -> None:

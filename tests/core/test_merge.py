@@ -106,7 +106,10 @@ def test_neither_tombstones_nor_automatic_steps_nor_other_kinds_leave_a_copy() -
     newer = memory(version(2), metadata={"agent_id": "b"})
     grave = memory(version(1), deleted=True, metadata={"agent_id": "a"})
     links = [Record.make(LINK, "a", version(at), version(1), {}) for at in (1, 2)]
+    later = memory(version(3), deleted=True, metadata={"agent_id": "b"})
     assert loser_to_keep(grave, newer, keep_all=True) is None
+    assert loser_to_keep(record, later, keep_all=True) is None
+    assert loser_to_keep(later, record, keep_all=True) is None
     assert loser_to_keep(record, with_rank(record, 2), keep_all=True) is None
     assert loser_to_keep(*links, keep_all=True) is None
 
