@@ -233,9 +233,7 @@ def measure_catch_up(rows: int) -> None:
         began = time.perf_counter()
         mesh.wait(3, rows)
         took = time.perf_counter() - began
-        print(
-            f"an empty node catches up, mTLS: {rows:,} rows {took:.1f} s after it serves, {rows / took:,.0f} rows/s"
-        )
+        print(f"an empty node catches up, mTLS: {rows:,} rows {took:.1f} s after it serves, {rows / took:,.0f} rows/s")
 
 
 def measure_idle(mesh: Mesh, seconds: float) -> None:
