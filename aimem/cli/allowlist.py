@@ -23,7 +23,7 @@ from aimem.cli.options import (
     json_option,
     pass_invocation,
 )
-from aimem.errors import AimemError, Drift, NotFound, Usage
+from aimem.errors import AimemError, Drift, Misconfigured, NotFound, Usage
 
 _WORDS = {
     "node": "Node that holds the certificate.",
@@ -115,8 +115,11 @@ def add(invocation: Invocation, path: Path, certificate: str, comment: str, **wo
     from aimem.core.identity_words import identity_of
 
     fingerprint = certificates.fingerprint_named(certificate)
-    who = identity_of({name: value for name, value in words.items() if value})
-    entry = Entry.of(who, fingerprint, comment)
+    try:
+        who = identity_of({name: value for name, value in words.items() if value})
+        entry = Entry.of(who, fingerprint, comment)
+    except Misconfigured as error:
+        raise Usage(error.message, hint=error.hint) from error
     with edited(path) as edit:
         edit(lambda text: with_entry(text, entry))
     if invocation.json:
@@ -133,7 +136,10 @@ def remove(invocation: Invocation, path: Path, certificate: str) -> None:
 
     listed = read_list(path)
     gone = [each.fingerprint for each in listed.entries if each.node == certificate]
-    gone = gone or [certificates.fingerprint_named(certificate)]
+    try:
+        gone = gone or [certificates.fingerprint_named(certificate)]
+    except Usage as error:
+        raise NotFound(f"{error.message}; nor is it a node listed in {path}") from error
     if missing := [each for each in gone if listed.find(each) is None]:
         raise NotFound(f"{missing[0]} is not listed in {path}")
 
@@ -249,7 +255,7 @@ def _check_node(path: Path, url: str, tls: dict[str, str | None]) -> dict[str, A
         reply = client.request("GET", "/api/v1/health")
         told |= {"let_in": True, "status": reply.status}
     except AimemError as error:
-        told |= {"let_in": False, "why": error.message, "hint": error.hint}
+        told |= {"let_in": False, "why": error.message} | ({"hint": error.hint} if error.hint else {})
     finally:
         client.close()
     told["ok"] = told["let_in"] and told.get("node_listed_here", False)
