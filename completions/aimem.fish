@@ -62,7 +62,7 @@ complete -c aimem -n '__fish_seen_subcommand_from serve' -l quorum-ca-cert -x -d
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l catchup-interval-secs -x -d 'Between catch-ups; 0: when poked. [30]'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l max-skew -x -d 'How far clocks may be apart. [30]'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l insecure -d 'Listen off loopback without authentication.'
-complete -c aimem -n '__fish_seen_subcommand_from serve' -l check -d 'Check settings and database, then exit.'
+complete -c aimem -n '__fish_seen_subcommand_from serve' -l check -d 'Check settings, certificates, lists and database, then exit.'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l allow-network-fs -d 'Open a database on NFS or SMB all the same.'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l tombstone-days -x -d 'How long deletes are remembered. [30]'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l collect-grace-secs -x -d 'From expiry to collection. [3600]'

@@ -72,7 +72,9 @@ aimem serve --config /etc/aimem/aimem.toml --check
 )
 @click.option("--max-skew", type=click.IntRange(1), metavar="SECONDS", help="How far clocks may be apart. [30]")
 @click.option("--insecure", is_flag=True, default=None, help="Listen off loopback without authentication.")
-@click.option("--check", is_flag=True, default=None, help="Check settings and database, then exit.")
+@click.option(
+    "--check", is_flag=True, default=None, help="Check settings, certificates, lists and database, then exit."
+)
 @click.option("--allow-network-fs", is_flag=True, default=None, help="Open a database on NFS or SMB all the same.")
 @click.option("--tombstone-days", type=click.IntRange(1), metavar="DAYS", help="How long deletes are remembered. [30]")
 @click.option(
@@ -89,6 +91,10 @@ def command(invocation: Invocation, /, **flags: Any) -> int:
     requests in flight are answered. SIGHUP reads the configuration file, the certificates, the allowlist and the API
     keys again, keeps the old ones where the new can't be used, and cuts connections whose certificate is no longer
     listed. Flags stand above the environment, and the environment above the file.
+
+    --check reads all that a start would read (settings, certificates and keys for both directions, lists, model,
+    database), says what it means, and exits without listening: 78 for a file or a setting that can't be used, 1 for a
+    database that is damaged, 75 when a node holds the database, after all else was found well. It makes no database.
     """
     settings = _settings(invocation, flags)
     from aimem.http.app import serve  # after the settings: a mistake in them is told at once

@@ -24,9 +24,6 @@ from aimem.http.door import Door
 from aimem.limits import CONNECTIONS_MAX, CONNECTIONS_REFUSED_MAX
 
 if TYPE_CHECKING:
-    import ssl
-
-    from aimem.mesh.http_transport import MakeContext
     from aimem.mesh.settings import MeshSettings
     from aimem.net.server import Server
     from aimem.node.background import Background
@@ -55,7 +52,9 @@ def serve(settings: ServeSettings, reload: Reload | None = None, now: Now = time
     node_settings = _prepare(settings)
     door = Door(settings)
     if settings.check:
-        return asyncio.run(_check(node_settings, now))
+        from aimem.http.checking import check
+
+        return asyncio.run(check(settings, node_settings, door.warnings, now))
     return asyncio.run(_Service(settings, node_settings, door, reload, now).run())
 
 
@@ -70,7 +69,7 @@ def _prepare(settings: ServeSettings) -> NodeSettings:
     if settings.tier == "semantic":
         unpack.native()
         named["model"] = unpack.model_dir()
-    if settings.tls_cert is not None:
+    if settings.tls_cert is not None or settings.quorum_client_cert or settings.quorum_ca_cert:
         unpack.native(unpack.TLS_PACKAGES)
     from aimem.node.settings import NodeSettings
 
@@ -97,22 +96,6 @@ def _raise_file_limit() -> None:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-
-
-async def _check(settings: NodeSettings, now: Now) -> int:
-    """Open everything, compare what derives from the records with them, and serve nothing."""
-    from aimem.node.node import Node
-
-    node = await Node.open(settings, now=now)
-    try:
-        wrong = await node.check()
-    finally:
-        await node.close()
-    for line in wrong:
-        sys.stderr.write(f"aimem: {settings.db}: {line}\n")
-    if not wrong:
-        sys.stderr.write(f"aimem: {settings.db} and the settings are well\n")
-    return 1 if wrong else 0
 
 
 async def alive(node: Node) -> bool:
@@ -187,7 +170,7 @@ class _Service:
         from aimem.mesh.http_transport import HttpTransport
         from aimem.mesh.mesh import Mesh
 
-        transport = HttpTransport(peer_contexts(self._settings), lambda: self._door.peer_key)
+        transport = HttpTransport(self._door.context_of, lambda: self._door.peer_key)
         return Mesh(store, lane, mesh_settings(self._settings, store, self._door), transport, self._now, background)
 
     def _announce(self, url: str, node: Node) -> None:
@@ -250,26 +233,11 @@ def mesh_settings(settings: ServeSettings, store: Store, door: Door) -> MeshSett
     )
 
 
-def peer_contexts(settings: ServeSettings) -> MakeContext:
-    """The TLS context of each peer, with the files as they are when a connection is made."""
-
-    pins = dict(settings.quorum_pins)
-
-    def context_of(url: str) -> ssl.SSLContext | None:
-        if not url.startswith("https://"):
-            return None
-        from aimem.net.client_tls import TlsFiles, context
-
-        mine = settings.quorum_client_cert, settings.quorum_client_key
-        return context(TlsFiles(settings.quorum_ca_cert, *mine, pin=pins.get(url)))
-
-    return context_of
-
-
 _LIVE = frozenset(
     {
         *("log_format", "log_level", "shutdown_grace_secs", "check"),
         *("tls_cert", "tls_key", "mtls_allowlist", "api_key_file"),
+        *("quorum_client_cert", "quorum_client_key", "quorum_ca_cert", "quorum_pins"),
     }
 )
 

@@ -1,4 +1,4 @@
-"""The node's door while it runs: TLS, the allowlist and the API keys, as one thing that a SIGHUP reads anew.
+"""The node's door while it runs: TLS both ways, the allowlist and the API keys, as one thing that a SIGHUP reads anew.
 
 What always holds: all of it is replaced, or nothing.
 """
@@ -13,8 +13,11 @@ from aimem.config import ServeSettings
 from aimem.core.identity_words import EVERYWHERE
 from aimem.errors import Misconfigured
 from aimem.http.admission import Admission, read_keys
+from aimem.http.peer_tls import PeerTls
 
 if TYPE_CHECKING:
+    import ssl
+
     from aimem.core.allowlist import Allowlist
     from aimem.net.tls_server import ServerTls, TlsPaths
 
@@ -24,6 +27,7 @@ class Door:
 
     def __init__(self, settings: ServeSettings) -> None:
         self.tls = _tls(settings)
+        self._peers = PeerTls(settings)
         tls = self.tls
         keys, self.peer_key = _keys(settings)
         self.admission = Admission(tls.find if tls is not None and tls.mutual else None, keys)
@@ -31,7 +35,12 @@ class Door:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Whole sentences on what works and should not stay so."""
-        return self.tls.warnings if self.tls is not None else ()
+        inbound = self.tls.warnings if self.tls is not None else ()
+        return tuple(dict.fromkeys((*inbound, *self._peers.warnings)))  # one certificate may serve both ways
+
+    def context_of(self, url: str) -> ssl.SSLContext | None:
+        """What a new connection to a peer is made with; None for a plain one."""
+        return self._peers.context_of(url)
 
     def own_node(self, shown: str | None) -> str | None:
         """The node id that the allowlist gives to the certificate in the file `shown` (that which peers are shown), or
@@ -62,9 +71,10 @@ class Door:
         if ours != theirs:
             raise Misconfigured("TLS, client certificates and API keys are turned on and off by a restart only")
         keys, peer_key = _keys(settings)
+        peers = PeerTls(settings)
         if self.tls is not None:
             self.tls.reload(paths)
-        self.admission.keys, self.peer_key = keys, peer_key
+        self.admission.keys, self.peer_key, self._peers = keys, peer_key, peers
 
 
 def _paths(settings: ServeSettings) -> TlsPaths | None:

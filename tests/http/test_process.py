@@ -92,12 +92,19 @@ def test_off_loopback_without_authentication_is_refused(tmp_path: Path) -> None:
 
 
 def test_check_opens_everything_and_serves_nothing(tmp_path: Path) -> None:
-    code, said = failed("--db", str(tmp_path / "a.db"), "--check")
-    assert code == 0
-    assert "are well" in said
-    assert "serving" not in said
-    (tmp_path / "b.db").write_bytes(b"no database at all, and long enough to say so" * 10)
+    database = tmp_path / "a.db"
+    code, said = failed("--db", str(database), "--check")
+    assert (code, "not there yet" in said) == (0, True), said
+    assert "W=1" in said
+    assert list(tmp_path.iterdir()) == []  # who checks as root leaves no file that the service can't write
+    with serving("--db", str(database)):
+        code, said = failed("--db", str(database), "--check")
+        assert (code, "their files are well" in said, "in use" in said) == (75, True, True), said
+    code, said = failed("--db", str(database), "--check")
+    assert (code, f"{database} is well" in said) == (0, True), said
+    (tmp_path / "b.db").write_bytes(b"something else" * 100)
     assert failed("--db", str(tmp_path / "b.db"), "--check")[0] == 78
+    assert failed("--db", str(tmp_path / "none" / "c.db"), "--check")[0] == 78
 
 
 def test_the_log_is_silent_for_healthy_traffic_and_tells_it_on_request(tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aimem.net.reply import Reply
+from tests.mesh.fleet import eventually
 from tests.net.certificates import Made, make
 
 from .processes import ROOT, call, failed, serving
@@ -159,6 +161,58 @@ def test_flags_and_files_that_do_not_fit_are_refused(
 ) -> None:
     code, said = failed("--config", "", "--db", str(door.folder / "b.db"), *flags(door))
     assert (code, words in said) == (CONFIGURATION, True), said
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (lambda door: ("--quorum-ca-cert", str(door.folder / "none.crt")), "none.crt: No such file"),
+        (lambda door: ("--quorum-ca-cert", str(door.own.key)), "own.key: it holds no certificate"),
+        (lambda door: shown_to_peers(door.own.cert, door.ca.key), "ca.key: it is not the key"),
+        (lambda door: shown_to_peers(door.folder / "none.crt", door.own.key), "none.crt: No such file"),
+    ],
+)
+@pytest.mark.parametrize("how", ["start", "check"])
+def test_files_for_peers_that_can_not_be_used_are_told_at_once(
+    door: Door, flags: Callable[[Door], tuple[str, ...]], words: str, how: str
+) -> None:
+    peers = ("--quorum-peers", "https://127.0.0.1:9")
+    flag = ("--check",) if how == "check" else ()
+    code, said = failed("--config", "", "--db", str(door.folder / "b.db"), *peers, *flags(door), *flag)
+    assert (code, words in said) == (CONFIGURATION, True), said
+    assert not (door.folder / "b.db").exists()
+
+
+def shown_to_peers(cert: Path, key: Path) -> tuple[str, ...]:
+    return ("--quorum-client-cert", str(cert), "--quorum-client-key", str(key))
+
+
+def test_a_pin_is_changed_without_a_restart(door: Door, tmp_path: Path) -> None:
+    with serving("--config", "", *door.mutual()) as (_, port):
+        config = tmp_path / "second.toml"
+        config.write_text(_second(door, port, door.ca.fingerprint))  # not what the peer shows
+        with serving("--config", str(config)) as (second, other):
+            eventually(
+                lambda: "not the pinned one" in (_peer(other)["error"] or ""), 30, "another certificate is taken"
+            )
+            config.write_text(_second(door, port, door.own.fingerprint))
+            second.send_signal(signal.SIGHUP)
+            eventually(lambda: _peer(other)["state"] == "up", 30, "the new pin is not taken")
+
+
+def _second(door: Door, port: int, pin: str) -> str:
+    return f"""
+db = "{door.folder}/b.db"
+catchup_interval_secs = 1
+quorum_peers = ["https://127.0.0.1:{port}#{pin}"]
+quorum_client_cert = "{door.listed.cert}"
+quorum_client_key = "{door.listed.key}"
+"""
+
+
+def _peer(port: int) -> dict[str, Any]:
+    found: dict[str, Any] = call(port, "GET", "/status").json()["mesh"]["peers"][0]
+    return found
 
 
 @pytest.mark.parametrize("who", ["certificates", "keys"])
