@@ -11,8 +11,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,27 @@ _SERVING = re.compile(r"serving http://127\.0\.0\.1:(\d+)")
 
 
 class Node:
-    """`with Node(...) as node`: started, ready, and ended by its process id at the end."""
+    """`with Node(...) as node`: started, ready, and ended by its process id at the end.
 
-    def __init__(self, *flags: str, folder: Path | None = None, copy_of: Path | None = None) -> None:
+    What it says once it serves goes to the file `log` of its folder.
+    `program` is what the interpreter runs, and what that is told before the subcommand.
+    """
+
+    def __init__(
+        self,
+        *flags: str,
+        folder: Path | None = None,
+        copy_of: Path | None = None,
+        program: Sequence[str] = (str(DIST),),
+    ) -> None:
         self._own = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="aimem-bench-"))
         self.database = self.folder / "bench.db"
         if copy_of is not None:
             shutil.copyfile(copy_of, self.database)
+        self.program = (sys.executable, *program)
         self._flags = flags
+        self._said: threading.Thread | None = None
         self.port = 0
 
     def __enter__(self) -> Node:
@@ -41,7 +54,7 @@ class Node:
     def start(self) -> float:
         """Start the process. Seconds until it said that it serves."""
         began = time.perf_counter()
-        command = [sys.executable, str(DIST), "serve", "--db", str(self.database), "--bind", "127.0.0.1:0"]
+        command = [*self.program, "serve", "--db", str(self.database), "--bind", "127.0.0.1:0"]
         self.process = subprocess.Popen([*command, *self._flags], stderr=subprocess.PIPE, text=True)
         assert self.process.stderr is not None
         said = []
@@ -49,14 +62,29 @@ class Node:
             said.append(line)
             if found := _SERVING.search(line):
                 self.port = int(found[1])
+                self._said = threading.Thread(target=self._keep_said, daemon=True)
+                self._said.start()
                 return time.perf_counter() - began
         raise SystemExit("the node did not start:\n" + "".join(said))
 
+    def _keep_said(self) -> None:
+        """Nobody would read the pipe else, and a node that can't log on stands still."""
+        assert self.process.stderr is not None
+        with (self.folder / "log").open("a") as log, self.process.stderr as said:
+            for line in said:
+                log.write(line)
+
     def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
         self.process.wait(60)
-        if self.process.stderr is not None:
-            self.process.stderr.close()
+        if self._said is not None:
+            self._said.join()
 
     @contextmanager
     def running(self) -> Iterator[Node]:
