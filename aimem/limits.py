@@ -98,6 +98,7 @@ EMBED_ADVANCE_EVERY = 10_000  # changes that needed no embedding, after which th
 TOUCH_FOLD_SECS = 3.0  # between two writes of gathered touches: the price of a recall must not be an fsync
 TOUCH_FOLD_BATCH = 256  # touches in one write: other writers wait for it no longer than for a group of their own
 TOUCHES_WAITING_MAX = 100_000  # memories with gathered touches, some 20 MB; the disk must be full for long to get there
+TOMBSTONE_WAIT_DAYS_MAX = 365  # for a peer that has not read it: outages last a year at most, then disks need the room
 HOUSEKEEPING_SECS = 60.0  # a minute more of life after a grace of an hour is nothing
 HOUSEKEEPING_BATCH = 200  # records ended or swept in one write: some 20 ms of the writer
 HOUSEKEEPING_BATCHES_MAX = 50  # in one round, so that 10,000 a minute end: far above what a node can store for long

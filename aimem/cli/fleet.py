@@ -12,6 +12,7 @@ import click
 from aimem.cli import output
 from aimem.cli.invocation import Invocation
 from aimem.cli.options import node_command
+from aimem.cli.status import held_up
 from aimem.errors import AimemError, Drift, Usage
 from aimem.net.client import path_of
 from aimem.net.reply import refusal
@@ -136,6 +137,9 @@ def _print(invocation: Invocation, rows: Sequence[dict[str, Any]], found: Sequen
                 output.print_line(*each)
     for line in found:
         output.say(line)
+    for row in rows:
+        for line in held_up(row.get("peers", ())):
+            output.say(f"{row['url']}: {line}")
     if not found:
         output.say(f"{len(rows)} nodes hold the same")
 

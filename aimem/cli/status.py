@@ -68,7 +68,7 @@ def command(
     else:
         output.print_fields(reply)
     stale = [words for row in rows if max_lag is not None and (words := staleness(row, *max_lag))]
-    for words in stale:
+    for words in [*stale, *held_up(rows)]:
         output.say(words)
     return 0 if reply.get("ready", True) and not stale else Drift.exit_code
 
@@ -83,6 +83,12 @@ def staleness(peer: Mapping[str, Any], most: float, unit: str) -> str | None:
     if lag is None or lag > most:
         return f"{peer['url']} was {'never read to its end' if lag is None else f'last read {lag:g} {unit} behind'}"
     return None
+
+
+def held_up(peers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which peers tombstones wait for that are old enough to be swept, in words."""
+    waited_for = [peer["url"] for peer in peers if peer.get("holds_up_sweeping")]
+    return [f"old deletes are not swept before {url} has read them, a year at most" for url in waited_for]
 
 
 _PEER_FIELDS = ("url", "state", "node", "rack", "lag_rows", "lag_secs", "clock_offset_secs", "error")

@@ -21,7 +21,7 @@ from aimem.core.quorum import UNREACHABLE, Met, NotMet, Policy, describe, majori
 from aimem.core.record import Record
 from aimem.core.upkeep import advance
 from aimem.errors import AimemError, CatchingUp, ClockSkewed, Misconfigured
-from aimem.limits import MESH_KEEP_POSITIONS_SECS, MESH_QUESTIONS, MESH_READERS_KEPT
+from aimem.limits import MESH_KEEP_POSITIONS_SECS, MESH_QUESTIONS
 from aimem.mesh.asking import Asking, ask
 from aimem.mesh.batched import Batched
 from aimem.mesh.carrying import carried
@@ -32,6 +32,7 @@ from aimem.mesh.meters import MeshMeters
 from aimem.mesh.peer import Peer
 from aimem.mesh.pulling import Catchup
 from aimem.mesh.pushing import PushLane
+from aimem.mesh.readers import Readers
 from aimem.mesh.receiving import Receiving
 from aimem.mesh.settings import Clock, MeshSettings, Transport
 from aimem.mesh.spreading import Spreading
@@ -66,8 +67,8 @@ class Mesh:
         self._background = background
         self._rand = rand or random.Random()
         self._empty = store.head == 0
-        self._readers: dict[str, int] = {}
-        self._forgotten: list[str] = []
+        self._readers = Readers(store, lane)
+        self._unswept = 0
         self.restamped = 0
         self._last_kept: dict[str, int] = {}
         self.standing = Standing(store, lane, now, settings.tombstone_days)
@@ -83,7 +84,7 @@ class Mesh:
             took=self._took,
             read=self._note_read,
             poked=self._poked,
-            bound=lambda source: source.behind or source.incarnation not in self._readers,
+            floor_for=self._readers.floor_for,
             carries_of=settings.carries_of,
             max_skew=settings.max_skew,
             keep_superseded=settings.keep_superseded,
@@ -166,8 +167,7 @@ class Mesh:
         await self.standing.open()
         await self.receiving.aside.open()
         kept = await self._store.positions("push/")
-        reads = await self._store.positions("read/")
-        self._readers = {name.removeprefix("read/"): seq for name, seq in reads.items()}
+        await self._readers.open()
         for link in self._links:
             link.met = f"push/{link.peer.url}" in kept
             link.kept = kept.get(f"push/{link.peer.url}", 0)
@@ -269,11 +269,7 @@ class Mesh:
                 link.push.poke()
 
     def _note_read(self, source: Envelope, seq: int) -> None:
-        self._readers.pop(source.incarnation, None)
-        self._readers[source.incarnation] = seq
-        while len(self._readers) > MESH_READERS_KEPT:  # the one that was longest silent
-            self._forgotten.append(next(iter(self._readers)))
-            del self._readers[self._forgotten[-1]]
+        self._readers.note(source, seq)
         for link in self._links:
             if link.peer.node == source.node:
                 link.peer.note_read(seq)
@@ -283,8 +279,21 @@ class Mesh:
         behind sweeps nothing."""
         if self.envelope().behind:
             return 0
-        incarnations = [peer.identity.incarnation if peer.identity is not None else "" for peer in self.peers]
-        return min((self._readers.get(each, 0) for each in incarnations), default=self._store.head)
+        return self._readers.by_all(map(_incarnation, self.peers))
+
+    def unswept(self, until: int) -> None:
+        """See `Fleet.unswept`."""
+        self._unswept = until
+
+    async def pass_by(self, until: int, floor: int) -> bool:
+        """See `Fleet.pass_by`."""
+        if self.envelope().behind:
+            return False
+        await self._readers.pass_by(until, floor + 2 * self._settings.max_skew)
+        return True
+
+    def _holds_up(self, peer: Peer) -> bool:
+        return peer.counts and self._readers.read(_incarnation(peer)) < self._unswept
 
     # What is kept, and retried.
 
@@ -295,13 +304,12 @@ class Mesh:
 
     async def _keep_now(self) -> None:
         positions = {f"push/{link.peer.url}": link.push.position for link in self._links if link.push is not None}
-        positions |= {f"read/{node}": seq for node, seq in self._readers.items()}
+        positions |= self._readers.positions()
         moved = {name: seq for name, seq in positions.items() if self._last_kept.get(name) != seq}
-        gone = {f"read/{each}": -1 for each in self._forgotten if each not in self._readers}
-        if moved or gone:
-            await self._lane.write([advance({**moved, **gone})])
+        if changed := {**moved, **self._readers.gone()}:
+            await self._lane.write([advance(changed)])
             self._last_kept |= moved
-            self._forgotten.clear()
+            self._readers.kept()
 
     async def _restamp(self) -> None:
         """When most peers agree with this node's clock and its store is far ahead of it, the store was wrong.
@@ -361,7 +369,7 @@ class Mesh:
 
     def _peers_described(self) -> list[Mapping[str, Any]]:
         time = asyncio.get_running_loop().time()
-        return [described(link, time) for link in self._links]
+        return [described(link, time, holds_up=self._holds_up(link.peer)) for link in self._links]
 
     def describe(self) -> dict[str, Any]:
         """The mesh as `status` shows it."""
@@ -386,6 +394,11 @@ class Mesh:
             "max_skew_secs": self._settings.max_skew / 1e9,
             "clock_ahead_secs": max(0.0, (self._store.clock - self._now()) / 1e9),
         }
+
+
+def _incarnation(peer: Peer) -> str:
+    """The store behind a peer; that of one that was not met has no name."""
+    return peer.identity.incarnation if peer.identity is not None else ""
 
 
 def _check(policy: Policy) -> None:

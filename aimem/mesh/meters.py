@@ -17,6 +17,10 @@ _GAUGES = {
     "aimem_peer_lag_seconds": ("Since a peer's feed was read to its end.", lambda peer: peer["lag_secs"]),
     "aimem_peer_push_waiting": ("Records on their way to a peer.", lambda peer: peer["push_waiting"]),
     "aimem_peer_push_gap": ("Places of the feed that a peer has not got yet.", lambda peer: peer["push_gap"]),
+    "aimem_peer_holds_up_sweeping": (
+        "Whether old tombstones wait for a peer to read them.",
+        lambda peer: float(peer["holds_up_sweeping"]),
+    ),
     "ai_memory_replication_clock_skew_seconds": (
         "How far a peer's clock is ahead of this node's.",
         lambda peer: peer["clock_offset_secs"],

@@ -60,7 +60,7 @@ log = logging.getLogger(__name__)
 class Receiving:
     """See the module. `envelope()` says who this node is; `heard(envelope)` is told of everybody who speaks to it,
     `took(source)` when something new came in from a node, and `read(source, seq)` how far one has read the feed.
-    `bound(source)` tells whether the floor of this store binds what comes from there."""
+    `floor_for(source)` is the floor (ns) that binds what comes from there, 0 where none does."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Receiving:
         took: Callable[[Envelope], None],
         read: Callable[[Envelope, int], None],
         poked: Callable[[str], None],
-        bound: Callable[[Envelope], bool],
+        floor_for: Callable[[Envelope], int],
         carries_of: Callable[[str], Carries | None],
         max_skew: int,
         keep_superseded: bool,
@@ -86,7 +86,7 @@ class Receiving:
         self._took = took
         self._read = read
         self._poked = poked
-        self._bound = bound
+        self._floor_for = floor_for
         self._carries_of = carries_of
         self._ahead_max = 2 * max_skew
         self._keep_superseded = keep_superseded
@@ -139,7 +139,7 @@ class Receiving:
             AimemError: the store takes no writes.
         """
         now = self._now()
-        floor = self._store.floor if self._bound(source) else 0
+        floor = self._floor_for(source)
         real = [each for each in records if isinstance(each, Record)]
         allowed = await carried(self._store, real, self._carries_of(source.node))
         barred = {id(each) for each, may in zip(real, allowed, strict=True) if not may}

@@ -44,8 +44,8 @@ def state_of(peer: Peer) -> str:
     return "up" if peer.up else "down"
 
 
-def described(link: PeerLink, time: float) -> dict[str, Any]:
-    """A peer as `status` shows it; `time` is the loop's."""
+def described(link: PeerLink, time: float, *, holds_up: bool) -> dict[str, Any]:
+    """A peer as `status` shows it; `time` is the loop's. `holds_up`: tombstones wait for it to read them."""
     peer, push = link.peer, link.push
     identity = peer.identity
     return {
@@ -64,5 +64,6 @@ def described(link: PeerLink, time: float) -> dict[str, Any]:
         "push_gap": push.gap if push is not None else 0,
         "caught_up": link.catchup.finished.is_set(),
         "pushed_bytes": peer.sent["push"],
+        "holds_up_sweeping": holds_up,
         "error": peer.error,
     }

@@ -15,9 +15,9 @@ from aimem.core import archiving, upkeep
 from aimem.core.kinds import DAY_NS
 from aimem.core.timestamp import SECOND_NS
 from aimem.errors import AimemError
-from aimem.limits import HOUSEKEEPING_BATCH, HOUSEKEEPING_BATCHES_MAX, HOUSEKEEPING_SECS
+from aimem.limits import HOUSEKEEPING_BATCH, HOUSEKEEPING_BATCHES_MAX, HOUSEKEEPING_SECS, TOMBSTONE_WAIT_DAYS_MAX
 from aimem.node.conditions import DISK_FULL, Conditions
-from aimem.node.lane import Lane, fewest, quorum_of
+from aimem.node.lane import Fleet, Lane, fewest, quorum_of
 from aimem.node.metrics import Meters
 from aimem.node.settings import NodeSettings
 from aimem.store.base import Store
@@ -34,7 +34,7 @@ class Housekeeping:
         meters: Meters,
         settings: NodeSettings,
         now: Callable[[], int],
-        read_by_all: Callable[[], int],
+        fleet: Fleet | None,
     ) -> None:
         self._store = store
         self._lane = lane
@@ -42,7 +42,7 @@ class Housekeeping:
         self._meters = meters
         self._settings = settings
         self._now = now
-        self._read_by_all = read_by_all
+        self._fleet = fleet
 
     async def run(self) -> None:
         """Rounds, for ever."""
@@ -96,11 +96,22 @@ class Housekeeping:
         return ended
 
     async def _sweep(self) -> None:
-        """Drop what every peer has read; without peers that is all."""
-        now = self._now()
-        before = now - self._settings.tombstone_days * DAY_NS
+        """Drop tombstones that are old and that every peer has read, or that have waited for one long enough."""
+        before = self._now() - self._settings.tombstone_days * DAY_NS
+        if self._fleet is None:
+            await self._sweep_up_to(before, self._store.head)
+            return
+        await self._sweep_up_to(before, self._fleet.read_by_all())
+        long_ago = self._now() - max(self._settings.tombstone_days, TOMBSTONE_WAIT_DAYS_MAX) * DAY_NS
+        unread = await self._store.last_tombstone(long_ago)
+        if unread and await self._fleet.pass_by(unread, long_ago):
+            await self._sweep_up_to(long_ago, unread)
+        self._fleet.unswept(await self._store.last_tombstone(before))
+
+    async def _sweep_up_to(self, before: int, position: int) -> None:
+        """Drop tombstones stored before `before` (ns) up to a position of the feed, and what is past its fixed life."""
         for _ in range(HOUSEKEEPING_BATCHES_MAX):
-            swept = await self._store.sweep(before, self._read_by_all(), now, HOUSEKEEPING_BATCH)
+            swept = await self._store.sweep(before, position, self._now(), HOUSEKEEPING_BATCH)
             self._meters.swept.inc(swept.tombstones, what="tombstones")
             self._meters.swept.inc(swept.aged, what="aged")
             if max(swept.tombstones, swept.aged) < HOUSEKEEPING_BATCH:

@@ -58,7 +58,7 @@ class Node:
         callers = QuorumLane(store, conditions, now, self.fleet)
         self._meaning = self._make_meaning(lane, conditions, settings, now) if settings.tier == SEMANTIC else None
         self.touching = Touching(store, lane, self._meters, settings.ttl)
-        self.housekeeping = Housekeeping(store, lane, conditions, self._meters, settings, now, self._read_by_all)
+        self.housekeeping = Housekeeping(store, lane, conditions, self._meters, settings, now, self.fleet)
         self._writing = Writing(
             store,
             callers,
@@ -76,9 +76,6 @@ class Node:
         self._moving = Moving(store, callers, self._reading.shown, now)
         self._recalling = Recalling(store, self.touching, self._meters, now, self._meaning)
         self._describing = Describing(store, settings, conditions, self._meters, self._meaning, now, self.fleet)
-
-    def _read_by_all(self) -> int:
-        return self._store.head if self.fleet is None else self.fleet.read_by_all()
 
     def _make_meaning(
         self, lane: Lane, conditions: Conditions, settings: NodeSettings, now: Callable[[], int]

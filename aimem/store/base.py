@@ -186,6 +186,9 @@ class Store(Protocol):
         """Drop at most `limit` of each: tombstones stored before `before` at or below feed position `read_by_all`,
         which raises the floor; and records past the fixed life of their kind. Durable when it returns."""
 
+    async def last_tombstone(self, before: int) -> int:
+        """The highest `seq` of a tombstone that was stored before `before` (ns); 0 without one."""
+
     async def restamp(self, limit: int) -> int:
         """Write what lies above `limit` (ns) anew with versions of now, drop the old ones, and bring the clock back.
         For a store whose own clock ran ahead. How many records that were. Durable when it returns."""

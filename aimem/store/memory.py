@@ -352,6 +352,10 @@ class MemoryStore:
         self._commit(transaction)
         return swept
 
+    async def last_tombstone(self, before: int) -> int:
+        graves = (row for row in self._state.rows.values() if row.record.deleted and row.stored < before)
+        return max((row.seq for row in graves), default=0)
+
     async def restamp(self, limit: int) -> int:
         transaction = self._begin()
         count = transaction.restamp(limit)

@@ -55,6 +55,17 @@ async def test_a_tombstone_stays_while_it_is_young(store: Store, clock: Clock) -
     assert store.floor == 0
 
 
+async def test_it_is_known_up_to_where_tombstones_are_older(store: Store, clock: Clock) -> None:
+    assert await store.last_tombstone(EVER) == 0
+    await graves(store, "A")
+    old = store.head
+    clock.now += DAY
+    await graves(store, "B")
+    assert await store.last_tombstone(NOW) == 0
+    assert await store.last_tombstone(NOW + 1) == old
+    assert await store.last_tombstone(EVER) == store.head
+
+
 async def test_a_tombstone_stays_while_somebody_has_not_read_it(store: Store) -> None:
     first, second = await graves(store, "A", "B")
     assert await store.sweep(EVER, 2, NOW, 10) == Swept(1, 0)

@@ -235,6 +235,15 @@ class SqliteStore:
         await self._writer.exclusively(work)
         return swept
 
+    async def last_tombstone(self, before: int) -> int:
+        def read(connection: sqlite3.Connection) -> int:
+            (seq,) = connection.execute(
+                "SELECT max(seq) FROM record WHERE stored < ? AND deleted = 1", (before,)
+            ).fetchone()
+            return int(seq or 0)
+
+        return await self._readers.run(read)
+
     async def restamp(self, limit: int) -> int:
         count = 0
 
