@@ -71,7 +71,7 @@ class Mesh:
         self._unswept = 0
         self.restamped = 0
         self._last_kept: dict[str, int] = {}
-        self.standing = Standing(store, lane, now, settings.tombstone_days)
+        self.standing = Standing(store, lane, now, settings.tombstone_days, self._risen)
         self._in_flight = InFlight()
         self._links: list[PeerLink] = []
         self._links = [self._link(url) for url in settings.peers]
@@ -113,6 +113,7 @@ class Mesh:
             self._rand,
         )
         peer.failed = catchup.poke  # one message lost must not leave it out until the next interval
+        peer.trusted = catchup.poke  # nor must a node that is behind, as it finds now, wait for it
         link = PeerLink(peer, catchup, Batched(asked, MESH_QUESTIONS // 8))
         return link
 
@@ -266,6 +267,13 @@ class Mesh:
         near = {source.node, self._settings.node, *source.peers}
         for link in self._links:
             if link.push is not None and link.peer.up and link.peer.node not in near:
+                link.push.poke()
+
+    def _risen(self) -> None:
+        """This store is behind no longer: peers that asked meanwhile were shown nothing, and may be behind themselves
+        now that one of theirs is not."""
+        for link in self._links:
+            if link.push is not None and link.peer.up:
                 link.push.poke()
 
     def _note_read(self, source: Envelope, seq: int) -> None:

@@ -43,6 +43,8 @@ class Peer:
         """Set when it may be tried again."""
         self.failed: Callable[[], None] = lambda: None
         """Called when a message to it has failed."""
+        self.trusted: Callable[[], None] = lambda: None
+        """Called when it is behind no longer: now this node may be, until it has read its feed."""
         self._start = start
         self._transport = transport
         self._envelope = envelope
@@ -127,6 +129,8 @@ class Peer:
 
     def _met(self, envelope: Envelope, sent: int, received: int) -> None:
         self.is_self = envelope.start == self._start
+        if self.identity is not None and self.identity.behind and not envelope.behind:
+            self.trusted()
         self.identity = envelope
         self.offset = envelope.clock - (sent + received) // 2
         self.heard_at = asyncio.get_running_loop().time()

@@ -2,13 +2,14 @@
 
 A store that is behind may hold rows whose tombstones were swept everywhere. It sweeps nothing, and serves its feed only
 to others that are behind, until it has read to its end the feed of a peer that is not. Then it takes over that peer's
-floor and sets aside its own rows at or below it that the peer does not hold. When every peer is behind too, none is.
+floor, sets aside its own rows at or below it that the peer does not hold, and tells its peers, which can read it now.
+When every peer is behind too, none is.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from aimem.core.digest import counts
 from aimem.core.kinds import DAY_NS
@@ -26,12 +27,14 @@ log = logging.getLogger(__name__)
 
 
 class Standing:
-    """See the module. `read` times are kept with the store, by its incarnation."""
+    """See the module. `read` times are kept with the store, by its incarnation; `risen()` is told when it is behind no
+    longer."""
 
-    def __init__(self, store: Store, lane: Lane, now: Clock, tombstone_days: int) -> None:
+    def __init__(self, store: Store, lane: Lane, now: Clock, tombstone_days: int, risen: Callable[[], None]) -> None:
         self._store = store
         self._lane = lane
         self._now = now
+        self._risen = risen
         self._retention = tombstone_days * DAY_NS
         self._read_at = 0
         self.aside = 0
@@ -64,6 +67,8 @@ class Standing:
         if was_behind or now - self._read_at > DAY_NS // 24:  # an hour is exact enough for a bound of days
             await self._lane.write([advance({self._name(): now})])
             self._read_at = now
+        if was_behind:
+            self._risen()
 
     async def _take_over(self, peer: Peer, floor: int) -> None:
         """Set aside own rows that this peer, which has swept up to `floor`, does not hold; then have its floor."""

@@ -81,6 +81,44 @@ def test_hole_20_a_change_goes_down_a_line_without_waiting_for_an_interval() -> 
     run(story)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_new_nodes_that_start_one_after_another_trust_each_other_without_waiting_for_an_interval(seed: int) -> None:
+    """The one in the middle meets an end that is as new as itself, and only afterwards becomes older than it."""
+
+    async def story() -> None:
+        chance = random.Random(seed)
+        world = World(chance, {"a": ["b"], "b": ["a", "c"], "c": ["b"]}, catchup_secs=0, writes=2)
+        for name in chance.sample("abc", 3):
+            await world.start(name)
+            await asyncio.sleep(chance.random())
+        await asyncio.sleep(20)
+        for name in ("a", "c"):
+            await world.call(name).create(memory("t", f"by {name}"), caller())
+        await asyncio.sleep(5)
+        assert len(set(world.digests().values())) == 1
+        assert not any(member.mesh.envelope().behind for member in world.members.values() if member.mesh)
+
+    run(story)
+
+
+def test_a_node_that_learns_by_the_way_that_its_peer_is_behind_no_longer_reads_its_feed_at_once() -> None:
+    async def story() -> None:
+        world = await up(World(random.Random(1), {"a": ["b"], "b": ["a"]}, catchup_secs=0, writes=2))
+        mesh = world.members["a"].mesh
+        assert mesh is not None
+        (peer,) = mesh.peers
+        assert peer.identity is not None
+        peer.identity = replace(peer.identity, behind=True)
+        mesh.standing._read_at = 0
+        assert not mesh.envelope().behind  # by the rule for fleets in which every node is
+        await world.call("a").create(memory("t"), caller())
+        assert not peer.identity.behind
+        await asyncio.sleep(5)
+        assert not mesh.envelope().behind
+
+    run(story)
+
+
 def test_what_a_cut_from_one_side_keeps_from_being_fetched_is_pushed() -> None:
     async def story() -> None:
         world = await up(World(random.Random(1), {"a": ["b"], "b": ["a"]}, writes=1))
