@@ -143,3 +143,9 @@ MESH_KEEP_POSITIONS_SECS = 5.0  # how often it is written down how far each peer
 QUARANTINE_LISTED_MAX = 1_000
 QUARANTINE_RECORDS_MAX = 100_000  # some 100 MB of rows that nobody can use: beyond, something is badly wrong
 MESH_READERS_KEPT = 1_000  # stores of which it is known how far they have read the feed: a fleet, and its past
+
+# Control.
+CONSENSUS_MAX = 100  # votes that a policy may ask for: more agents than ever watch one queue
+ELECTORS_MAX = 5  # stores that decide about a parked action: two of them may be lost
+PENDING_SECS_MAX = 31_536_000  # how long a policy lets an action wait: a year, as long as a store may be away
+PENDING_LIMIT_DEFAULT, PENDING_LIMIT_MAX = 100, 1_000  # parked actions of one list (wire)

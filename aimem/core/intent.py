@@ -22,6 +22,13 @@ class Get(NamedTuple):
     ref: Ref
 
 
+class Look(NamedTuple):
+    """Read the record under an address for a rule that is in force as far as this store has heard. Answer: as `Get`,
+    but no peer is asked for a newer one, and a record of a resident kind (see `kinds`) costs no search."""
+
+    ref: Ref
+
+
 class Holding(NamedTuple):
     """Read who holds a pair. Answer: `PairState`."""
 
@@ -40,7 +47,7 @@ class Links(NamedTuple):
     memory_id: str
 
 
-Read = Get | Holding | Touches | Links
+Read = Get | Look | Holding | Touches | Links
 
 
 class Stamp(Protocol):
@@ -106,6 +113,12 @@ def get(kind: str, key: str) -> Generator[Read, Any, Record | None]:
     """`yield from get(...)`: the record under an address, typed."""
     found: Record | None = yield Get(Ref(kind, key))
     return found
+
+
+def look(kind: str, key: str) -> Generator[Read, Any, Record | None]:
+    """`yield from look(...)`: the live record under an address as this store has it, typed."""
+    found: Record | None = yield Look(Ref(kind, key))
+    return None if found is None or found.deleted else found
 
 
 def holding(pair: Pair) -> Generator[Read, Any, PairState]:

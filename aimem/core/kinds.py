@@ -91,6 +91,10 @@ KINDS: dict[str, Kind] = {
 }
 
 
+RESIDENT = frozenset({POLICY, STANDARD, AGENT})
+"""Kinds that a store keeps in memory too: few records, which the rules in force read at every write."""
+
+
 def kind_of(name: str) -> Kind:
     """How records of this kind are treated."""
     return KINDS.get(name, UNKNOWN)

@@ -17,6 +17,7 @@ from aimem import __version__
 from aimem.core.asking import Question
 from aimem.core.identity_words import Identity
 from aimem.core.intent import Intent
+from aimem.core.parking import electors_of
 from aimem.core.quorum import UNREACHABLE, Met, NotMet, Policy, describe, majority
 from aimem.core.record import Record
 from aimem.core.upkeep import advance
@@ -281,6 +282,12 @@ class Mesh:
         for link in self._links:
             if link.peer.node == source.node:
                 link.peer.note_read(seq)
+
+    def electors(self) -> tuple[str, ...]:
+        """This store, and those of peers that were met, the reachable ones first."""
+        met = sorted(self.peers, key=lambda peer: not peer.up)
+        stores = [(peer.identity.incarnation, peer.identity.rack) for peer in met if peer.identity is not None]
+        return electors_of(self._store.incarnation, self._settings.rack, stores)
 
     def read_by_all(self) -> int:
         """Up to which `seq` every peer has read this store's feed: what is above must not be swept. A store that is

@@ -10,8 +10,9 @@ from aimem.core.archiving import archive_json
 from aimem.core.fields import clean_tag, object_of, required, text_of, wrong_shape
 from aimem.core.kinds import DAY_NS
 from aimem.core.memory import TtlConfig
+from aimem.core.parking import pending_of
 from aimem.core.writes import Answer, Stored, answered
-from aimem.errors import AimemError, Invalid, NotFound
+from aimem.errors import Invalid, NotFound
 from aimem.limits import (
     ARCHIVE_LIMIT_DEFAULT,
     ARCHIVE_LIMIT_MAX,
@@ -21,16 +22,17 @@ from aimem.limits import (
 from aimem.node import parameters
 from aimem.node.caller import Caller
 from aimem.node.housekeeping import Housekeeping
-from aimem.node.lane import Lane, quorum_of
+from aimem.node.lane import CallersLane
 from aimem.node.parameters import Parameters
-from aimem.store.base import Store
+from aimem.node.tally import Tally
+from aimem.store.base import Store, Written
 
 
 class Archiving:
     """What was set aside."""
 
     def __init__(
-        self, store: Store, lane: Lane, housekeeping: Housekeeping, ttl: TtlConfig, now: Callable[[], int]
+        self, store: Store, lane: CallersLane, housekeeping: Housekeeping, ttl: TtlConfig, now: Callable[[], int]
     ) -> None:
         self._housekeeping = housekeeping
         self._store = store
@@ -40,22 +42,19 @@ class Archiving:
 
     async def add(self, raw: Any, caller: Caller) -> Answer:
         """Set memories aside by their ids: 200, with those that were not there."""
-        caller.claim()
         ids, reason = _named(raw)
         wanted = [archiving.archive(each, reason) for each in ids]
         intents = [
             answered(intent, _stored, caller.once("archive", each, reason, row=index))
             for index, (each, intent) in enumerate(zip(ids, wanted, strict=True))
         ]
-        archived: list[str] = []
-        missing: list[str] = []
-        outcomes = await self._lane.write(intents)
-        for each, outcome in zip(ids, outcomes, strict=True):
-            if isinstance(outcome, AimemError) and not isinstance(outcome, NotFound):
-                raise outcome
-            (missing if isinstance(outcome, NotFound) else archived).append(each)
+        tally, outcomes = Tally(), await self._lane.of(caller).write(intents)
+        tally.add(outcomes)
+        became = list(zip(ids, outcomes, strict=True))
+        archived = [each for each, outcome in became if isinstance(outcome, Written) and not pending_of(outcome.reply)]
+        missing = [each for each, outcome in became if isinstance(outcome, NotFound)]
         told = {"archived": archived, "missing": missing, "count": len(archived), "reason": reason}
-        return Answer(200, {**told, **quorum_of(outcomes)})
+        return Answer(tally.status(), {**told, **tally.fields()})
 
     async def listed(self, params: Parameters) -> dict[str, Any]:
         """A page of the archive, the latest first."""
@@ -68,20 +67,20 @@ class Archiving:
 
     async def restore(self, archive_id: str, raw: Any, caller: Caller) -> Answer:
         """Make an archived memory stand again, as it was: 200."""
-        caller.claim()
         once = caller.once("restore", archive_id, raw)
-        answer: Answer = await self._lane.one(answered(archiving.restore(archive_id, self._ttl), _restored, once))
+        answer: Answer = await self._lane.of(caller).one(
+            answered(archiving.restore(archive_id, self._ttl), _restored, once)
+        )
         return answer
 
     async def purge(self, params: Parameters, caller: Caller) -> Answer:
         """Remove from the archive for good what went there more than `older_than_days` ago, or all of it: 200."""
-        caller.claim()
         days = parameters.integer(params, "older_than_days")
         if days is not None and days < 0:
             raise Invalid(f"older_than_days is {days}; it can't be negative")
         before = self._now() + 1 - (days or 0) * DAY_NS
-        purged, quorum = await self._housekeeping.purge(before, self._lane)
-        return Answer(200, {"purged": purged, **quorum})
+        tally = await self._housekeeping.purge(before, self._lane.of(caller))
+        return Answer(tally.status(), {"purged": tally.done, **tally.fields()})
 
     async def stats(self) -> dict[str, Any]:
         """Figures of the archive."""

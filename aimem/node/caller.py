@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aimem.core.fields import check_agent_id, text_of
+from aimem.core.governing import Speaker
 from aimem.core.writes import Once, request_hash
 from aimem.errors import Denied, Invalid
 from aimem.limits import IDEMPOTENCY_KEY_BYTES_MAX
@@ -47,6 +48,13 @@ class Caller:
     def anonymous(self) -> str:
         """The author of what a caller without a name stores: fresh for each request, the same in one request."""
         return f"anonymous:req-{hashlib.sha256(self.request_id.encode()).hexdigest()[:8]}"
+
+    def speaker(self, electors: tuple[str, ...]) -> Speaker:
+        """Who writes, as the policies see it.
+
+        Raises: as `claim`.
+        """
+        return Speaker(self.claim() or self.anonymous(), self.vouched is not None, None, electors)
 
     def once(self, *request: Any, row: int | None = None) -> Once | None:
         """The idempotency key as it stands for `request`, or for one `row` of a request of many. None without a key.

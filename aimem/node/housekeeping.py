@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 from aimem.core import archiving, upkeep
 from aimem.core.kinds import DAY_NS
+from aimem.core.record import Ref
 from aimem.core.timestamp import SECOND_NS
 from aimem.errors import AimemError
 from aimem.limits import HOUSEKEEPING_BATCH, HOUSEKEEPING_BATCHES_MAX, HOUSEKEEPING_SECS, TOMBSTONE_WAIT_DAYS_MAX
 from aimem.node.conditions import DISK_FULL, Conditions
-from aimem.node.lane import Fleet, Lane, fewest, quorum_of
+from aimem.node.lane import Fleet, Lane
 from aimem.node.metrics import Meters
 from aimem.node.settings import NodeSettings
-from aimem.store.base import Store
+from aimem.node.tally import Tally
+from aimem.store.base import Outcome, Store, Written
 
 
 class Housekeeping:
@@ -63,19 +64,17 @@ class Housekeeping:
             await self.purge(self._now() - days * DAY_NS, self._lane)
         await self._sweep()
 
-    async def purge(self, before: int, lane: Lane) -> tuple[int, dict[str, Any]]:
-        """Remove from the archive for good what went there before `before` (ns), by way of `lane`. How many it was,
-        and the quorum fields."""
-        purged = 0
-        quorum: dict[str, Any] = {}
-        while refs := await self._store.archived_before(before, HOUSEKEEPING_BATCH):
+    async def purge(self, before: int, lane: Lane) -> Tally:
+        """Remove from the archive for good what went there before `before` (ns), by way of `lane`."""
+        tally, tried = Tally(), set[Ref]()
+        while True:
+            found = await self._store.archived_before(before, HOUSEKEEPING_BATCH + len(tried))
+            refs = [ref for ref in found if ref not in tried]
+            if not refs:
+                return tally
             outcomes = await lane.write([archiving.purge(*ref, before) for ref in refs])
-            for outcome in outcomes:
-                if isinstance(outcome, AimemError):
-                    raise outcome
-                purged += bool(outcome.reply)
-            quorum = fewest(quorum, quorum_of(outcomes))
-        return purged, quorum
+            tally.add(outcomes)
+            tried |= {ref for ref, outcome in zip(refs, outcomes, strict=True) if not _is_done(outcome)}
 
     async def collect(self, before: int) -> int:
         """End the lives of memories that expired before `before` (ns). How many that were."""
@@ -116,3 +115,7 @@ class Housekeeping:
             self._meters.swept.inc(swept.aged, what="aged")
             if max(swept.tombstones, swept.aged) < HOUSEKEEPING_BATCH:
                 return
+
+
+def _is_done(outcome: Outcome) -> bool:
+    return isinstance(outcome, Written) and outcome.reply is True

@@ -1,7 +1,8 @@
 """The one way from a node to its store's writes: use cases and background work alike go through here.
 
-`Lane` ends at the own disk: for what nobody asked for, and for what peers sent. `QuorumLane` is the callers' way: it
-asks the fleet before it writes, and answers when the write is on enough nodes.
+`Lane` ends at the own disk: for what nobody asked for, and for what peers sent. The callers' way goes through
+`CallersLane.of`: whoever it is, the policies in force judge every record that is written, the fleet is asked before,
+and the answer comes when the write is on enough nodes. There is no other way for a caller's write.
 
 What the store says about the disk is noted as a condition of the node: set by the write that met it, cleared by the
 first write that gets through.
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from aimem.core.governing import Speaker, governed
 from aimem.core.identity_words import Identity
 from aimem.core.intent import Intent
 from aimem.core.quorum import Met, NotMet
@@ -19,6 +21,7 @@ from aimem.core.record import Record, Ref
 from aimem.core.version import parse_version
 from aimem.core.writes import Answer
 from aimem.errors import AimemError, Behind, DiskFull, QuorumNotMet, StorageFailed, VersionConflict
+from aimem.node.caller import Caller
 from aimem.node.conditions import DISK_FULL, STORAGE_FAILED, Conditions
 from aimem.node.metrics import Metric
 from aimem.store.base import Outcome, Store, Written
@@ -64,6 +67,9 @@ class Fleet(Protocol):
     @property
     def metrics(self) -> Sequence[Metric]:
         """All that is counted of them."""
+
+    def electors(self) -> tuple[str, ...]:
+        """The stores that decide on what is parked here: this one's, and its peers' as far as they were met."""
 
     def read_by_all(self) -> int:
         """Up to which position every peer has read the own feed."""
@@ -115,14 +121,37 @@ class Lane:
         return outcome.reply
 
 
-class QuorumLane(Lane):
-    """The way of callers' writes. Without a fleet it ends at the own disk, as the other."""
+class CallersLane:
+    """Where callers' writes begin: a lane for each."""
 
     def __init__(
         self, store: Store, conditions: Conditions, now: Callable[[], int], fleet: Fleet | None = None
     ) -> None:
+        self._parts = store, conditions, now
+        self._store = store
+        self._fleet = fleet
+
+    def of(self, caller: Caller) -> Lane:
+        """The way of one caller's writes.
+
+        Raises:
+            Denied: it may not speak for the agent that it names.
+        """
+        return _QuorumLane(*self._parts, self._fleet, caller.speaker(self._electors()))
+
+    def _electors(self) -> tuple[str, ...]:
+        return (self._store.incarnation,) if self._fleet is None else self._fleet.electors()
+
+
+class _QuorumLane(Lane):
+    """The way of one caller's writes. Without a fleet it ends at the own disk, as the other."""
+
+    def __init__(
+        self, store: Store, conditions: Conditions, now: Callable[[], int], fleet: Fleet | None, who: Speaker
+    ) -> None:
         super().__init__(store, conditions, now)
         self._fleet = fleet
+        self._who = who
 
     async def write(self, intents: Sequence[Intent], *, conditional: bool = False) -> list[Outcome]:
         """As `Lane.write`, and acknowledged by the quorum: all intents share one round trip of each phase.
@@ -131,6 +160,7 @@ class QuorumLane(Lane):
             QuorumNotMet: fewer nodes hold one of the writes than must. They are durable here and keep spreading;
                 `outcomes` are those of all.
         """
+        intents = [governed(intent, self._who) for intent in intents]
         if self._fleet is None or self._fleet.alone or not intents:
             return await super().write(intents)
         turn = await self._fleet.order(intents)

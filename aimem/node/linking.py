@@ -13,14 +13,14 @@ from aimem.core.writes import Answer, answered
 from aimem.errors import NotFound
 from aimem.node.caller import Caller
 from aimem.node.ids import by_prefix
-from aimem.node.lane import Lane
+from aimem.node.lane import CallersLane
 from aimem.store.base import Store
 
 
 class Linking:
     """Links between memories."""
 
-    def __init__(self, store: Store, lane: Lane) -> None:
+    def __init__(self, store: Store, lane: CallersLane) -> None:
         self._store = store
         self._lane = lane
 
@@ -32,13 +32,11 @@ class Linking:
 
     async def remove(self, raw: Any, caller: Caller) -> Answer:
         """Remove one relation, or without one all links between the two: 200, whether or not there was one."""
-        caller.claim()
         spec = links.clean_link(raw, default_relation=None)
         return await self._answered("unlink", raw, caller, links.remove_link(spec), _removed)
 
     async def invalidate(self, raw: Any, caller: Caller) -> Answer:
         """Say that a link no longer holds: 200, or 404 when there is none."""
-        caller.claim()
         spec = links.clean_link(raw)
         try:
             render = partial(_invalidated, spec)
@@ -58,7 +56,7 @@ class Linking:
         return {"links": [link_json(each) for each in found]}
 
     async def _answered(self, name: str, raw: Any, caller: Caller, intent: Any, render: Any) -> Answer:
-        answer: Answer = await self._lane.one(answered(intent, render, caller.once(name, None, raw)))
+        answer: Answer = await self._lane.of(caller).one(answered(intent, render, caller.once(name, None, raw)))
         return answer
 
 

@@ -25,6 +25,7 @@ from aimem.core.importing import (
 from aimem.core.intent import Intent
 from aimem.core.kinds import EMBEDDING, IDEMPOTENCY, LINK, MEMORY, QUARANTINE, TOUCH, VECTOR
 from aimem.core.links import link_json
+from aimem.core.parking import pending_of
 from aimem.core.record import Record, from_wire, to_wire
 from aimem.core.timestamp import format_timestamp
 from aimem.core.wire import bulk_error
@@ -40,7 +41,7 @@ from aimem.limits import (
     RECORD_BYTES_MAX,
 )
 from aimem.node.caller import Caller
-from aimem.node.lane import Lane, fewest
+from aimem.node.lane import CallersLane, fewest
 from aimem.store.base import Memory, Store
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -52,7 +53,7 @@ class Moving:
     """Rows out, rows in."""
 
     def __init__(
-        self, store: Store, lane: Lane, shown: Callable[[Memory], dict[str, Any]], now: Callable[[], int]
+        self, store: Store, lane: CallersLane, shown: Callable[[Memory], dict[str, Any]], now: Callable[[], int]
     ) -> None:
         self._store = store
         self._lane = lane
@@ -150,8 +151,8 @@ class Moving:
 class _Import:
     """One import: rows gathered to batches, and what became of them."""
 
-    def __init__(self, lane: Lane, caller: Caller, now: Callable[[], int]) -> None:
-        self._lane = lane
+    def __init__(self, lane: CallersLane, caller: Caller, now: Callable[[], int]) -> None:
+        self._lane = lane.of(caller)
         self._caller = caller
         self._claim = caller.claim()
         self._now = now
@@ -159,6 +160,7 @@ class _Import:
         self._counts = dict.fromkeys(("imported", "archived", "links", "records", "failed"), 0)
         self._errors: list[dict[str, Any]] = []
         self._quorum: dict[str, Any] = {}
+        self._pending: list[str] = []
 
     async def add_line(self, number: int, line: bytes) -> None:
         try:
@@ -197,6 +199,9 @@ class _Import:
                 self._refuse(number, content, outcome)
             else:
                 self._quorum = fewest(self._quorum, outcome.quorum)
+                if (parked := pending_of(outcome.reply)) is not None:
+                    self._pending.append(parked)
+                    continue
                 self._counts["imported" if form == "memory" else "archived" if form == "archived" else f"{form}s"] += 1
 
     def _refuse(self, number: int, content: Any, refusal: AimemError) -> None:
@@ -207,6 +212,8 @@ class _Import:
     async def finish(self) -> dict[str, Any]:
         if self._waiting:
             await self._flush()
+        if self._pending:
+            self._quorum |= {"pending": self._pending}
         return {**self._counts, "errors": self._errors, **self._quorum}
 
 

@@ -20,7 +20,7 @@ from aimem.node.caller import Caller
 from aimem.node.conditions import Conditions
 from aimem.node.describing import Describing
 from aimem.node.housekeeping import Housekeeping
-from aimem.node.lane import Fleet, Lane, QuorumLane
+from aimem.node.lane import CallersLane, Fleet, Lane
 from aimem.node.linking import Linking
 from aimem.node.metrics import Meters, Metric
 from aimem.node.moving import Moving
@@ -55,7 +55,7 @@ class Node:
         conditions = Conditions()
         lane = Lane(store, conditions, now)
         self.fleet: Fleet | None = make_fleet(store, lane, self._background) if make_fleet is not None else None
-        callers = QuorumLane(store, conditions, now, self.fleet)
+        callers = CallersLane(store, conditions, now, self.fleet)
         self._meaning = self._make_meaning(lane, conditions, settings, now) if settings.tier == SEMANTIC else None
         self.touching = Touching(store, lane, self._meters, settings.ttl)
         self.housekeeping = Housekeeping(store, lane, conditions, self._meters, settings, now, self.fleet)

@@ -6,6 +6,7 @@ from typing import Any
 
 from aimem.core.fields import object_of, text_of
 from aimem.core.kinds import QUARANTINE
+from aimem.core.parking import pending_of
 from aimem.core.record import Record
 from aimem.core.taking import release, rescue
 from aimem.core.timestamp import format_timestamp
@@ -14,7 +15,7 @@ from aimem.errors import AimemError, Invalid
 from aimem.limits import HOUSEKEEPING_BATCH, QUARANTINE_LISTED_MAX
 from aimem.node import parameters
 from aimem.node.caller import Caller
-from aimem.node.lane import Lane, fewest, quorum_of
+from aimem.node.lane import CallersLane, Lane, fewest, quorum_of
 from aimem.node.parameters import Parameters
 from aimem.store.base import Store
 
@@ -24,7 +25,7 @@ _BY = ("id", "peer", "kind")
 class Quarantining:
     """List, rescue, drop. `callers` is the way of writes that other nodes must hold."""
 
-    def __init__(self, store: Store, lane: Lane, callers: Lane) -> None:
+    def __init__(self, store: Store, lane: Lane, callers: CallersLane) -> None:
         self._store = store
         self._lane = lane
         self._callers = callers
@@ -37,20 +38,25 @@ class Quarantining:
 
     async def rescue(self, raw: Any, caller: Caller) -> Answer:
         """Write rows anew, as changes of now: 200, with how many, and which could not be."""
-        caller.claim()
+        lane = self._callers.of(caller)
         rescued, failed = 0, list[dict[str, Any]]()
         quorum: dict[str, Any] = {}
+        pending: list[str] = []
         kept = await self._kept(_wanted(raw))
         for at in range(0, len(kept), HOUSEKEEPING_BATCH):
             batch = kept[at : at + HOUSEKEEPING_BATCH]
-            outcomes = await self._callers.write([rescue(each.key) for each in batch])
+            outcomes = await lane.write([rescue(each.key) for each in batch])
             for each, outcome in zip(batch, outcomes, strict=True):
                 if isinstance(outcome, AimemError):
                     failed.append({"id": each.key, **outcome.body()})
+                elif (parked := pending_of(outcome.reply)) is not None:
+                    pending.append(parked)
                 else:
                     rescued += outcome.reply is not None
             quorum = fewest(quorum, quorum_of(outcomes))
-        return Answer(200, {"rescued": rescued, "failed": failed, **quorum})
+        return Answer(
+            200, {"rescued": rescued, "failed": failed, **quorum, **({"pending": pending} if pending else {})}
+        )
 
     async def drop(self, raw: Any, caller: Caller) -> Answer:
         """Forget rows for good: 200, with how many."""

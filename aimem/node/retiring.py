@@ -13,13 +13,14 @@ from aimem.core.intent import Intent
 from aimem.core.links import without_links
 from aimem.core.text import recall_terms
 from aimem.core.writes import Answer, Stored, answered
-from aimem.errors import AimemError, Invalid, NotFound
+from aimem.errors import Invalid
 from aimem.limits import FORGET_BATCH
 from aimem.node import parameters
 from aimem.node.caller import Caller
 from aimem.node.housekeeping import Housekeeping
-from aimem.node.lane import Lane, fewest, quorum_of
+from aimem.node.lane import CallersLane, Lane
 from aimem.node.parameters import Parameters
+from aimem.node.tally import Tally
 from aimem.store.base import Filter, Store, Words
 
 _CRITERIA = ("namespace", "pattern", "tier")
@@ -29,7 +30,7 @@ class Retiring:
     """Forget, consolidate, gc."""
 
     def __init__(
-        self, store: Store, lane: Lane, housekeeping: Housekeeping, *, keep: bool, now: Callable[[], int]
+        self, store: Store, lane: CallersLane, housekeeping: Housekeeping, *, keep: bool, now: Callable[[], int]
     ) -> None:
         self._store = store
         self._lane = lane
@@ -40,27 +41,22 @@ class Retiring:
     async def forget(self, params: Parameters, caller: Caller) -> Answer:
         """Archive (or delete, where nothing is archived) all memories of a namespace, of a tier, or that hold any word
         of `pattern`; all that are given must hold: 200."""
-        caller.claim()
+        lane = self._lane.of(caller)
         if not any(params.get(name) for name in _CRITERIA):
             raise Invalid(f"forget needs at least one of {', '.join(_CRITERIA)}")
         which = parameters.memory_filter({name: params.get(name) for name in ("namespace", "tier")}, self._now())
         pattern = parameters.text(params, "pattern")
         words = None if pattern is None else Words(recall_terms(pattern), everywhere=False)
-        return Answer(200, await self._forget(words, replace(which, now=0)))
+        tally = await self._forget(lane, words, replace(which, now=0))
+        return Answer(tally.status(), {"deleted": tally.done, **tally.fields()})
 
-    async def _forget(self, words: Words | None, which: Filter) -> dict[str, Any]:
+    async def _forget(self, lane: Lane, words: Words | None, which: Filter) -> Tally:
         """Expired memories are forgotten too. Each page is read after the one before it was written."""
-        gone = after = 0
-        quorum: dict[str, Any] = {}
+        after, tally = 0, Tally()
         while found := await self._store.matching(words, which, after, FORGET_BATCH):
             after = found[-1][0]
-            outcomes = await self._lane.write([self._gone(each) for _, each in found])
-            for outcome in outcomes:
-                if isinstance(outcome, AimemError) and not isinstance(outcome, NotFound):
-                    raise outcome
-                gone += not isinstance(outcome, AimemError)
-            quorum = fewest(quorum, quorum_of(outcomes))
-        return {"deleted": gone, **quorum}
+            tally.add(await lane.write([self._gone(each) for _, each in found]))
+        return tally
 
     def _gone(self, memory_id: str) -> Intent:
         if self._keep:
@@ -75,7 +71,9 @@ class Retiring:
         if not self._keep:
             intent = without_links(intent)
         once = caller.once("consolidate", None, raw)
-        answer: Answer = await self._lane.one(answered(intent, lambda stored: _consolidated(stored, len(ids)), once))
+        answer: Answer = await self._lane.of(caller).one(
+            answered(intent, lambda stored: _consolidated(stored, len(ids)), once)
+        )
         return answer
 
     async def gc(self, caller: Caller) -> Answer:

@@ -19,6 +19,7 @@ from aimem.core.fields import check_id, object_of, wrong_shape
 from aimem.core.intent import Intent, Plan, Stamp, touches
 from aimem.core.links import without_links
 from aimem.core.memory import TtlConfig, clean_create, clean_update
+from aimem.core.parking import PENDING_STATUS
 from aimem.core.text import recall_terms
 from aimem.core.wire import bulk_error, bulk_reply, created_reply
 from aimem.core.writes import Answer, Stored, answered
@@ -26,7 +27,7 @@ from aimem.errors import AimemError, Invalid, NotFound, QuorumNotMet
 from aimem.limits import CONTRADICTIONS_MAX, CONTRADICTIONS_ROWS_MAX, ITEMS_MAX
 from aimem.node.caller import Caller
 from aimem.node.ids import by_prefix
-from aimem.node.lane import Lane, quorum_of
+from aimem.node.lane import CallersLane, quorum_of
 from aimem.node.metrics import Meters
 from aimem.node.touching import Touching
 from aimem.store.base import Filter, Store, Words
@@ -41,7 +42,7 @@ class Writing:
     def __init__(
         self,
         store: Store,
-        lane: Lane,
+        lane: CallersLane,
         touching: Touching,
         meters: Meters,
         ttl: TtlConfig,
@@ -65,7 +66,7 @@ class Writing:
             once = caller.once("create", None, raw)
             similar = await self._similar(body) if self._asks_for_contradictions(raw) else []
             intent = self._kept(writes.create(body, on_conflict=on_conflict, expected=caller.expected(raw)))
-            answer: Answer = await self._lane.one(answered(intent, partial(_created, similar), once))
+            answer: Answer = await self._lane.of(caller).one(answered(intent, partial(_created, similar), once))
         except AimemError:
             self._count_refused(raw)
             raise
@@ -93,7 +94,7 @@ class Writing:
                 await asyncio.sleep(0)
         missed: QuorumNotMet | None = None
         try:
-            outcomes = await self._lane.write(intents) if intents else []
+            outcomes = await self._lane.of(caller).write(intents) if intents else []
         except QuorumNotMet as shortfall:
             outcomes, missed = shortfall.outcomes, shortfall
         for index, outcome in zip(places, outcomes, strict=True):
@@ -159,15 +160,15 @@ class Writing:
         render: Callable[[Any], tuple[int, dict[str, Any]]],
     ) -> Answer:
         """A write to the memory that `memory_id` names: as an id, which is the common case, else as a prefix."""
-        caller.claim()
+        lane = self._lane.of(caller)
         check_id(memory_id)
         once = caller.once(name, memory_id, raw)
         conditional = caller.expected(raw) is not None
         try:
-            answer: Answer = await self._lane.one(answered(intent(memory_id), render, once), conditional=conditional)
+            answer: Answer = await lane.one(answered(intent(memory_id), render, once), conditional=conditional)
         except NotFound:
             found = await by_prefix(self._store, memory_id)
-            answer = await self._lane.one(answered(intent(found), render, once), conditional=conditional)
+            answer = await lane.one(answered(intent(found), render, once), conditional=conditional)
         if answer.replayed:
             self._meters.replays.inc()
         return answer
@@ -201,7 +202,8 @@ class Writing:
                 told.append({"index": index, "status": result.status, **result.body()})
             else:
                 self._count_stored(result)
-                ids.append(result.body["id"])
+                if result.status != PENDING_STATUS:
+                    ids.append(result.body["id"])
                 told.append({"index": index, "status": result.status, **result.body})
         answers = [result for result in results if isinstance(result, Answer)]
         replayed = bool(answers) and all(answer.replayed for answer in answers)
@@ -210,6 +212,9 @@ class Writing:
     def _count_stored(self, answer: Answer) -> None:
         if answer.replayed:
             self._meters.replays.inc()
+            return
+        if answer.status == PENDING_STATUS:
+            self._meters.stores.inc(tier="none", result="pending")
             return
         self._meters.stores.inc(tier=answer.body["tier"], result="ok")
         if "potential_contradictions" in answer.body:

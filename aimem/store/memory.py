@@ -20,7 +20,7 @@ from aimem.core.clock import HybridClock
 from aimem.core.digest import Digest, stage
 from aimem.core.feed import Cursor
 from aimem.core.feed import resolve as resolve_feed
-from aimem.core.intent import Get, Holding, Intent, Links, Read, Rehearsed, decide, rehearse
+from aimem.core.intent import Get, Holding, Intent, Links, Look, Read, Rehearsed, decide, rehearse
 from aimem.core.kinds import EMBEDDING, KINDS, LINK, MEMORY, SUPERSEDED, TOUCH, VECTOR, kind_of, source_key
 from aimem.core.memory import created_ns
 from aimem.core.merge import author_of
@@ -177,7 +177,7 @@ class Transaction:
         return rehearse(intent, self, self._answer)
 
     def _answer(self, read: Read) -> Record | PairState | list[Record] | None:
-        if isinstance(read, Get):
+        if isinstance(read, Get | Look):
             row = self.state.rows.get(read.ref)
             return row.record if row else None
         if isinstance(read, Holding):

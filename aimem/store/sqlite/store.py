@@ -281,6 +281,7 @@ class SqliteStore:
                 head=state.head,
                 clock=state.clock,
                 floor=state.floor,
+                resident=self._writer.resident,
             )
             return [view.rehearse(intent) for intent in intents]
 

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aimem.core.archiving import archived_at
 from aimem.core.automatic import NEVER, effect_of, is_archived, use_of
 from aimem.core.clock import HybridClock
 from aimem.core.digest import stage
-from aimem.core.intent import Get, Holding, Intent, Links, Read, Rehearsed, decide, rehearse
+from aimem.core.intent import Get, Holding, Intent, Links, Look, Read, Rehearsed, decide, rehearse
 from aimem.core.kinds import (
     EMBEDDING,
     KINDS,
     LINK,
     MEMORY,
+    RESIDENT,
     SUPERSEDED,
     TOUCH,
     VECTOR,
@@ -67,6 +68,14 @@ def row_of(values: tuple[Any, ...]) -> Row:
 def pair_text(pair: Pair) -> str:
     """A pair as one indexed column."""
     return f"{pair.namespace}\0{pair.title}"
+
+
+def resident_of(connection: sqlite3.Connection) -> dict[Ref, Record]:
+    """The live records of the kinds that are kept in memory."""
+    marks = ", ".join("?" for _ in RESIDENT)
+    found = connection.execute(f"SELECT {COLUMNS} FROM record WHERE kind IN ({marks}) AND deleted = 0", (*RESIDENT,))
+    records = (row_of(values).record for values in found)
+    return {record.ref: record for record in records}
 
 
 def touches_of(connection: sqlite3.Connection, memory_id: str) -> list[Record]:
@@ -121,6 +130,7 @@ class Transaction:
         head: int,
         clock: int,
         floor: int,
+        resident: Mapping[Ref, Record],
     ) -> None:
         self.now = now
         self.incarnation = incarnation
@@ -134,6 +144,8 @@ class Transaction:
         self._origin = origin
         self._found: dict[Ref, Row | None] = {}  # what the intent in hand has read, until it writes there
         self._touches: dict[str, list[Record]] = {}
+        self._resident = resident
+        self.resident: dict[Ref, Record] = {}
 
     def version(self) -> Version:
         return Version(self.clock.tick(self.now), self._origin)
@@ -166,8 +178,10 @@ class Transaction:
 
     def _answer(self, read: Read) -> Record | PairState | list[Record] | None:
         if isinstance(read, Get):
-            found = self._find(read.ref)
-            return found.record if found else None
+            return self._record(read.ref)
+        if isinstance(read, Look):
+            known = self.resident.get(read.ref) or self._resident.get(read.ref)
+            return known if read.ref.kind in RESIDENT else self._record(read.ref)
         if isinstance(read, Holding):
             return resolve(read.pair, self._lookup, (row.record for row in self._others(read.pair)))
         if isinstance(read, Links):
@@ -175,7 +189,10 @@ class Transaction:
         return self._touches_of(read.memory_id)
 
     def _lookup(self, memory_id: str) -> Record | None:
-        found = self._find(Ref(MEMORY, memory_id))
+        return self._record(Ref(MEMORY, memory_id))
+
+    def _record(self, ref: Ref) -> Record | None:
+        found = self._find(ref)
         return found.record if found else None
 
     def _find(self, ref: Ref) -> Row | None:
@@ -200,6 +217,8 @@ class Transaction:
         self.head += 1
         self.clock.observe(record.version.time)
         stage(self.deltas, held.record if held else None, record)
+        if record.kind in RESIDENT:
+            self.resident[record.ref] = record
         if record.kind == MEMORY:
             self._put_memory(held, record)
             return

@@ -24,7 +24,7 @@ from aimem.errors import AimemError, Busy, DiskFull, StorageFailed
 from aimem.limits import GROUP_INTENTS_MAX, WAL_BYTES_MAX, WRITE_QUEUE_MAX
 from aimem.store.base import Change, Outcome
 from aimem.store.sqlite.faults import meaning
-from aimem.store.sqlite.table import Transaction
+from aimem.store.sqlite.table import Transaction, resident_of
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +80,7 @@ class Writer:
         committed: Callable[[list[Change], int], None],
     ) -> None:
         self.state = state
+        self.resident = resident_of(connection)
         self.fsyncs = 0
         self.failed: AimemError | None = None
         self._path = path
@@ -178,6 +179,7 @@ class Writer:
             head=state.head,
             clock=state.clock,
             floor=state.floor,
+            resident=self.resident,
         )
         self._connection.execute("BEGIN IMMEDIATE")
         try:
@@ -197,6 +199,7 @@ class Writer:
         self.fsyncs += 1
         self._unchecked += len(transaction.changes)
         self.state = after
+        self.resident.update(transaction.resident)
         if transaction.changes:
             self._loop.call_soon_threadsafe(self._committed, transaction.changes, transaction.shown)
 
