@@ -23,4 +23,8 @@ async def recall_posted(call: Call) -> Response:
 
 
 async def namespaces(call: Call) -> Response:
-    return reply(200, await call.node.namespaces(call.query()))
+    """All namespaces with their counts; of a named one its standard, as the existing system has it."""
+    asked = call.query()
+    if "namespace" in asked:
+        return reply(200, await call.node.standard(asked["namespace"], asked))
+    return reply(200, await call.node.namespaces(asked))

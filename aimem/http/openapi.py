@@ -58,12 +58,12 @@ def _operation(route: Route) -> dict[str, Any]:
         for name, text in _HEADERS.items()
         if route.changes
     ]
+    replies = route.replies | ({202: ref("Pending")} if route.changes and 202 not in route.replies else {})
     operation: dict[str, Any] = {
         "operationId": _name(route),
         "summary": route.summary,
         "parameters": [*inside, *asked, *said],
-        "responses": {str(status): _reply(schema) for status, schema in route.replies.items()}
-        | {"default": _ANY_ERROR},
+        "responses": {str(status): _reply(schema) for status, schema in replies.items()} | {"default": _ANY_ERROR},
     }
     if route.body is not None:
         content = {"application/json": {"schema": route.body}}

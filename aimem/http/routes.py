@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aimem.http import about, archive, finding, links, memories, moving, quarantine, sync
+from aimem.http import about, archive, finding, links, memories, moving, quarantine, ruling, sync
 from aimem.http.call import LINES
 from aimem.http.openapi import document_handler
 from aimem.http.router import Handler, Route, Schema
@@ -110,7 +110,65 @@ FINDING = (
         {200: ref("RecallResult")},
         body=ref("RecallRequest"),
     ),
-    _get("/namespaces", finding.namespaces, "Namespaces and their counts", "Namespaces"),
+    Route(
+        "GET",
+        f"{API}/namespaces",
+        finding.namespaces,
+        "Namespaces and their counts; of a named one its standard",
+        {200: {"anyOf": [ref("Namespaces"), ref("Standard")]}},
+        parameters={"namespace": TEXT, "inherit": FLAG},
+    ),
+)
+RULES = (
+    Route(
+        "POST",
+        f"{API}/namespaces",
+        ruling.set_named,
+        "Set the standard of a namespace, its policy, or both",
+        {201: ref("StandardSet")},
+        changes=True,
+        body=ref("NewStandard"),
+    ),
+    Route(
+        "DELETE",
+        f"{API}/namespaces",
+        ruling.clear_named,
+        "Take the standard and the policy of a namespace away",
+        {200: ref("StandardCleared")},
+        changes=True,
+        parameters={"namespace": TEXT},
+    ),
+    _get(
+        "/namespaces/{namespace}/standard",
+        ruling.shown_at,
+        "The standard of a namespace, or its chain",
+        "Standard",
+        {"inherit": FLAG},
+    ),
+    Route(
+        "POST",
+        f"{API}/namespaces/{{namespace}}/standard",
+        ruling.set_at,
+        "Set the standard of a namespace, its policy, or both",
+        {201: ref("StandardSet")},
+        changes=True,
+        body=ref("NewStandard"),
+    ),
+    Route(
+        "DELETE",
+        f"{API}/namespaces/{{namespace}}/standard",
+        ruling.clear_at,
+        "Take the standard and the policy of a namespace away",
+        {200: ref("StandardCleared")},
+        changes=True,
+    ),
+    _get(
+        "/policy/explain",
+        ruling.explained,
+        "What an agent may do in a namespace, and from which rule",
+        "Explained",
+        {"namespace": TEXT, "agent_id": TEXT},
+    ),
 )
 ABOUT = (
     Route("GET", f"{API}/health", about.health, "Whether the node is well", {200: ref("Health"), 503: ref("Health")}),
@@ -262,7 +320,7 @@ QUARANTINE = (
 SYNC = tuple(
     Route("POST", path, sync.message, "A message of another node", {200: OBJECT}, body=OBJECT) for path in PATHS
 )
-_DESCRIBED = (*MEMORIES, *FINDING, *LINKS, *ARCHIVE, *MOVING, *ABOUT, *QUARANTINE, *SYNC)
+_DESCRIBED = (*MEMORIES, *FINDING, *RULES, *LINKS, *ARCHIVE, *MOVING, *ABOUT, *QUARANTINE, *SYNC)
 ROUTES: tuple[Route, ...] = (
     *_DESCRIBED,
     Route("GET", f"{API}/openapi.json", document_handler(_DESCRIBED), "This document", {200: OBJECT}),

@@ -59,6 +59,7 @@ _NEW_OPTIONAL = {
 }
 _COUNTED = {"count": COUNT}
 
+_LEVEL: Schema = {"type": "string", "enum": ["any", "registered", "owner", "approve"]}
 COMPONENTS: dict[str, Schema] = {
     "Error": fields({"error": TEXT, "code": TEXT}, {"hint": TEXT}),
     "Memory": fields(_MEMORY, _MEMORY_OPTIONAL),
@@ -126,6 +127,24 @@ COMPONENTS: dict[str, Schema] = {
         },
         {"budget_tokens": COUNT, "meta": OBJECT},
     ),
+    "Policy": fields(
+        {"write": _LEVEL},
+        {
+            "promote": _LEVEL,
+            "delete": _LEVEL,
+            "approver": {"description": '"human", {"agent": ID} or {"consensus": N}'},
+            "inherit": FLAG,
+            "timeout_secs": COUNT,
+        },
+    ),
+    "Pending": fields({"status": TEXT}, {"pending_id": TEXT, "reason": TEXT, "action": TEXT, "namespace": TEXT}),
+    "NewStandard": fields({}, {"namespace": TEXT, "id": TEXT, "parent": TEXT, "governance": ref("Policy")}),
+    "StandardSet": fields(
+        {"set": FLAG, "namespace": TEXT, "standard_id": TEXT}, {"parent": TEXT, "governance": ref("Policy")}
+    ),
+    "StandardCleared": fields({"cleared": FLAG, "namespace": TEXT}),
+    "Standard": fields({"namespace": TEXT}, {"standard_id": {"type": ["string", "null"]}, "governance": OBJECT}),
+    "Explained": fields({"namespace": TEXT, "agent_id": TEXT, "chain": listing(OBJECT), "may": OBJECT}),
     "Link": fields(
         {"source_id": TEXT, "target_id": TEXT, "relation": TEXT, "created_at": TIME},
         {"valid_from": TIME, "valid_until": TIME, "observed_by": TEXT},

@@ -29,6 +29,7 @@ from aimem.node.quarantining import Quarantining
 from aimem.node.reading import Reading
 from aimem.node.recalling import Recalling
 from aimem.node.retiring import Retiring
+from aimem.node.ruling import Ruling
 from aimem.node.settings import SEMANTIC, NodeSettings
 from aimem.node.touching import Touching
 from aimem.node.writing import Writing
@@ -69,6 +70,7 @@ class Node:
             keep_superseded=settings.archive_superseded,
         )
         self._reading = Reading(store, self.touching, now)
+        self._ruling = Ruling(store, callers)
         self._linking = Linking(store, callers)
         self._archiving = Archiving(store, callers, self.housekeeping, settings.ttl, now)
         self._retiring = Retiring(store, callers, self.housekeeping, keep=settings.archive_on_gc, now=now)
@@ -179,6 +181,22 @@ class Node:
     async def namespaces(self, params: Parameters) -> dict[str, Any]:
         """Namespaces and their sizes."""
         return await self._reading.namespaces(params)
+
+    async def standard(self, namespace: str | None, params: Parameters) -> dict[str, Any]:
+        """The standard of a namespace, with or without those above it."""
+        return await self._ruling.shown(namespace, params)
+
+    async def set_standard(self, raw: object, caller: Caller, namespace: str | None = None) -> Answer:
+        """Set the standard of a namespace, its policy, or both."""
+        return await self._ruling.set(raw, caller, namespace)
+
+    async def clear_standard(self, namespace: str | None, caller: Caller) -> Answer:
+        """Take the standard and the policy of a namespace away."""
+        return await self._ruling.clear(namespace, caller)
+
+    async def explain(self, params: Parameters, caller: Caller) -> dict[str, Any]:
+        """What an agent may do in a namespace, and why."""
+        return await self._ruling.explained(params, caller)
 
     async def stats(self) -> dict[str, Any]:
         """Figures of the whole store."""

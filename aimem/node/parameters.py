@@ -43,6 +43,16 @@ def integer(params: Parameters, name: str) -> int | None:
     return value
 
 
+def flag(params: Parameters, name: str) -> bool | None:
+    """True or false, or the text of one."""
+    value = params.get(name)
+    if isinstance(value, str):
+        value = {"true": True, "1": True, "false": False, "0": False}.get(value.lower(), value)
+    if value is None or isinstance(value, bool):
+        return value
+    raise wrong_shape(name, "true or false", value)
+
+
 def count(params: Parameters, name: str, default: int, most: int) -> int:
     """A number of things: zero or more, `most` at most."""
     value = integer(params, name)

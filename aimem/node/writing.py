@@ -204,7 +204,7 @@ class Writing:
                 self._count_stored(result)
                 if result.status != PENDING_STATUS:
                     ids.append(result.body["id"])
-                told.append({"index": index, "status": result.status, **result.body})
+                told.append({**result.body, "index": index, "status": result.status})
         answers = [result for result in results if isinstance(result, Answer)]
         replayed = bool(answers) and all(answer.replayed for answer in answers)
         return Answer(200, {**bulk_reply(ids, errors), "results": told}, replayed)

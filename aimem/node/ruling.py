@@ -1,0 +1,67 @@
+"""Standards and policies as callers set, clear and read them. What they mean for a write is in `core.governing`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aimem.core import standards
+from aimem.core.intent import Intent
+from aimem.core.policy import check_place
+from aimem.core.standards import clean_standard
+from aimem.core.writes import Answer, answered
+from aimem.errors import AimemError, Invalid
+from aimem.node import parameters
+from aimem.node.caller import Caller
+from aimem.node.lane import CallersLane
+from aimem.node.parameters import Parameters
+from aimem.store.base import Store
+
+
+class Ruling:
+    """The rules of namespaces."""
+
+    def __init__(self, store: Store, lane: CallersLane) -> None:
+        self._store = store
+        self._lane = lane
+
+    async def set(self, raw: Any, caller: Caller, namespace: str | None = None) -> Answer:
+        """Set the standard of a namespace, its policy, or both: 201."""
+        spec = clean_standard(raw, namespace)
+        intent = standards.set_standard(spec, caller.claim())
+        once = caller.once("standard", namespace, raw)
+        answer: Answer = await self._lane.of(caller).one(answered(intent, lambda told: (201, told), once))
+        return answer
+
+    async def clear(self, namespace: str | None, caller: Caller) -> Answer:
+        """Take both away: 200, also where there were none."""
+        place = _place(namespace)
+        once = caller.once("clear standard", place)
+        intent = answered(standards.clear_standard(place), lambda told: (200, told), once)
+        answer: Answer = await self._lane.of(caller).one(intent)
+        return answer
+
+    async def shown(self, namespace: str | None, params: Parameters) -> dict[str, Any]:
+        """The standard of a namespace, or with `inherit` all that have a say in it."""
+        inherit = parameters.flag(params, "inherit") or False
+        return await self._read(standards.shown_standard(_place(namespace), inherit=inherit))
+
+    async def explained(self, params: Parameters, caller: Caller) -> dict[str, Any]:
+        """What an agent (the caller, or the one that is named) may do in a namespace, and why."""
+        namespace = _place(parameters.text(params, "namespace"))
+        who = caller.speaker(())
+        if (named := parameters.text(params, "agent_id")) is not None:
+            who = who._replace(agent_id=named)
+        return await self._read(standards.explained(namespace, who))
+
+    async def _read(self, intent: Intent) -> dict[str, Any]:
+        (found,) = await self._store.rehearse([intent])
+        if isinstance(found.reply, AimemError):
+            raise found.reply
+        told: dict[str, Any] = found.reply
+        return told
+
+
+def _place(namespace: str | None) -> str:
+    if namespace is None:
+        raise Invalid("namespace is missing")
+    return check_place(namespace)
