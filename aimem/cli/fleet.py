@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +18,7 @@ from aimem.net.reply import refusal
 
 _POLL_SECS = 0.5
 _THREADS = 32
-_ALIKE = ("digest", "schema", "protocol", "tier", "model")
+_ALIKE = ("digest", "schema", "protocol", "tier", "model", "policy")
 """What all nodes of a fleet should have the same."""
 
 
@@ -43,7 +42,7 @@ def command(invocation: Invocation, urls: tuple[str, ...], source: str | None, w
         raise Usage("name the nodes, or one of them with --from")
     until = time.monotonic() + (wait or 0)
     while True:
-        rows = _scan(invocation, urls) if urls else _follow(invocation, source or "")
+        rows = _scan(invocation, urls) if urls else nodes_from(invocation, source or "")
         found = differences(rows)
         if not found or time.monotonic() >= until:
             break
@@ -59,7 +58,7 @@ def _scan(invocation: Invocation, urls: Sequence[str]) -> list[dict[str, Any]]:
         return list(threads.map(lambda url: _look(invocation, url.rstrip("/")), urls))
 
 
-def _follow(invocation: Invocation, source: str) -> list[dict[str, Any]]:
+def nodes_from(invocation: Invocation, source: str) -> list[dict[str, Any]]:
     """All nodes that can be found from one: its peers, their peers, and so on; each node once."""
     rows: dict[str, dict[str, Any]] = {}
     known: set[str] = set()
@@ -103,6 +102,7 @@ def _look(invocation: Invocation, url: str) -> dict[str, Any]:
         "model": (status.get("embedding") or {}).get("model"),
         "memories": status.get("memories"),
         "digest": status.get("digest"),
+        "policy": status.get("policy"),
         "quorum": (mesh.get("quorum") or {}).get("words"),
         "behind": mesh.get("behind"),
         "quarantined": mesh.get("quarantined"),
@@ -129,12 +129,7 @@ def _print(invocation: Invocation, rows: Sequence[dict[str, Any]], found: Sequen
         output.print_json({"nodes": list(rows), "differences": list(found)})
     else:
         header = ("URL", "NODE", "RACK", "VERSION", "TIER", "MEMORIES", "LAG", "DIGEST")
-        cells = [_cells(row) for row in rows]
-        if output.is_tty(sys.stdout):
-            print("\n".join(output.table(header, cells, stretch=0)))
-        else:
-            for each in cells:
-                output.print_line(*each)
+        output.print_rows(header, [_cells(row) for row in rows], stretch=0)
     for line in found:
         output.say(line)
     for row in rows:

@@ -137,7 +137,8 @@ class Invocation:
             raise repeatable(error, key) if isinstance(error, QuorumNotMet) else error
         answer = reply.json()
         if reply.status == 202:
-            say(f"pending: {answer.get('pending_id')} ({answer.get('reason', 'waits for approval')})")
+            ids = [answer["pending_id"]] if "pending_id" in answer else answer.get("pending", [])
+            say(f"pending: {' '.join(ids)} ({answer.get('reason', 'governance requires approval')})")
         return answer
 
 

@@ -55,7 +55,8 @@ def command(
     link = {"source_id": source, "target_id": target, **given}
     words = f"{source} --[{given.get('relation', '*' if remove else 'related_to')}]--> {target}"
     if invalidate:
-        _tell(invocation, invocation.change("POST", path_of("kg", "invalidate"), link), f"invalidated: {words}")
+        reply = invocation.change("POST", path_of("kg", "invalidate"), link)
+        _tell(invocation, reply, f"invalidated: {words}" if reply.get("found") else "")
     elif remove:
         reply = invocation.change("DELETE", path_of("links"), link)
         _tell(invocation, reply, f"removed: {words}" if reply.get("deleted") else "")
@@ -63,7 +64,8 @@ def command(
             output.say("no such link")
             return NotFound.exit_code
     else:
-        _tell(invocation, invocation.change("POST", path_of("links"), link), f"linked: {words}")
+        reply = invocation.change("POST", path_of("links"), link)
+        _tell(invocation, reply, f"linked: {words}" if reply.get("linked") else "")
     return 0
 
 

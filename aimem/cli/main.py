@@ -38,6 +38,7 @@ COMMANDS: Final[dict[str, str]] = {
     "watch": "Print changes as they come.",
     "fleet": "Compare many nodes.",
     "quarantine": "Look at rows that were kept aside, and decide about them.",
+    "policy": "Say who may write, promote and delete in a namespace.",
     "allowlist": "Say which certificates are let in, and make those of a new fleet.",
     "gc": "End what has expired, now.",
     "export": "Print everything that is stored.",

@@ -18,7 +18,7 @@ from aimem.cli import main
 from aimem.cli.options import Command, Group, sections
 from aimem.errors import Usage
 
-SECTION_7: Final = ("aimem", "aimem-api", "aimem-compat", "aimem-limits", "aimem-mesh", "aimem-recall")
+SECTION_7: Final = ("aimem", "aimem-api", "aimem-compat", "aimem-governance", "aimem-limits", "aimem-mesh", "aimem-recall")
 
 
 def page_names() -> list[str]:

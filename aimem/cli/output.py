@@ -117,6 +117,16 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], *, stretch: i
     return lines + [_padded(row, widths) for row in cells]
 
 
+def print_rows(header: Sequence[str], rows: Sequence[Sequence[object]], *, stretch: int) -> None:
+    """Rows as a table on a terminal, the column `stretch` taking what is left; in a pipe a line each, with tabs."""
+    if is_tty(sys.stdout):
+        if rows:
+            print("\n".join(table(header, rows, stretch=stretch)))
+        return
+    for row in rows:
+        print_line(*row)
+
+
 def _padded(row: Sequence[str], widths: Sequence[int]) -> str:
     fitted = [cut(cell, width) for cell, width in zip(row, widths, strict=True)]
     return "  ".join(cell + " " * (width - width_of(cell)) for cell, width in zip(fitted, widths, strict=True)).rstrip()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
@@ -48,12 +47,9 @@ def list_(invocation: Invocation, **asked: str | None) -> None:
         output.print_json(reply)
     elif not rows:
         output.say("nothing is in quarantine")
-    elif output.is_tty(sys.stdout):
-        cells = [[str(row[name] or "") for name in names] for row in rows]
-        print("\n".join(output.table([name.upper() for name in names], cells, stretch=6)))
     else:
-        for row in rows:
-            output.print_line(*(row[name] or "" for name in names))
+        cells = [[str(row[name] or "") for name in names] for row in rows]
+        output.print_rows([name.upper() for name in names], cells, stretch=6)
 
 
 def _which(ids: tuple[str, ...], peer: str | None, kind: str | None, everything: bool) -> list[dict[str, Any]]:

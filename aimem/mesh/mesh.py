@@ -131,6 +131,8 @@ class Mesh:
         nodes = 1 + sum(link.peer.counts for link in self._links)
         settings = self._settings
         writes = majority(nodes) if settings.writes is None else settings.writes
+        if writes > 0:
+            writes = max(writes, settings.racks)  # so many racks need as many nodes
         return Policy(nodes, writes, settings.racks)
 
     @property

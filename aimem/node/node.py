@@ -292,7 +292,7 @@ class Node:
 
     async def status(self) -> dict[str, Any]:
         """What an operator asks first."""
-        return await self._describing.status()
+        return {**await self._describing.status(), "policy": await self._ruling.digest()}
 
     async def capabilities(self) -> dict[str, Any]:
         """What this node can do."""

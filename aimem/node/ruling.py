@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from aimem.core import standards
 from aimem.core.intent import Intent
+from aimem.core.kinds import POLICY, STANDARD
 from aimem.core.policy import check_place
 from aimem.core.standards import clean_standard
 from aimem.core.writes import Answer, answered
@@ -23,6 +25,7 @@ class Ruling:
     def __init__(self, store: Store, lane: CallersLane) -> None:
         self._store = store
         self._lane = lane
+        self._digest = -1, ""
 
     async def set(self, raw: Any, caller: Caller, namespace: str | None = None) -> Answer:
         """Set the standard of a namespace, its policy, or both: 201."""
@@ -52,6 +55,18 @@ class Ruling:
         if (named := parameters.text(params, "agent_id")) is not None:
             who = who._replace(agent_id=named)
         return await self._read(standards.explained(namespace, who))
+
+    async def digest(self) -> str:
+        """One text for all standards and policies that this store holds: equal where they are."""
+        if self._digest[0] != self._store.head:
+            found = [
+                f"{record.kind} {record.key} {record.version}"
+                for kind in (STANDARD, POLICY)
+                async for batch in self._store.scan(kind)
+                for _, record in batch
+            ]
+            self._digest = self._store.head, hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()[:16]
+        return self._digest[1]
 
     async def _read(self, intent: Intent) -> dict[str, Any]:
         (found,) = await self._store.rehearse([intent])
