@@ -441,7 +441,7 @@ complete -c aimem -n '__fish_seen_subcommand_from units' -l out -x -a '(__fish_c
 complete -c aimem -n '__fish_seen_subcommand_from units' -l help -d 'Show this message and exit.'
 complete -c aimem -n '__fish_seen_subcommand_from man' -l list -d 'Print the names of all pages.'
 complete -c aimem -n '__fish_seen_subcommand_from man' -l help -d 'Show this message and exit.'
-complete -c aimem -n '__fish_seen_subcommand_from man' -a 'serve push query get update delete promote link forget archive namespaces stats status watch fleet quarantine policy allowlist gc export import migrate backup restore units man completion licenses aimem.7 aimem-api aimem-compat aimem-limits aimem-mesh aimem-recall'
+complete -c aimem -n '__fish_seen_subcommand_from man' -a 'serve push query get update delete promote link forget archive namespaces stats status watch fleet quarantine policy allowlist gc export import migrate backup restore units man completion licenses aimem.7 aimem-api aimem-compat aimem-governance aimem-limits aimem-mesh aimem-recall'
 complete -c aimem -n '__fish_seen_subcommand_from completion' -l help -d 'Show this message and exit.'
 complete -c aimem -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'
 complete -c aimem -n '__fish_seen_subcommand_from licenses' -l help -d 'Show this message and exit.'

@@ -18,7 +18,9 @@ from aimem.cli import main
 from aimem.cli.options import Command, Group, sections
 from aimem.errors import Usage
 
-SECTION_7: Final = ("aimem", "aimem-api", "aimem-compat", "aimem-governance", "aimem-limits", "aimem-mesh", "aimem-recall")
+SECTION_7: Final = tuple(
+    f"aimem{each}" for each in ("", "-api", "-compat", "-governance", "-limits", "-mesh", "-recall")
+)
 
 
 def page_names() -> list[str]:

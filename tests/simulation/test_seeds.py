@@ -6,11 +6,10 @@ import pytest
 
 from tests.simulation.run import run
 
-
 FOUND = (55384, 56197)  # broke before R racks meant that R nodes must be asked
 
 
-@pytest.mark.parametrize("seed", (*range(200), *FOUND))
+@pytest.mark.parametrize("seed", [*range(200), *FOUND])
 def test_no_law_is_broken(seed: int) -> None:
     done = run(seed)
     assert not done.broken, str(done)
