@@ -25,8 +25,9 @@ from aimem.core.record import Record, Ref
 from aimem.core.text import embedded_text
 from aimem.errors import Invalid
 from aimem.limits import EMBED_BATCH
-from aimem.recall.block import Floats, Rows
+from aimem.recall.block import Rows
 from aimem.recall.index import BLOCK_TABLE_BYTES, VectorIndex
+from aimem.recall.signs import Floats
 from aimem.recall.vector_record import Vectors, decode, text_sha256
 from aimem.store.base import Change, Memory, Store
 

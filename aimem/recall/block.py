@@ -3,6 +3,10 @@
 What makes reading safe while another thread writes: the vector of a slot below `used` never changes. So whoever copied
 `rows` under the index's lock may compute with the vectors of these slots without it. An erased slot is not filled
 again; when a quarter is erased, a `compacted` copy takes the block's place, and a search under way keeps the old one.
+
+Each time a block has grown fourfold, and when it is nearly full, it takes the signs of its vectors anew, around their
+mean as it is then: at most some two times the work of taking each once, and no mean is left that most vectors are far
+from.
 """
 
 from __future__ import annotations
@@ -10,15 +14,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from aimem.recall.signs import Floats, Halves, Signs
+
 Rows = NDArray[np.int64]
-Floats = NDArray[np.float32]
-Halves = NDArray[np.float16]
 Mask = NDArray[np.bool_]
 
 ERASED = -1
+_FIRST_MEAN = 1_024  # vectors that a first mean is taken of; a search computes so many of each block anyhow
+_GROWTH = 4
+_NEARLY_FULL = 15 / 16
 _RUN = 1_024  # vectors computed at a time: what they take as float32, 1.5 MB, stays in the processor's cache
 _SHIFT, _SIGN_AND_REST = 13, np.int32(-0x70000001)
-_SCALE = np.float32(2.0**112)
+SCALE = np.float32(2.0**112)
 
 
 class Block:
@@ -32,7 +39,9 @@ class Block:
         self.rows: Rows = np.full(slots, ERASED, dtype=np.int64)
         self._erased = 0
         self._halves: Halves = np.empty((slots, dims), dtype=np.float16)
-        self._signs = np.empty((dims // 64, slots), dtype=np.uint64)  # word by word: a search runs along each
+        self._signs = Signs(slots, np.zeros(dims, dtype=np.float16))
+        self._last_mean = int(slots * _NEARLY_FULL)
+        self._next_mean = min(_FIRST_MEAN, self._last_mean)
 
     @property
     def room(self) -> int:
@@ -52,7 +61,11 @@ class Block:
         """Fills the next slots; there must be room."""
         end = self.used + len(rows)
         self._halves[self.used : end] = halves
-        self._signs[:, self.used : end] = _signs(halves).T
+        if end < self._next_mean:
+            self._signs.put(self.used, halves)
+        else:
+            self._signs = Signs.around_mean(len(self.rows), self._halves[:end])  # in one step: others may be reading
+            self._next_mean = min(_GROWTH * end, self._last_mean) if end < self._last_mean else len(self.rows) + 1
         self.rows[self.used : end] = rows
         self.used = end
 
@@ -70,19 +83,17 @@ class Block:
         return copy
 
     def distances(self, query: Floats, count: int) -> NDArray[np.uint16]:
-        """How many signs differ from the query's, for the first `count` slots."""
-        total = np.zeros(count, dtype=np.uint16)
-        for words, word in zip(self._signs, _signs(query[np.newaxis])[0], strict=True):
-            total += np.bitwise_count(words[:count] ^ word)
-        return total
+        """How many signs differ from the query's, for the first `count` slots: roughly how far they are, to be compared
+        within the block only."""
+        return self._signs.distances(query, count)
 
     def cosines(self, query: Floats, slots: NDArray[np.intp]) -> Floats:
         """The exact cosines of these slots to the query."""
-        scaled = query * _SCALE
+        scaled = query * SCALE
         cosines = np.empty(len(slots), dtype=np.float32)
         for start in range(0, len(slots), _RUN):
             part = slots[start : start + _RUN]
-            cosines[start : start + _RUN] = _widened(self._halves[part]) @ scaled
+            cosines[start : start + _RUN] = widened(self._halves.take(part, axis=0)) @ scaled
         return cosines
 
     def vectors(self, slots: NDArray[np.intp]) -> Floats:
@@ -90,13 +101,8 @@ class Block:
         return self._halves[slots].astype(np.float32)
 
 
-def _signs(vectors: Floats | Halves) -> NDArray[np.uint64]:
-    """One bit per number, 1 where it is above zero, in 64-bit words: [n, dims] to [n, dims / 64]."""
-    return np.packbits(vectors > 0, axis=1).view(np.uint64)
-
-
-def _widened(halves: Halves) -> Floats:
-    """float16 to float32 divided by 2**112, without infinities and NaN: seven times as fast as numpy's conversion.
+def widened(halves: Halves) -> Floats:
+    """float16 to float32 divided by `SCALE`, without infinities and NaN: seven times as fast as numpy's conversion.
 
     The bits are moved to their places in a float32; the exponents keep their smaller bias, hence the factor.
     """

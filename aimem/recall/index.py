@@ -5,9 +5,8 @@ of equal signs); of the few nearest by signs the exact cosine decides. Among few
 is no graph that could be damaged, adding and removing take constant time, and a filter decides what is a candidate
 before anything is cut off.
 
-Signs are taken as they are, not around the mean: on texts from one narrow subject as on mixed ones, subtracting the
-mean moved recall@10 by less than 0.005 either way, and a mean goes stale. `recall` measures what signs cost; raising
-`share` buys it back.
+Vectors lie in blocks, and every block is narrowed down by itself, since each has taken its signs around a mean of its
+own (`signs` says why). `recall` measures what that costs; raising `share` buys it back.
 
 A search answers from one state of the index, that of the moment it began: it copies which slot belongs to which row
 under the lock, a millisecond for a million rows, and works on without it (`block` says why that is safe).
@@ -22,15 +21,17 @@ from typing import NamedTuple
 import numpy as np
 
 from aimem.limits import PIECES_MAX
-from aimem.recall.block import Block, Floats, Halves, Mask, Rows
+from aimem.recall.block import Block, Mask, Rows
+from aimem.recall.signs import Floats, Halves
 
 BLOCK_SLOTS = 65_536  # 53 MB: an index grows by this, and nothing that is there is ever copied to grow
-BLOCK_TABLE_BYTES = 8 * BLOCK_SLOTS  # which row each of its slots belongs to: taken at once
+_ROW_BYTES = 4  # in the table of rows
+BLOCK_TABLE_BYTES = (8 + _ROW_BYTES) * BLOCK_SLOTS  # which row each of its slots belongs to, and back: taken at once
 EXACT_SLOTS_MAX = 20_000  # computing these takes some 2 ms: nothing to gain by narrowing down first
-SHARE = 0.02  # of the candidates that are computed after narrowing down; 0.999 recall@10 on documentation texts
-SHORTLIST_MIN = 1_000
+SHARE = 0.02  # of a block's candidates that are computed after narrowing down; `signs` says what that finds
+SHORTLIST_MIN = 1_000  # of each block: what was stored together, and last, may hold all that is looked for
 _TABLE_MAX = 100_000_000  # flags of one byte for a filter
-_ROW_BYTES = 100  # of a row in the table of rows, estimated
+_NO_BLOCK = -1
 _BATCH = 4_096  # vectors put in under one hold of the lock: some milliseconds
 
 
@@ -56,17 +57,18 @@ class VectorIndex:
         self._exact_slots_max = exact_slots_max
         self._lock = threading.Lock()
         self._blocks: list[Block] = []
-        self._block_of: dict[int, int] = {}
+        self._block_of = np.empty(0, dtype=np.int32)  # by row
+        self._held = 0
 
     def __len__(self) -> int:
         """Rows held."""
-        return len(self._block_of)
+        return self._held
 
     def __contains__(self, row: int) -> bool:
-        return row in self._block_of
+        return 0 <= row < len(self._block_of) and self._block_of[row] != _NO_BLOCK
 
     def memory_bytes(self) -> int:
-        """Bytes in use, the row table included (an estimate there)."""
+        """Bytes in use, the row table included."""
         return sum(block.memory_bytes() for block in self._blocks) + _ROW_BYTES * len(self._block_of)
 
     def row_bytes(self, pieces: int) -> int:
@@ -96,11 +98,13 @@ class VectorIndex:
     def remove(self, row: int) -> bool:
         """Takes a row out; says whether it was there."""
         with self._lock:
-            number = self._block_of.pop(row, None)
-            if number is not None:
-                self._blocks[number].erase(row)
-                self._compact(number)
-            return number is not None
+            if row not in self:
+                return False
+            number, self._block_of[row] = int(self._block_of[row]), _NO_BLOCK
+            self._held -= 1
+            self._blocks[number].erase(row)
+            self._compact(number)
+            return True
 
     def search(
         self, query: Floats, k: int, allow: Rows | None = None, *, exact: bool = False
@@ -112,8 +116,8 @@ class VectorIndex:
         candidates = self._candidates(allow)
         count = sum(int(np.count_nonzero(part.mask)) for part in candidates)
         if count > self._exact_slots_max and not exact:
-            wanted = max(int(count * self.share), SHORTLIST_MIN, k * PIECES_MAX)
-            candidates = _nearest_by_signs(candidates, query, min(wanted, count))
+            share = max(self.share, k * PIECES_MAX / count)
+            candidates = [_nearest_by_signs(part, query, share) for part in candidates]
         return _best(candidates, query, k)
 
     def vectors(self, rows: Rows) -> dict[int, Floats]:
@@ -157,15 +161,21 @@ class VectorIndex:
         block = self._blocks[number]
         before = block.used
         block.append(rows, halves)
-        touched = set()
-        for row in dict.fromkeys(rows.tolist()):
-            old = self._block_of.get(row)
-            self._block_of[row] = number
-            if old is not None:
-                self._blocks[old].erase(row, before if old == number else None)
-                touched.add(old)
-        for old in touched:
-            self._compact(old)
+        self._make_room(int(rows.max()))
+        new = np.unique(rows)
+        old = self._block_of[new]
+        self._block_of[new] = number
+        self._held += int(np.count_nonzero(old == _NO_BLOCK))
+        for row, held_by in zip(new[old != _NO_BLOCK].tolist(), old[old != _NO_BLOCK].tolist(), strict=True):
+            self._blocks[held_by].erase(row, before if held_by == number else None)
+        for held_by in set(old[old != _NO_BLOCK].tolist()):
+            self._compact(held_by)
+
+    def _make_room(self, row: int) -> None:
+        """Lets the table of rows reach up to this one."""
+        if row >= len(self._block_of):
+            more = np.full(row + BLOCK_SLOTS - len(self._block_of), _NO_BLOCK, dtype=np.int32)
+            self._block_of = np.append(self._block_of, more)
 
     def _compact(self, number: int) -> None:
         if self._blocks[number].sparse:
@@ -198,13 +208,16 @@ class _Allowed:
         return self._table.take(rows, mode="clip")
 
 
-def _nearest_by_signs(candidates: list[Candidates], query: Floats, wanted: int) -> list[Candidates]:
-    """The `wanted` candidates with the fewest differing signs, and all that tie with the last of them."""
-    never = len(query) + 1
-    distances = [np.where(part.mask, part.block.distances(query, len(part.mask)), never) for part in candidates]
-    counts = sum(np.bincount(distance, minlength=never + 1) for distance in distances)
-    limit = np.searchsorted(np.cumsum(counts), wanted)
-    return [part._replace(mask=distance <= limit) for part, distance in zip(candidates, distances, strict=True)]
+def _nearest_by_signs(part: Candidates, query: Floats, share: float) -> Candidates:
+    """This share of a block's candidates, `SHORTLIST_MIN` at least: those with the fewest differing signs, and all that
+    tie with the last of them."""
+    count = int(np.count_nonzero(part.mask))
+    wanted = max(int(np.ceil(count * share)), SHORTLIST_MIN)
+    if wanted >= count:
+        return part
+    distances = part.block.distances(query, len(part.mask))
+    limit = np.searchsorted(np.cumsum(np.bincount(distances[part.mask])), wanted)
+    return part._replace(mask=part.mask & (distances <= limit))
 
 
 def _best(candidates: list[Candidates], query: Floats, k: int) -> list[tuple[int, float]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from aimem.core.ranking import FEEDBACK_WEIGHT
-from aimem.recall.block import Floats
+from aimem.recall.signs import Floats
 
 _DIGITS = 6  # what comes after depends on where a vector stands in the product: equal texts must be equally near
 

@@ -17,7 +17,7 @@ from aimem.limits import EMBED_BATCH
 from aimem.node import background
 from aimem.node.node import Node
 from aimem.node.settings import CHECKOUT_MODEL, KEYWORD, SEMANTIC, NodeSettings
-from aimem.recall.index import BLOCK_SLOTS, BLOCK_TABLE_BYTES, VectorIndex
+from aimem.recall.index import BLOCK_TABLE_BYTES, VectorIndex
 from aimem.recall.vector_record import text_sha256
 from aimem.store.base import Store
 from tests.node.conftest import Clock, Faulty, Open, Reopen, caller, embedded, until
@@ -313,11 +313,11 @@ async def test_at_its_ceiling_the_index_says_so_and_the_rest_is_found_by_words(
     ids = await fill(first, 6)
     await first.close()
     index = VectorIndex()
-    node = await open_node(SEMANTIC, memory_max=BLOCK_TABLE_BYTES + 4 * index.row_bytes(1) + 8 * BLOCK_SLOTS)
+    node = await open_node(SEMANTIC, memory_max=2 * BLOCK_TABLE_BYTES + 4 * index.row_bytes(1))
     await embedded(node)
     held = int(value(node, "ai_memory_hnsw_size"))
     assert 0 < held < 6
-    assert value(node, "aimem_index_bytes") <= BLOCK_TABLE_BYTES + 4 * index.row_bytes(1) + 8 * BLOCK_SLOTS
+    assert value(node, "aimem_index_bytes") <= 2 * BLOCK_TABLE_BYTES + 4 * index.row_bytes(1)
     assert value(node, "aimem_index_left_out") == 6 - held
     assert node.health()["degraded"] == ["index_full"]
     status = await node.status()

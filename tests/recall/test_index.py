@@ -16,6 +16,7 @@ from aimem.limits import PIECES_MAX
 from aimem.recall import index as index_module
 from aimem.recall.block import Block
 from aimem.recall.index import VectorIndex
+from aimem.recall.signs import Signs
 
 DIMS = 64
 
@@ -177,13 +178,53 @@ def test_cosines_of_float16_bit_for_bit() -> None:
         assert np.array_equal(block.cosines(query, np.arange(len(halves))), halves[:, place].astype(np.float32))
 
 
+def narrow(count: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Points that all differ little from one direction, in few ways, and questions: like texts of random words."""
+    random = np.random.default_rng(seed)
+    ways = vectors(seed, 40, dims=384)
+    axis = vectors(seed + 1, dims=384)[0]
+    points, queries = (unit(random.standard_normal((number, 40)) @ ways) for number in (count, 50))
+    return unit(points + 4 * axis), unit(queries + axis)
+
+
+def test_recall_among_vectors_that_lie_close_together() -> None:
+    points, queries = narrow(30_000)
+    index = VectorIndex(384, block_slots=32_768, exact_slots_max=5_000)
+    for at in range(0, len(points), 500):  # as they come: a block takes new means as it grows
+        index.add_many(np.arange(at, at + 500, dtype=np.int64), points[at : at + 500])
+    assert index.recall(queries) > 0.95
+
+
+def test_recall_when_the_subject_changes() -> None:
+    """Others follow, around another direction, in the same block: its signs are taken around what it holds then."""
+    index = VectorIndex(384, block_slots=40_000, exact_slots_max=5_000)
+    points, _ = narrow(2_000)
+    index.add_many(np.arange(2_000, dtype=np.int64), points)
+    points, queries = narrow(30_000, seed=5)
+    index.add_many(np.arange(2_000, 32_000, dtype=np.int64), points)
+    assert index.recall(queries) > 0.95
+
+
+def test_what_is_near_is_found_in_a_small_last_block() -> None:
+    """All that is looked for was stored last: the share of a small block alone would hold few of it."""
+    points, queries = clustered(9_000)
+    index = VectorIndex(384, block_slots=8_192, exact_slots_max=5_000)
+    nearest = np.argsort(points @ queries[0])[-500:]
+    order = np.concatenate([np.setdiff1d(np.arange(9_000), nearest), nearest])
+    index.add_many(np.arange(9_000, dtype=np.int64), points[order])
+    found = [row for row, _ in index.search(queries[0], 100)]
+    assert found == [row for row, _ in index.search(queries[0], 100, exact=True)]
+
+
 def test_distances_count_differing_signs() -> None:
     rows = vectors(3, 50)
-    block = Block(DIMS, 50)
-    block.append(np.arange(50), rows.astype(np.float16))
     query = vectors(4)[0]
-    expected = [int(np.count_nonzero((row > 0) != (query > 0))) for row in rows]
-    assert block.distances(query, 50).tolist() == expected
+    for signs in (Signs(50, np.zeros(DIMS, dtype=np.float16)), Signs.around_mean(50, rows.astype(np.float16))):
+        signs.put(0, rows.astype(np.float16))
+        centre = signs.centre.astype(np.float32)
+        expected = [int(np.count_nonzero((row > centre) != (query > centre))) for row in rows.astype(np.float16)]
+        assert signs.distances(query, 50).tolist() == expected
+    assert np.abs(centre - rows.mean(axis=0)).max() < 1e-3
 
 
 def test_a_search_under_way_keeps_what_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from aimem.core.ranking import FEEDBACK_WEIGHT
-from aimem.recall.block import Floats
 from aimem.recall.nearness import Nearness
+from aimem.recall.signs import Floats
 
 
 def unit(*numbers: float) -> Floats:
