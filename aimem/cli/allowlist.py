@@ -31,8 +31,8 @@ _WORDS = {
     "zone": "Its zone.",
     "roles": "peer, agent, or both with a comma. [both]",
     "agents": "Agent ids that it may speak for, with commas; * at the end for any ending.",
-    "namespaces": "Namespaces that it may carry, with commas; /** at the end for all below. [all]",
-    "home": "Namespace that it works from.",
+    "namespaces": "Namespaces that it may carry, read and write, with commas; /** at the end for all below. [all]",
+    "home": "Namespace that it works from: what it sees of others goes by scope from there.",
 }
 
 

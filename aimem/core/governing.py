@@ -8,7 +8,7 @@ parked: then what it comes to is kept in a pending action, and what becomes of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from aimem.core.automatic import RANK, is_archived
@@ -41,6 +41,7 @@ from aimem.core.policy import (
     owner_of,
     rule_of,
 )
+from aimem.core.reach import Reach, stays_within
 from aimem.core.record import Record
 from aimem.errors import Denied
 
@@ -53,12 +54,12 @@ _FREE: Final = frozenset({VECTOR, EMBEDDING, TOUCH, IDEMPOTENCY, QUARANTINE})  #
 
 
 class Speaker(NamedTuple):
-    """Who writes. `known`: a certificate or key binds the name, else it is a claim. `may_write` tells which namespaces
-    it may write at all, None for all; `electors` are the stores that decide on what it parks here."""
+    """Who writes. `known`: a certificate or key binds the name, else it is a claim. `reach` is where it may write at
+    all, None for everywhere; `electors` are the stores that decide on what it parks here."""
 
     agent_id: str
     known: bool = False
-    may_write: Callable[[str], bool] | None = None
+    reach: Reach | None = None
     electors: tuple[str, ...] = ()
 
 
@@ -83,12 +84,12 @@ def governed(intent: Intent, who: Speaker) -> Intent:
 
     def plan(stamp: Stamp) -> Plan:
         decision = yield from intent(stamp)
+        if who.reach is not None:
+            yield from stays_within(decision.records, who.reach)
         asks = yield from asks_of(decision.records)
         approvers: dict[Approver, Leave] = {}
         rules: dict[str, list[Standing]] = {}
         for ask in asks:
-            if who.may_write is not None and not who.may_write(ask.namespace):
-                raise Denied(f"this certificate or key may not write in {ask.namespace}", hint="its line says where")
             if ask.namespace not in rules:
                 rules[ask.namespace] = yield from chain_of(ask.namespace)
             verdict, reason, rule = yield from verdict_of(ask, who, rules[ask.namespace])

@@ -48,7 +48,7 @@ class Identity:
 
     def may_carry(self, namespace: str) -> bool:
         """Whether `namespace` is one of its own."""
-        return any(_covers(pattern, namespace) for pattern in self.namespaces)
+        return any(covers(pattern, namespace) for pattern in self.namespaces)
 
     def words(self) -> str:
         """The words that say this; what is as in a line without words is left out."""
@@ -172,7 +172,8 @@ def _pattern(value: str) -> str:
     return value
 
 
-def _covers(pattern: str, namespace: str) -> bool:
+def covers(pattern: str, namespace: str) -> bool:
+    """Whether a pattern of `namespaces=` takes in a namespace."""
     if pattern == "**":
         return True
     wanted = pattern.removesuffix("/**").split("/")

@@ -17,7 +17,7 @@ async def capabilities(call: Call) -> Response:
 
 
 async def stats(call: Call) -> Response:
-    return reply(200, await call.node.stats())
+    return reply(200, await call.node.stats(call.reach()))
 
 
 async def status(call: Call) -> Response:
@@ -25,7 +25,7 @@ async def status(call: Call) -> Response:
 
 
 async def changes(call: Call) -> Response:
-    return reply(200, await call.node.changes(call.query()))
+    return reply(200, await call.node.changes(call.query(), call.reach()))
 
 
 async def digest(call: Call) -> Response:

@@ -12,7 +12,7 @@ async def add(call: Call) -> Response:
 
 
 async def listed(call: Call) -> Response:
-    return reply(200, await call.node.archived(call.query()))
+    return reply(200, await call.node.archived(call.query(), call.reach()))
 
 
 async def restore(call: Call) -> Response:
@@ -24,7 +24,7 @@ async def purge(call: Call) -> Response:
 
 
 async def stats(call: Call) -> Response:
-    return reply(200, await call.node.archive_stats())
+    return reply(200, await call.node.archive_stats(call.reach()))
 
 
 async def forget(call: Call) -> Response:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus, unquote_to_bytes
 
+from aimem.core.reach import Reach, reach_of
 from aimem.core.writes import Answer
 from aimem.errors import Invalid, Malformed
 from aimem.http.bodies import parse_json, require_json
@@ -64,7 +65,12 @@ class Call:
             idempotency_key=_idempotency_key(headers.get("idempotency-key")),
             expected_version=_unquoted(headers.get("if-match")),
             vouched=identity.names_agent if identity is not None and identity.agents else None,
+            reach=self.reach(),
         )
+
+    def reach(self) -> Reach | None:
+        """What the caller sees; None where nothing limits it."""
+        return reach_of(self.request.identity)
 
 
 def parse_query(text: str) -> dict[str, str]:

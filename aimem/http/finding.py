@@ -8,7 +8,7 @@ from aimem.net.message import Response
 
 
 async def search(call: Call) -> Response:
-    return reply(200, await call.node.search(call.query()))
+    return reply(200, await call.node.search(call.query(), call.reach()))
 
 
 async def recall(call: Call) -> Response:
@@ -26,5 +26,5 @@ async def namespaces(call: Call) -> Response:
     """All namespaces with their counts; of a named one its standard, as the existing system has it."""
     asked = call.query()
     if "namespace" in asked:
-        return reply(200, await call.node.standard(asked["namespace"], asked))
-    return reply(200, await call.node.namespaces(asked))
+        return reply(200, await call.node.standard(asked["namespace"], asked, call.reach()))
+    return reply(200, await call.node.namespaces(asked, call.reach()))

@@ -15,7 +15,7 @@ async def remove(call: Call) -> Response:
 
 
 async def listed(call: Call) -> Response:
-    return reply(200, await call.node.links(call.path["id"]))
+    return reply(200, await call.node.links(call.path["id"], call.reach()))
 
 
 async def invalidate(call: Call) -> Response:

@@ -15,11 +15,11 @@ async def bulk(call: Call) -> Response:
 
 
 async def listed(call: Call) -> Response:
-    return reply(200, await call.node.list(call.query()))
+    return reply(200, await call.node.list(call.query(), call.reach()))
 
 
 async def get(call: Call) -> Response:
-    found = await call.node.get(call.path["id"])
+    found = await call.node.get(call.path["id"], call.reach())
     return reply(200, found, etag=f'"{found["version"]}"')
 
 

@@ -8,8 +8,8 @@ from aimem.net.message import Response
 
 async def export(call: Call) -> Response:
     if wants_lines(call.request.headers.get("accept", "")):
-        return Response(200, call.node.export_lines(), {"content-type": LINES})
-    return Response(200, call.node.export_object(), {"content-type": "application/json"})
+        return Response(200, call.node.export_lines(call.reach()), {"content-type": LINES})
+    return Response(200, call.node.export_object(call.reach()), {"content-type": "application/json"})
 
 
 async def import_(call: Call) -> Response:

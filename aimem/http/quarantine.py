@@ -7,7 +7,7 @@ from aimem.net.message import Response
 
 
 async def listed(call: Call) -> Response:
-    return reply(200, await call.node.quarantine(call.query()))
+    return reply(200, await call.node.quarantine(call.query(), call.reach()))
 
 
 async def rescue(call: Call) -> Response:

@@ -23,7 +23,7 @@ async def clear_at(call: Call) -> Response:
 
 
 async def shown_at(call: Call) -> Response:
-    return reply(200, await call.node.standard(call.path["namespace"], call.query()))
+    return reply(200, await call.node.standard(call.path["namespace"], call.query(), call.reach()))
 
 
 async def explained(call: Call) -> Response:

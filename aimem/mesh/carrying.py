@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from aimem.core.kinds import LINK, MEMORY, POLICY, STANDARD, kind_of, source_key
+from aimem.core.kinds import MEMORY
+from aimem.core.reach import memories_of, namespace_of
 from aimem.core.record import Record, Ref
 from aimem.store.base import Store
 
@@ -28,20 +29,11 @@ async def carried(store: Store, records: Sequence[Record], carries: Carries | No
     for record in records:
         ref = _source(record)
         owner = record if ref is None else arriving.get(ref.key) or found.get(ref)
-        namespace = _namespace(owner) if owner is not None else None
+        namespace = namespace_of(owner) if owner is not None else None
         allowed.append(namespace is not None and carries(namespace))
     return allowed
 
 
 def _source(record: Record) -> Ref | None:
     """The memory whose namespace counts for a record that has none of its own."""
-    if record.kind == LINK:
-        return Ref(MEMORY, record.key.split("/")[0].replace("%2F", "/").replace("%25", "%"))
-    return Ref(MEMORY, source_key(record.kind, record.key)) if kind_of(record.kind).derived else None
-
-
-def _namespace(record: Record) -> str | None:
-    if record.kind in (POLICY, STANDARD):
-        return record.key
-    namespace = record.body.get("namespace")
-    return namespace if isinstance(namespace, str) else None
+    return next(iter(memories_of(record)), None)

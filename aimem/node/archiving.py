@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,9 @@ from aimem.core.fields import clean_tag, object_of, required, text_of, wrong_sha
 from aimem.core.kinds import DAY_NS
 from aimem.core.memory import TtlConfig
 from aimem.core.parking import pending_of
+from aimem.core.reach import Reach
 from aimem.core.writes import Answer, Stored, answered
-from aimem.errors import Invalid, NotFound
+from aimem.errors import Denied, Invalid, NotFound
 from aimem.limits import (
     ARCHIVE_LIMIT_DEFAULT,
     ARCHIVE_LIMIT_MAX,
@@ -24,8 +26,9 @@ from aimem.node.caller import Caller
 from aimem.node.housekeeping import Housekeeping
 from aimem.node.lane import CallersLane
 from aimem.node.parameters import Parameters
+from aimem.node.seeing import archive_of, archive_page
 from aimem.node.tally import Tally
-from aimem.store.base import Store, Written
+from aimem.store.base import Counted, Store, Written
 
 
 class Archiving:
@@ -56,13 +59,17 @@ class Archiving:
         told = {"archived": archived, "missing": missing, "count": len(archived), "reason": reason}
         return Answer(tally.status(), {**told, **tally.fields()})
 
-    async def listed(self, params: Parameters) -> dict[str, Any]:
+    async def listed(self, params: Parameters, reach: Reach | None) -> dict[str, Any]:
         """A page of the archive, the latest first."""
         limit = parameters.count(params, "limit", ARCHIVE_LIMIT_DEFAULT, ARCHIVE_LIMIT_MAX)
         if limit == 0:
             raise Invalid("limit is 0; a page holds at least one row")
         offset = parameters.count(params, "offset", 0, ARCHIVE_OFFSET_MAX)
-        found = await self._store.archived(parameters.text(params, "namespace"), limit, offset)
+        namespace = parameters.text(params, "namespace")
+        if reach is None:
+            found = await self._store.archived(namespace, limit, offset)
+        else:
+            found = await archive_page(self._store, namespace, reach, limit, offset)
         return {"archived": [archive_json(each) for each in found], "count": len(found)}
 
     async def restore(self, archive_id: str, raw: Any, caller: Caller) -> Answer:
@@ -74,7 +81,13 @@ class Archiving:
         return answer
 
     async def purge(self, params: Parameters, caller: Caller) -> Answer:
-        """Remove from the archive for good what went there more than `older_than_days` ago, or all of it: 200."""
+        """Remove from the archive for good what went there more than `older_than_days` ago, or all of it: 200.
+
+        Raises:
+            Denied: the caller is bound to some namespaces, and the archive is of all.
+        """
+        if caller.reach is not None:
+            raise Denied("a purge removes from every namespace, and this certificate or key is bound to some")
         days = parameters.integer(params, "older_than_days")
         if days is not None and days < 0:
             raise Invalid(f"older_than_days is {days}; it can't be negative")
@@ -82,9 +95,13 @@ class Archiving:
         tally = await self._housekeeping.purge(before, self._lane.of(caller))
         return Answer(tally.status(), {"purged": tally.done, **tally.fields()})
 
-    async def stats(self) -> dict[str, Any]:
+    async def stats(self, reach: Reach | None) -> dict[str, Any]:
         """Figures of the archive."""
-        found = await self._store.archived_counts()
+        if reach is None:
+            found = await self._store.archived_counts()
+        else:
+            counts = Counter([record.body["namespace"] async for record in archive_of(self._store, None, reach)])
+            found = [Counted(*each) for each in sorted(counts.items(), key=lambda each: (-each[1], each[0]))]
         return {
             "archived_total": sum(each.memories for each in found),
             "by_namespace": [{"namespace": each.name, "count": each.memories} for each in found],

@@ -9,6 +9,7 @@ from typing import Any
 
 from aimem.core.fields import check_agent_id, text_of
 from aimem.core.governing import Speaker
+from aimem.core.reach import Reach
 from aimem.core.writes import Once, request_hash
 from aimem.errors import Denied, Invalid
 from aimem.limits import IDEMPOTENCY_KEY_BYTES_MAX
@@ -17,13 +18,15 @@ from aimem.limits import IDEMPOTENCY_KEY_BYTES_MAX
 @dataclass(frozen=True, slots=True)
 class Caller:
     """`agent_id` is a claim, and `vouched` tells whether the caller's certificate or key lets it speak for an agent;
-    None where nothing binds it. `expected_version` is the version that the caller last saw."""
+    None where nothing binds it. `expected_version` is the version that the caller last saw. `reach` is where it may
+    write and what it sees; None where nothing limits it."""
 
     agent_id: str | None
     request_id: str
     idempotency_key: str | None = None
     expected_version: str | None = None
     vouched: Callable[[str], bool] | None = None
+    reach: Reach | None = None
 
     def claim(self) -> str | None:
         """The agent id, if it is one.
@@ -54,7 +57,7 @@ class Caller:
 
         Raises: as `claim`.
         """
-        return Speaker(self.claim() or self.anonymous(), self.vouched is not None, None, electors)
+        return Speaker(self.claim() or self.anonymous(), self.vouched is not None, self.reach, electors)
 
     def once(self, *request: Any, row: int | None = None) -> Once | None:
         """The idempotency key as it stands for `request`, or for one `row` of a request of many. None without a key.

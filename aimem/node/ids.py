@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from aimem.core.kinds import MEMORY
+from aimem.core.reach import Reach
 from aimem.core.record import Ref
 from aimem.errors import Ambiguous, NotFound
-from aimem.limits import ID_PREFIX_MATCHES_SHOWN
+from aimem.limits import ID_PREFIX_MATCHES_SHOWN, LIST_LIMIT_MAX
 from aimem.store.base import Store
 
 
-async def by_prefix(store: Store, prefix: str) -> str:
-    """The id of the one visible memory whose id starts so. What is itself an id, though its memory is gone, is no
-    prefix: who deletes `task-1` twice must not hit `task-10`.
+async def by_prefix(store: Store, prefix: str, reach: Reach | None) -> str:
+    """The id of the one memory whose id starts so, of those that the caller sees. What is itself an id, though its
+    memory is gone, is no prefix: who deletes `task-1` twice must not hit `task-10`.
 
     Raises:
         NotFound: there is none. Ambiguous: there are several.
@@ -19,7 +20,10 @@ async def by_prefix(store: Store, prefix: str) -> str:
     (gone,) = await store.get([Ref(MEMORY, prefix)])
     if gone is not None:
         raise NotFound("not found")
-    found = await store.ids_with_prefix(prefix, ID_PREFIX_MATCHES_SHOWN)
+    found = await store.ids_with_prefix(prefix, ID_PREFIX_MATCHES_SHOWN if reach is None else LIST_LIMIT_MAX)
+    if reach is not None:
+        memories = await store.memories(found)
+        found = [memory.record.key for memory in memories if memory is not None and reach.sees(memory.record.body)]
     if not found:
         raise NotFound("not found")
     if len(found) > 1:

@@ -1,8 +1,8 @@
 """The one way from a node to its store's writes: use cases and background work alike go through here.
 
 `Lane` ends at the own disk: for what nobody asked for, and for what peers sent. The callers' way goes through
-`CallersLane.of`: whoever it is, the policies in force judge every record that is written, the fleet is asked before,
-and the answer comes when the write is on enough nodes. There is no other way for a caller's write.
+`CallersLane.of`: whoever it is, its own reach and the policies in force judge every record that is written, the fleet
+is asked before, and the answer comes when the write is on enough nodes. There is no other way for a caller's write.
 
 What the store says about the disk is noted as a condition of the node: set by the write that met it, cleared by the
 first write that gets through.

@@ -8,12 +8,14 @@ from typing import Any
 from aimem.core import links
 from aimem.core.fields import check_id
 from aimem.core.links import Linked, LinkSpec, link_json
+from aimem.core.reach import Reach
 from aimem.core.timestamp import format_timestamp
 from aimem.core.writes import Answer, answered
 from aimem.errors import NotFound
 from aimem.node.caller import Caller
 from aimem.node.ids import by_prefix
 from aimem.node.lane import CallersLane
+from aimem.node.seeing import seen
 from aimem.store.base import Store
 
 
@@ -44,16 +46,16 @@ class Linking:
         except NotFound:
             return Answer(404, {**_named(spec), "found": False, "error": "no such link", "code": NotFound.code})
 
-    async def listed(self, memory_id: str) -> dict[str, Any]:
+    async def listed(self, memory_id: str, reach: Reach | None) -> dict[str, Any]:
         """The links from and to a memory, by its id or unique prefix. None for a memory that is not there."""
         (memory,) = await self._store.memories([check_id(memory_id)])
         if memory is None:
             try:
-                memory_id = await by_prefix(self._store, memory_id)
+                memory_id = await by_prefix(self._store, memory_id, reach)
             except NotFound:
                 return {"links": []}
         found = await self._store.links([memory.record.key if memory is not None else memory_id])
-        return {"links": [link_json(each) for each in found]}
+        return {"links": [link_json(each) for each in await seen(self._store, found, reach)]}
 
     async def _answered(self, name: str, raw: Any, caller: Caller, intent: Any, render: Any) -> Answer:
         answer: Answer = await self._lane.of(caller).one(answered(intent, render, caller.once(name, None, raw)))

@@ -26,11 +26,12 @@ from aimem.core.intent import Intent
 from aimem.core.kinds import EMBEDDING, IDEMPOTENCY, LINK, MEMORY, QUARANTINE, TOUCH, VECTOR
 from aimem.core.links import link_json
 from aimem.core.parking import pending_of
+from aimem.core.reach import Reach
 from aimem.core.record import Record, from_wire, to_wire
 from aimem.core.timestamp import format_timestamp
 from aimem.core.wire import bulk_error
 from aimem.core.writes import Answer
-from aimem.errors import AimemError, Invalid, Malformed, TooLarge
+from aimem.errors import AimemError, Denied, Invalid, Malformed, TooLarge
 from aimem.limits import (
     BODY_BYTES_MAX,
     EXPORT_PAGE_BYTES,
@@ -42,6 +43,7 @@ from aimem.limits import (
 )
 from aimem.node.caller import Caller
 from aimem.node.lane import CallersLane, fewest
+from aimem.node.seeing import seen
 from aimem.store.base import Memory, Store
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -60,30 +62,32 @@ class Moving:
         self._shown = shown
         self._now = now
 
-    async def export_lines(self) -> AsyncIterator[bytes]:
+    async def export_lines(self, reach: Reach | None) -> AsyncIterator[bytes]:
         """All that is held, a row a line. Vectors of other programs come last: none goes in without its memory."""
         for kinds in (None, (EMBEDDING,)):
-            async for rows in self._pages(kinds):
+            async for rows in self._pages(reach, kinds):
                 yield b"".join(_encode(row).encode() + b"\n" for row in rows)
 
-    async def export_object(self) -> AsyncIterator[bytes]:
+    async def export_object(self, reach: Reach | None) -> AsyncIterator[bytes]:
         """One JSON object in the shape of the existing system: live memories and the links between them."""
         count, separator = 0, ""
         yield b'{"memories":['
-        async for rows in self._pages():
+        async for rows in self._pages(reach):
             memories = [row["memory"] for row in rows if "memory" in row]
             if memories:
                 yield (separator + ",".join(map(_encode, memories))).encode()
                 count, separator = count + len(memories), ","
         yield b'],"links":['
         separator = ""
-        async for rows in self._pages((LINK,)):
+        async for rows in self._pages(reach, (LINK,)):
             if rows:
                 yield (separator + ",".join(_encode(row["link"]) for row in rows)).encode()
                 separator = ","
         yield f'],"count":{count},"exported_at":"{format_timestamp(self._now())}"}}'.encode()
 
-    async def _pages(self, kinds: tuple[str, ...] | None = None) -> AsyncIterator[list[dict[str, Any]]]:
+    async def _pages(
+        self, reach: Reach | None, kinds: tuple[str, ...] | None = None
+    ) -> AsyncIterator[list[dict[str, Any]]]:
         """Rows by the change feed: what is written meanwhile comes again at the end, in its new state. Vectors of other
         programs only when asked for."""
         left_out = _LEFT_OUT if kinds else _LEFT_OUT | {EMBEDDING}
@@ -91,7 +95,7 @@ class Moving:
         while True:
             page = await self._store.changes(after, EXPORT_PAGE_ROWS, EXPORT_PAGE_BYTES, kinds)
             records = [record for _, record in page.changes if not record.deleted and record.kind not in left_out]
-            yield await self._rows(records)
+            yield await self._rows(await seen(self._store, records, reach))
             after = page.cursor.seq
             if not page.more:
                 return
@@ -186,6 +190,8 @@ class _Import:
         """What a row asks for. One that names no form is a memory, as the old program's lines are."""
         if form == "link":
             return import_link(*clean_imported_link(content, self._now()))
+        if form == "record" and self._caller.reach is not None:
+            raise Denied("records of other kinds are not for a certificate or key that is bound to some namespaces")
         if form == "record":
             return import_record(_carried(content))
         memory_id, body = clean_import(content, self._now(), anonymous=self._caller.anonymous(), caller=self._claim)

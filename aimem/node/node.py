@@ -1,7 +1,8 @@
 """A node: the use cases over one store, wired together. Each is in a file of its own; this one only opens and closes.
 
 Whoever gives a node to the world (HTTP, the command line on a file) calls these methods with what the caller sent, and
-prints what they return. Refusals are `AimemError`s.
+prints what they return. Refusals are `AimemError`s. `reach` is what the caller of a read sees, None for everything;
+that of a write is in its `Caller`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from aimem.core.reach import Reach
 from aimem.core.writes import Answer
 from aimem.errors import AimemError
 from aimem.limits import EMBED_PATIENCE_SECS
@@ -162,29 +164,29 @@ class Node:
         """Make a memory long-lived."""
         return await self._writing.promote(memory_id, raw, caller)
 
-    async def get(self, memory_id: str) -> dict[str, Any]:
+    async def get(self, memory_id: str, reach: Reach | None = None) -> dict[str, Any]:
         """One memory."""
-        return await self._reading.get(memory_id)
+        return await self._reading.get(memory_id, reach)
 
-    async def list(self, params: Parameters) -> dict[str, Any]:
+    async def list(self, params: Parameters, reach: Reach | None = None) -> dict[str, Any]:
         """A page of memories."""
-        return await self._reading.list(params)
+        return await self._reading.list(params, reach)
 
-    async def search(self, params: Parameters) -> dict[str, Any]:
+    async def search(self, params: Parameters, reach: Reach | None = None) -> dict[str, Any]:
         """Memories that hold all words of a query."""
-        return await self._reading.search(params)
+        return await self._reading.search(params, reach)
 
     async def recall(self, params: Parameters, caller: Caller) -> dict[str, Any]:
         """Memories that answer a question."""
         return await self._recalling.recall(params, caller)
 
-    async def namespaces(self, params: Parameters) -> dict[str, Any]:
+    async def namespaces(self, params: Parameters, reach: Reach | None = None) -> dict[str, Any]:
         """Namespaces and their sizes."""
-        return await self._reading.namespaces(params)
+        return await self._reading.namespaces(params, reach)
 
-    async def standard(self, namespace: str | None, params: Parameters) -> dict[str, Any]:
+    async def standard(self, namespace: str | None, params: Parameters, reach: Reach | None = None) -> dict[str, Any]:
         """The standard of a namespace, with or without those above it."""
-        return await self._ruling.shown(namespace, params)
+        return await self._ruling.shown(namespace, params, reach)
 
     async def set_standard(self, raw: object, caller: Caller, namespace: str | None = None) -> Answer:
         """Set the standard of a namespace, its policy, or both."""
@@ -198,13 +200,13 @@ class Node:
         """What an agent may do in a namespace, and why."""
         return await self._ruling.explained(params, caller)
 
-    async def stats(self) -> dict[str, Any]:
+    async def stats(self, reach: Reach | None = None) -> dict[str, Any]:
         """Figures of the whole store."""
-        return await self._reading.stats()
+        return await self._reading.stats(reach)
 
-    async def changes(self, params: Parameters) -> dict[str, Any]:
+    async def changes(self, params: Parameters, reach: Reach | None = None) -> dict[str, Any]:
         """A page of the change feed."""
-        return await self._reading.changes(params)
+        return await self._reading.changes(params, reach)
 
     async def link(self, raw: object, caller: Caller) -> Answer:
         """Link two memories."""
@@ -218,17 +220,17 @@ class Node:
         """Say that a link no longer holds."""
         return await self._linking.invalidate(raw, caller)
 
-    async def links(self, memory_id: str) -> dict[str, Any]:
+    async def links(self, memory_id: str, reach: Reach | None = None) -> dict[str, Any]:
         """The links of a memory."""
-        return await self._linking.listed(memory_id)
+        return await self._linking.listed(memory_id, reach)
 
     async def archive(self, raw: object, caller: Caller) -> Answer:
         """Set memories aside."""
         return await self._archiving.add(raw, caller)
 
-    async def archived(self, params: Parameters) -> dict[str, Any]:
+    async def archived(self, params: Parameters, reach: Reach | None = None) -> dict[str, Any]:
         """A page of the archive."""
-        return await self._archiving.listed(params)
+        return await self._archiving.listed(params, reach)
 
     async def restore(self, archive_id: str, caller: Caller, raw: object | None = None) -> Answer:
         """Take a memory back from the archive."""
@@ -238,9 +240,9 @@ class Node:
         """Remove from the archive for good."""
         return await self._archiving.purge(params, caller)
 
-    async def archive_stats(self) -> dict[str, Any]:
+    async def archive_stats(self, reach: Reach | None = None) -> dict[str, Any]:
         """Figures of the archive."""
-        return await self._archiving.stats()
+        return await self._archiving.stats(reach)
 
     async def forget(self, params: Parameters, caller: Caller) -> Answer:
         """Retire all memories that fit."""
@@ -254,9 +256,9 @@ class Node:
         """End what has expired."""
         return await self._retiring.gc(caller)
 
-    async def quarantine(self, params: Parameters) -> dict[str, Any]:
+    async def quarantine(self, params: Parameters, reach: Reach | None = None) -> dict[str, Any]:
         """What is kept aside."""
-        return await self._quarantining.listed(params)
+        return await self._quarantining.listed(params, reach)
 
     async def rescue(self, raw: object, caller: Caller) -> Answer:
         """Write what is kept aside anew."""
@@ -266,13 +268,13 @@ class Node:
         """Forget what is kept aside."""
         return await self._quarantining.drop(raw, caller)
 
-    def export_lines(self) -> AsyncIterator[bytes]:
+    def export_lines(self, reach: Reach | None = None) -> AsyncIterator[bytes]:
         """All that is held, a row a line."""
-        return self._moving.export_lines()
+        return self._moving.export_lines(reach)
 
-    def export_object(self) -> AsyncIterator[bytes]:
+    def export_object(self, reach: Reach | None = None) -> AsyncIterator[bytes]:
         """Live memories and links as one JSON object."""
-        return self._moving.export_object()
+        return self._moving.export_object(reach)
 
     async def import_object(self, raw: object, caller: Caller) -> Answer:
         """Rows of an export, as one object."""

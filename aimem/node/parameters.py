@@ -13,6 +13,7 @@ from typing import Any
 from aimem.core.automatic import TIERS
 from aimem.core.fields import check_agent_id, text_of, wrong_shape
 from aimem.core.namespace import check_namespace
+from aimem.core.reach import Reach
 from aimem.core.timestamp import parse_timestamp
 from aimem.errors import Invalid, Malformed
 from aimem.limits import PRIORITY_MAX, PRIORITY_MIN
@@ -75,8 +76,9 @@ def question(params: Parameters, *names: str) -> str:
     return asked
 
 
-def memory_filter(params: Parameters, now: int) -> Filter:
-    """The filter that list, search and recall share. `namespace` is exact here; recall widens it."""
+def memory_filter(params: Parameters, now: int, reach: Reach | None = None) -> Filter:
+    """The filter that list, search and recall share. `namespace` is exact here; recall widens it. `reach` is what the
+    caller sees."""
     namespace, tier, agent = text(params, "namespace"), text(params, "tier"), text(params, "agent_id")
     if tier is not None and tier not in TIERS:
         raise Invalid(f"tier is {tier[:64]!r}; one of {', '.join(TIERS)}")
@@ -91,6 +93,7 @@ def memory_filter(params: Parameters, now: int) -> Filter:
         until=_time(params, "until"),
         agent_id=None if agent is None else check_agent_id(agent),
         visible_from=None if viewer is None else check_namespace(viewer, "as_agent"),
+        reach=reach,
     )
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from aimem.core.fields import object_of, text_of
 from aimem.core.kinds import QUARANTINE
 from aimem.core.parking import pending_of
-from aimem.core.record import Record
+from aimem.core.reach import Reach
+from aimem.core.record import Record, from_wire
 from aimem.core.taking import release, rescue
 from aimem.core.timestamp import format_timestamp
 from aimem.core.writes import Answer
@@ -17,6 +18,7 @@ from aimem.node import parameters
 from aimem.node.caller import Caller
 from aimem.node.lane import CallersLane, Lane, fewest, quorum_of
 from aimem.node.parameters import Parameters
+from aimem.node.seeing import seen
 from aimem.store.base import Store
 
 _BY = ("id", "peer", "kind")
@@ -30,10 +32,10 @@ class Quarantining:
         self._lane = lane
         self._callers = callers
 
-    async def listed(self, params: Parameters) -> dict[str, Any]:
+    async def listed(self, params: Parameters, reach: Reach | None) -> dict[str, Any]:
         """What is in quarantine, by id; of one `peer` or `kind` if named."""
         wanted = {name: parameters.text(params, name) for name in _BY}
-        rows = [_shown(kept) for kept in await self._kept(wanted)]
+        rows = [_shown(kept) for kept in await self._kept(wanted, reach)]
         return {"quarantine": rows[:QUARANTINE_LISTED_MAX], "count": len(rows)}
 
     async def rescue(self, raw: Any, caller: Caller) -> Answer:
@@ -42,7 +44,7 @@ class Quarantining:
         rescued, failed = 0, list[dict[str, Any]]()
         quorum: dict[str, Any] = {}
         pending: list[str] = []
-        kept = await self._kept(_wanted(raw))
+        kept = await self._kept(_wanted(raw), caller.reach)
         for at in range(0, len(kept), HOUSEKEEPING_BATCH):
             batch = kept[at : at + HOUSEKEEPING_BATCH]
             outcomes = await lane.write([rescue(each.key) for each in batch])
@@ -61,13 +63,18 @@ class Quarantining:
     async def drop(self, raw: Any, caller: Caller) -> Answer:
         """Forget rows for good: 200, with how many."""
         caller.claim()
-        kept = await self._kept(_wanted(raw))
+        kept = await self._kept(_wanted(raw), caller.reach)
         outcomes = await self._lane.write([release(each.key) for each in kept])
         return Answer(200, {"dropped": sum(not isinstance(outcome, AimemError) for outcome in outcomes)})
 
-    async def _kept(self, wanted: dict[str, str | None]) -> list[Record]:
+    async def _kept(self, wanted: dict[str, str | None], reach: Reach | None) -> list[Record]:
         found = [record async for batch in self._store.scan(QUARANTINE) for _, record in batch]
-        return sorted((each for each in found if _fits(each, wanted)), key=lambda each: each.key)
+        fitting = sorted((each for each in found if _fits(each, wanted)), key=lambda each: each.key)
+        if reach is None:
+            return fitting
+        rows = [from_wire(each.body["record"]) for each in fitting]
+        shown = {id(row) for row in await seen(self._store, rows, reach)}
+        return [each for each, row in zip(fitting, rows, strict=True) if id(row) in shown]
 
 
 def _fits(kept: Record, wanted: dict[str, str | None]) -> bool:

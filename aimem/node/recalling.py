@@ -18,6 +18,7 @@ from aimem.core.budget import check_budget, estimate_tokens, pack
 from aimem.core.memory import created_ns
 from aimem.core.namespace import recall_namespaces
 from aimem.core.ranking import Candidate, leaders, rank
+from aimem.core.reach import Reach
 from aimem.core.text import names_author, recall_terms, stems
 from aimem.core.timestamp import DAY_SECS, SECOND_NS
 from aimem.core.wire import recall_reply, scored
@@ -79,7 +80,7 @@ class Recalling:
         """The memories that answer `context` best, each with its score; they count as used."""
         began = perf_counter()
         caller.claim()
-        asked = _asked(params, self._now())
+        asked = _asked(params, self._now(), caller.reach)
         found = await self._find(asked)
         by_key = {memory.record.key: memory for memory in found.memories.values()}
         ranked = rank(_candidates(found, asked), limit=asked.limit, namespace=asked.namespace)
@@ -113,9 +114,9 @@ class Recalling:
         )
 
 
-def _asked(params: Parameters, now: int) -> _Asked:
+def _asked(params: Parameters, now: int, reach: Reach | None) -> _Asked:
     namespace = parameters.text(params, "namespace")
-    which = parameters.memory_filter(params, now)
+    which = parameters.memory_filter(params, now, reach)
     if namespace is not None:
         which = replace(which, namespaces=recall_namespaces(namespace))
     return _Asked(

@@ -13,7 +13,7 @@ from aimem.core.intent import Intent
 from aimem.core.links import without_links
 from aimem.core.text import recall_terms
 from aimem.core.writes import Answer, Stored, answered
-from aimem.errors import Invalid
+from aimem.errors import Denied, Invalid
 from aimem.limits import FORGET_BATCH
 from aimem.node import parameters
 from aimem.node.caller import Caller
@@ -47,7 +47,9 @@ class Retiring:
         which = parameters.memory_filter({name: params.get(name) for name in ("namespace", "tier")}, self._now())
         pattern = parameters.text(params, "pattern")
         words = None if pattern is None else Words(recall_terms(pattern), everywhere=False)
-        tally = await self._forget(lane, words, replace(which, now=0))
+        if caller.reach is not None and not all(map(caller.reach.covers, which.namespaces or ())):
+            raise Denied(f"this certificate or key may not forget in namespace {params['namespace']}")
+        tally = await self._forget(lane, words, replace(which, now=0, reach=caller.reach))
         return Answer(tally.status(), {"deleted": tally.done, **tally.fields()})
 
     async def _forget(self, lane: Lane, words: Words | None, which: Filter) -> Tally:

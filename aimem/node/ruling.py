@@ -9,9 +9,10 @@ from aimem.core import standards
 from aimem.core.intent import Intent
 from aimem.core.kinds import POLICY, STANDARD
 from aimem.core.policy import check_place
+from aimem.core.reach import Reach
 from aimem.core.standards import clean_standard
 from aimem.core.writes import Answer, answered
-from aimem.errors import AimemError, Invalid
+from aimem.errors import AimemError, Denied, Invalid
 from aimem.node import parameters
 from aimem.node.caller import Caller
 from aimem.node.lane import CallersLane
@@ -43,14 +44,15 @@ class Ruling:
         answer: Answer = await self._lane.of(caller).one(intent)
         return answer
 
-    async def shown(self, namespace: str | None, params: Parameters) -> dict[str, Any]:
+    async def shown(self, namespace: str | None, params: Parameters, reach: Reach | None) -> dict[str, Any]:
         """The standard of a namespace, or with `inherit` all that have a say in it."""
+        place = _place_in(reach, namespace)
         inherit = parameters.flag(params, "inherit") or False
-        return await self._read(standards.shown_standard(_place(namespace), inherit=inherit))
+        return await self._read(standards.shown_standard(place, inherit=inherit))
 
     async def explained(self, params: Parameters, caller: Caller) -> dict[str, Any]:
         """What an agent (the caller, or the one that is named) may do in a namespace, and why."""
-        namespace = _place(parameters.text(params, "namespace"))
+        namespace = _place_in(caller.reach, parameters.text(params, "namespace"))
         who = caller.speaker(())
         if (named := parameters.text(params, "agent_id")) is not None:
             who = who._replace(agent_id=named)
@@ -74,6 +76,13 @@ class Ruling:
             raise found.reply
         told: dict[str, Any] = found.reply
         return told
+
+
+def _place_in(reach: Reach | None, namespace: str | None) -> str:
+    place = _place(namespace)
+    if reach is not None and not reach.covers(place):
+        raise Denied(f"namespace {place} is out of this caller's reach", hint="its line says where: namespaces=")
+    return place
 
 
 def _place(namespace: str | None) -> str:

@@ -64,7 +64,7 @@ class Writing:
         try:
             body, on_conflict = self._clean(raw, caller)
             once = caller.once("create", None, raw)
-            similar = await self._similar(body) if self._asks_for_contradictions(raw) else []
+            similar = await self._similar(body, caller) if self._asks_for_contradictions(raw) else []
             intent = self._kept(writes.create(body, on_conflict=on_conflict, expected=caller.expected(raw)))
             answer: Answer = await self._lane.of(caller).one(answered(intent, partial(_created, similar), once))
         except AimemError:
@@ -167,7 +167,7 @@ class Writing:
         try:
             answer: Answer = await lane.one(answered(intent(memory_id), render, once), conditional=conditional)
         except NotFound:
-            found = await by_prefix(self._store, memory_id)
+            found = await by_prefix(self._store, memory_id, caller.reach)
             answer = await lane.one(answered(intent(found), render, once), conditional=conditional)
         if answer.replayed:
             self._meters.replays.inc()
@@ -181,10 +181,10 @@ class Writing:
             raise wrong_shape("check_contradictions", "a boolean", asked)
         return asked
 
-    async def _similar(self, body: dict[str, Any]) -> list[str]:
+    async def _similar(self, body: dict[str, Any], caller: Caller) -> list[str]:
         """Ids in the same namespace that share words with the title, one more than are shown: it may be among them."""
         words = Words(recall_terms(body["title"]), everywhere=False)
-        which = Filter(self._now(), namespaces=(body["namespace"],))
+        which = Filter(self._now(), namespaces=(body["namespace"],), reach=caller.reach)
         return [hit.id for hit in await self._store.match(words, which, CONTRADICTIONS_MAX + 1)]
 
     def _shown(self, written: tuple[Stored, Use]) -> tuple[int, dict[str, Any]]:

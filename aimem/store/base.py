@@ -18,6 +18,7 @@ from aimem.core.automatic import Use
 from aimem.core.digest import Digest
 from aimem.core.feed import Cursor
 from aimem.core.intent import Intent, Rehearsed
+from aimem.core.reach import Reach
 from aimem.core.record import Record, Ref
 from aimem.errors import AimemError
 
@@ -60,7 +61,8 @@ class Filter:
     """Which visible memories count. All given conditions must hold; `now` (ns) hides what has expired.
 
     `namespaces` are exact names. `since` and `until` (ns, inclusive) bound the time of creation. `visible_from` is the
-    namespace path of a reader whose scopes limit what is seen (see core.visibility); None for no limit.
+    namespace path of a reader whose scopes limit what is seen (see core.visibility), `reach` what a known caller may
+    see at all (see core.reach); None for no limit.
     """
 
     now: int
@@ -72,6 +74,7 @@ class Filter:
     until: int | None = None
     agent_id: str | None = None
     visible_from: str | None = None
+    reach: Reach | None = None
 
 
 class Words(NamedTuple):
@@ -242,11 +245,11 @@ class Store(Protocol):
     async def archived_before(self, before: int, limit: int) -> list[Ref]:
         """What went to the archive before `before`, the earliest first."""
 
-    async def namespaces(self, now: int) -> list[Counted]:
-        """Namespaces with their live, unexpired memories: most first, then by name."""
+    async def namespaces(self, now: int, reach: Reach | None = None) -> list[Counted]:
+        """Namespaces with their live, unexpired memories in reach: most first, then by name."""
 
-    async def stats(self, now: int) -> Stats:
-        """Figures of the whole store."""
+    async def stats(self, now: int, reach: Reach | None = None) -> Stats:
+        """Figures of the whole store, or of the memories in reach and the links between them."""
 
     async def expired(self, before: int, limit: int) -> list[str]:
         """Ids of live, unarchived memories that expire before `before`, extensions considered, earliest first."""

@@ -25,6 +25,7 @@ from aimem.core.kinds import EMBEDDING, KINDS, LINK, MEMORY, SUPERSEDED, TOUCH, 
 from aimem.core.memory import created_ns
 from aimem.core.merge import author_of
 from aimem.core.pairs import Pair, PairState, by_age, pair_of, resolve
+from aimem.core.reach import Reach, memories_of
 from aimem.core.record import Record, Ref
 from aimem.core.restamping import restamped, too_far
 from aimem.core.text import holds, indexed_text, stems
@@ -408,6 +409,7 @@ class MemoryStore:
                 which.visible_from is None
                 or view_from(which.visible_from).sees(scope_of(body["metadata"]), body["namespace"])
             )
+            and (which.reach is None or which.reach.sees(body))
         )
 
     async def select(self, which: Filter, limit: int, offset: int) -> list[Memory]:
@@ -457,17 +459,19 @@ class MemoryStore:
         found = [record for record in self._state.archive(None) if archived_at(record) < before]
         return [record.ref for record in sorted(found, key=lambda record: (archived_at(record), record.key))][:limit]
 
-    async def namespaces(self, now: int) -> list[Counted]:
-        return _counted((row.record.body["namespace"] for row in self._passing(Filter(now))), key=str)
+    async def namespaces(self, now: int, reach: Reach | None = None) -> list[Counted]:
+        return _counted((row.record.body["namespace"] for row in self._passing(Filter(now, reach=reach))), key=str)
 
-    async def stats(self, now: int) -> Stats:
-        alive = [row.record for row in self._passing(Filter(now))]
+    async def stats(self, now: int, reach: Reach | None = None) -> Stats:
+        alive = [row.record for row in self._passing(Filter(now, reach=reach))]
+        near = {record.ref for record in alive}
         ends = (self._state.expires(record) for record in alive)
-        links = [row for ref, row in self._state.rows.items() if ref.kind == LINK and not row.record.deleted]
+        links = [row.record for ref, row in self._state.rows.items() if ref.kind == LINK and not row.record.deleted]
+        links = [link for link in links if reach is None or near.issuperset(memories_of(link))]
         return Stats(
             total=len(alive),
             by_tier=_counted((record.body["tier"] for record in alive), key=RANK.__getitem__),
-            by_namespace=await self.namespaces(now),
+            by_namespace=await self.namespaces(now, reach),
             expiring=sum(end <= now + _HOUR_NS for end in ends),
             links=len(links),
             size=sum(len(row.record.raw) for row in self._state.rows.values()),

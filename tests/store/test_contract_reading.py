@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from aimem.core.identity_words import parse_words
 from aimem.core.kinds import LINK, MEMORY, TOUCH, VECTOR
+from aimem.core.reach import Reach
 from aimem.core.record import Record, Ref
 from aimem.core.text import recall_terms, search_terms
 from aimem.core.upkeep import Touched, collect, fold, keep_vector, receive
@@ -105,6 +107,10 @@ async def test_select_is_cut_by_limit_and_offset(store: Store) -> None:
     assert await page(0, 0) == []
 
 
+def reach(words: str) -> Reach:
+    return Reach(parse_words(words)[0])
+
+
 CASES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "all": ({}, {"A", "B", "C", "D"}),
     "namespaces": ({"namespaces": ("notes", "org/unit")}, {"A", "B", "D"}),
@@ -122,6 +128,15 @@ CASES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "from a sibling": ({"visible_from": "org/unit/team/other"}, {"D"}),
     "from elsewhere": ({"visible_from": "other/place"}, set()),
     "as a lookalike": ({"visible_from": "org/unit2/team/agent"}, set()),
+    "in reach of a name": ({"reach": reach("agents=ai:b")}, {"B"}),
+    "in reach of many names": ({"reach": reach("agents=x,ai:*")}, {"A", "B", "C", "D"}),
+    "in reach of names in a place": ({"reach": reach("agents=ai:* namespaces=org/**")}, {"C", "D"}),
+    "in reach of a namespace": ({"reach": reach("namespaces=notes")}, {"A", "B"}),
+    "in reach of a level": ({"reach": reach("agents=ai:* namespaces=*/unit")}, {"D"}),
+    "in reach of all below a level": ({"reach": reach("home=org/unit/team/agent namespaces=*/unit/**")}, {"C", "D"}),
+    "in reach of a home": ({"reach": reach("home=org/unit/team/agent")}, {"C", "D"}),
+    "in reach of a home elsewhere": ({"reach": reach("home=a/b/c")}, set()),
+    "in reach, as somebody": ({"reach": reach("agents=ai:b*"), "visible_from": "notes"}, {"B"}),
 }
 
 

@@ -17,8 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aimem.core.automatic import deleted_by_user, effect_of, use_of
+from aimem.core.identity_words import parse_words
 from aimem.core.kinds import TOUCH
 from aimem.core.pairs import pair_of
+from aimem.core.reach import Reach
 from aimem.store.base import Change, Filter, Store, Words, Written
 from aimem.store.memory import MemoryStore
 from aimem.store.sqlite.store import open_sqlite
@@ -96,6 +98,7 @@ class Heard:
         self.shown.update({f"{change.record.ref}": change.visible for change in changes})
 
 
+REACH = Reach(parse_words("agents=ai:b* namespaces=notes,*/**")[0])
 FILTERS: list[dict[str, Any]] = [
     {},
     {"tier": "mid"},
@@ -103,6 +106,7 @@ FILTERS: list[dict[str, Any]] = [
     {"agent_id": "ai:b"},
     {"namespaces": ("notes",), "since": 0},
     {"visible_from": "notes"},
+    {"reach": REACH},
 ]
 WORDS = [
     Words((("apple",), ("run",))),
@@ -118,6 +122,7 @@ async def seen(store: Store, now: int) -> dict[str, Any]:
         "feed": await feed(store),
         "place": (store.head, store.floor, store.visible, store.digest.root()),
         "counted": (await store.namespaces(now), (await store.stats(now))._replace(size=0)),
+        "in reach": (await store.namespaces(now, REACH), (await store.stats(now, REACH))._replace(size=0)),
         "expired": set(await store.expired(now - HOUR, 1_000)),
         "prefix": await store.ids_with_prefix("f", 10),
         "memories": [memory and (memory.record, memory.use) for memory in await store.memories(everything)],

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from aimem.core.automatic import RANK, TIERS, use_of
+from aimem.core.identity_words import covers
 from aimem.core.kinds import LINK, MEMORY
 from aimem.core.pairs import pair_of, plain_id
+from aimem.core.reach import Reach
 from aimem.core.record import Record, Ref
-from aimem.core.visibility import view_from
+from aimem.core.visibility import View, view_from
 from aimem.limits import READERS
 from aimem.store.base import Counted, Filter, Memory, Stats
 from aimem.store.sqlite.faults import meaning
@@ -31,7 +33,8 @@ T = TypeVar("T")
 _HOUR_NS = 3_600 * 10**9
 _ALIVE = "r.visible = 1 AND (r.expires IS NULL OR r.expires > :now)"
 _SCOPE = "coalesce(json_extract(r.body, '$.metadata.scope'), 'private')"
-_COUNTED = "FROM record r INDEXED BY record_namespace WHERE " + _ALIVE
+_AUTHOR = "json_extract(r.body, '$.metadata.agent_id')"
+_COUNTED = "FROM record r INDEXED BY record_namespace"
 _FIELDS = ", ".join(f"r.{name}" for name in COLUMNS.split(", "))
 
 
@@ -84,6 +87,7 @@ def connect(path: Path) -> Connection:
     connection.execute("PRAGMA query_only = 1")
     connection.execute("PRAGMA busy_timeout = 5000")
     connection.execute("PRAGMA cache_size = -16384")
+    connection.create_function("covers", 2, covers, deterministic=True)
     return connection
 
 
@@ -164,17 +168,55 @@ def where(which: Filter) -> tuple[str, dict[str, Any]]:
     if which.tag is not None:
         require("EXISTS (SELECT 1 FROM json_each(r.body, '$.tags') WHERE value = :tag)", tag=which.tag)
     if which.agent_id is not None:
-        require("json_extract(r.body, '$.metadata.agent_id') = :agent", agent=which.agent_id)
+        require(f"{_AUTHOR} = :agent", agent=which.agent_id)
     if which.visible_from is not None:
-        view = view_from(which.visible_from)
-        seen = [f"{_SCOPE} = 'collective'", f"{_SCOPE} = 'private' AND r.namespace = :own"]
-        values["own"] = view.own
-        for level, root in view.subtrees:
-            inside = f"(r.namespace = :{level} OR r.namespace >= :{level} || '/' AND r.namespace < :{level} || '0')"
-            seen.append(f"{_SCOPE} = '{level}' AND {inside}")
-            values[level] = root
-        terms.append(f"({' OR '.join(seen)})")
+        require(_any([f"{_SCOPE} = 'collective'", *_viewed(view_from(which.visible_from), "as", values)]))
+    if which.reach is not None:
+        terms.extend(_reached(which.reach, values))
     return " AND ".join(terms), values
+
+
+def _any(conditions: Sequence[str]) -> str:
+    return f"({' OR '.join(conditions)})"
+
+
+def _inside(name: str) -> str:
+    """The namespace is the one of this parameter, or below it."""
+    return f"(r.namespace = :{name} OR r.namespace >= :{name} || '/' AND r.namespace < :{name} || '0')"
+
+
+def _viewed(view: View, prefix: str, values: dict[str, Any]) -> list[str]:
+    """Conditions any of which brings a memory that is not collective into a view; their parameters go to `values`."""
+    values[f"{prefix}_own"] = view.own
+    seen = [f"{_SCOPE} = 'private' AND r.namespace = :{prefix}_own"]
+    for level, root in view.subtrees:
+        values[f"{prefix}_{level}"] = root
+        seen.append(f"{_SCOPE} = '{level}' AND {_inside(f'{prefix}_{level}')}")
+    return seen
+
+
+def _reached(reach: Reach, values: dict[str, Any]) -> list[str]:
+    """Conditions all of which bring a memory into a reach: see `Reach.sees`."""
+    who, covered = reach.identity, list[str]()
+    for index, pattern in enumerate(who.namespaces):
+        name, path = f"namespace{index}", pattern.removesuffix("/**")
+        if "*" in path:
+            values[name] = pattern
+            covered.append("1" if pattern == "**" else f"covers(:{name}, r.namespace)")
+        else:
+            values[name] = path
+            covered.append(f"r.namespace = :{name}" if path == pattern else _inside(name))
+    seen = [f"{_SCOPE} = 'collective'"]
+    seen.append(f"{_SCOPE} = 'private' AND r.namespace IN (SELECT value FROM json_each(:exactly))")
+    values["exactly"] = json.dumps(who.namespaces)
+    for index, agent in enumerate(who.agents):
+        name = f"agent{index}"
+        values[name] = agent.removesuffix("*")
+        begins = f"substr({_AUTHOR}, 1, length(:{name})) = :{name}"
+        seen.append(begins if agent.endswith("*") else f"{_AUTHOR} = :{name}")
+    if reach.view is not None:
+        seen += _viewed(reach.view, "home", values)
+    return [_any(covered), _any(seen)]
 
 
 def select(connection: Connection, which: Filter, limit: int, offset: int) -> list[Memory]:
@@ -194,31 +236,36 @@ def rows(connection: Connection, which: Filter) -> list[int]:
     return [row for (row,) in connection.execute(f"SELECT r.row FROM record r WHERE {condition}", values)]
 
 
-def namespaces(connection: Connection, now: int) -> list[Counted]:
+def namespaces(connection: Connection, now: int, reach: Reach | None = None) -> list[Counted]:
     """Namespaces with their live, unexpired memories."""
+    condition, values = where(Filter(now, reach=reach))
     found = connection.execute(
-        f"SELECT r.namespace, count(*) AS n {_COUNTED} GROUP BY r.namespace ORDER BY n DESC, 1",
-        {"now": now},
+        f"SELECT r.namespace, count(*) AS n {_COUNTED} WHERE {condition} GROUP BY r.namespace ORDER BY n DESC, 1",
+        values,
     )
     return [Counted(*each) for each in found]
 
 
-def stats(connection: Connection, now: int) -> Stats:
-    """Figures of the whole store."""
+def stats(connection: Connection, now: int, reach: Reach | None = None) -> Stats:
+    """Figures of the whole store, or of what is in reach."""
+    condition, values = where(Filter(now, reach=reach))
     tiers = connection.execute(
-        f"SELECT r.tier, count(*) AS n {_COUNTED} GROUP BY r.tier ORDER BY n DESC, 1",
-        {"now": now},
+        f"SELECT r.tier, count(*) AS n {_COUNTED} WHERE {condition} GROUP BY r.tier ORDER BY n DESC, 1", values
     )
     by_tier = [Counted(TIERS[tier], number) for tier, number in tiers]
     expiring = connection.execute(
-        "SELECT count(*) FROM record WHERE expires > ? AND expires <= ? AND visible = 1", (now, now + _HOUR_NS)
+        f"SELECT count(*) FROM record r WHERE {condition} AND r.expires <= :soon", {**values, "soon": now + _HOUR_NS}
     )
-    links = connection.execute("SELECT count(*) FROM record WHERE kind = ? AND deleted = 0", (LINK,))
+    between = f"(SELECT r.key FROM record r WHERE {condition})"
+    near = "" if reach is None else f"AND target IN {between} AND json_extract(body, '$.source_id') IN {between}"
+    links = connection.execute(
+        f"SELECT count(*) FROM record WHERE kind = :kind AND deleted = 0 {near}", {**values, "kind": LINK}
+    )
     pages = connection.execute("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")
     return Stats(
         total=sum(each.memories for each in by_tier),
         by_tier=by_tier,
-        by_namespace=namespaces(connection, now),
+        by_namespace=namespaces(connection, now, reach),
         expiring=expiring.fetchone()[0],
         links=links.fetchone()[0],
         size=pages.fetchone()[0],

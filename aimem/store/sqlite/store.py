@@ -18,6 +18,7 @@ from aimem.core.digest import Digest
 from aimem.core.feed import Cursor, resolve
 from aimem.core.intent import Intent, Rehearsed
 from aimem.core.kinds import MEMORY, VECTOR, kind_of, source_key
+from aimem.core.reach import Reach
 from aimem.core.record import Record, Ref
 from aimem.core.version import ORIGIN_HEX
 from aimem.errors import Damaged
@@ -320,11 +321,11 @@ class SqliteStore:
     async def archived_before(self, before: int, limit: int) -> list[Ref]:
         return await self._readers.run(reading.archived_before, before, limit)
 
-    async def namespaces(self, now: int) -> list[Counted]:
-        return await self._readers.run(reading.namespaces, now)
+    async def namespaces(self, now: int, reach: Reach | None = None) -> list[Counted]:
+        return await self._readers.run(reading.namespaces, now, reach)
 
-    async def stats(self, now: int) -> Stats:
-        return await self._readers.run(reading.stats, now)
+    async def stats(self, now: int, reach: Reach | None = None) -> Stats:
+        return await self._readers.run(reading.stats, now, reach)
 
     async def expired(self, before: int, limit: int) -> list[str]:
         return await self._readers.run(reading.expired, before, limit)

@@ -1,0 +1,191 @@
+"""A caller that its line binds: every surface shows it what is in its reach, and no surface writes outside of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from aimem.core.allowlist import parse_keys
+from aimem.http.admission import Admission
+from aimem.http.call import parse_query
+from aimem.http.router import Router
+from aimem.http.routes import ROUTES
+from tests.http.conftest import Checked
+
+KEYS = parse_keys(
+    "k-all\nk-bob # agents=ai:bob namespaces=org/** home=org/eu/team/bob\nk-exact # namespaces=org/eu/team/ann\n"
+)
+PLACES = {  # title: namespace, scope, author
+    "own": ("org/x", "private", "ai:bob"),
+    "home": ("org/eu/team/bob", "private", "ai:ann"),
+    "mates": ("org/eu/team/ann", "team", "ai:ann"),
+    "hidden": ("org/eu/team/ann", "private", "ai:ann"),
+    "everybody": ("org/us", "collective", "ai:ann"),
+    "outside": ("zoo", "collective", "ai:bob"),
+}
+SEEN = {"k-all": set(PLACES), "k-bob": {"own", "home", "mates", "everybody"}, "k-exact": {"hidden"}}
+SECRET = "zebra"  # only the content of what nobody but k-all sees holds it
+
+
+@pytest.fixture
+def bound(api: Checked) -> tuple[Checked, dict[str, str]]:
+    """The API as served to holders of keys, and the ids of what is held."""
+    api.inner._router = Router(ROUTES, Admission(None, KEYS).admit)
+    ids = {}
+    for title, (namespace, scope, author) in PLACES.items():
+        content = f"about {title} {SECRET if title in ('hidden', 'outside') else ''}"
+        row = {"title": title, "content": content, "namespace": namespace, "scope": scope, "agent_id": author}
+        ids[title] = api.ok("POST", "/memories", row, x_api_key="k-all")["id"]
+    for source, target in (("own", "home"), ("own", "hidden"), ("outside", "own")):
+        api.ok("POST", "/links", {"source_id": ids[source], "target_id": ids[target]}, x_api_key="k-all")
+    return api, ids
+
+
+def titles(rows: list[dict[str, Any]]) -> set[str]:
+    return {row["title"] for row in rows}
+
+
+@pytest.mark.parametrize("key", SEEN)
+def test_reads_show_what_is_in_reach(bound: tuple[Checked, dict[str, str]], key: str) -> None:
+    api, ids = bound
+    seen = SEEN[key]
+
+    def ok(path: str, **query: str) -> dict[str, Any]:
+        return api.ok("GET", path, query=query, x_api_key=key)
+
+    assert titles(ok("/memories")["memories"]) == seen
+    assert titles(ok("/search", q="about")["results"]) == seen
+    assert titles(ok("/recall", context="about")["memories"]) == seen
+    assert titles(api.ok("POST", "/recall", {"context": "about"}, x_api_key=key)["memories"]) == seen
+    assert {each["namespace"] for each in ok("/namespaces")["namespaces"]} == {PLACES[title][0] for title in seen}
+    figures = ok("/stats")
+    assert figures["total"] == sum(each["count"] for each in figures["by_namespace"]) == len(seen)
+    assert figures["links_count"] == {"k-all": 3, "k-bob": 1, "k-exact": 0}[key]
+    changed = ok("/changes")["changes"]
+    assert titles([each["body"] for each in changed if each["kind"] == "memory"]) == seen
+    assert sum(each["kind"] == "link" for each in changed) == figures["links_count"]
+    assert titles(ok("/export")["memories"]) == seen
+    for title, memory_id in ids.items():
+        for named in (memory_id, memory_id[:20]):
+            reply = api.send("GET", f"/memories/{named}", x_api_key=key)
+            assert reply.status == (200 if title in seen else 404)
+        links = ok(f"/links/{memory_id}")["links"]
+        assert all({link["source_id"], link["target_id"]} <= {ids[each] for each in seen} for link in links)
+
+
+READS = sorted({route.path for route in ROUTES if route.method == "GET"})
+
+
+@pytest.mark.parametrize("path", READS)
+def test_no_read_tells_a_word_of_what_is_out_of_reach(bound: tuple[Checked, dict[str, str]], path: str) -> None:
+    api, ids = bound
+    api.ok("POST", "/archive", {"ids": [ids["hidden"]]}, x_api_key="k-all")
+    query = {"/api/v1/search": {"q": SECRET}, "/api/v1/recall": {"context": SECRET}}.get(path, {})
+    for title in ("hidden", "outside"):
+        reply = api.send("GET", path.format(id=ids[title], namespace="zoo"), query=query, x_api_key="k-bob", accept="*/*")
+        assert SECRET.encode() not in reply.body.replace(b'"query":"zebra"', b"")
+        assert title.encode() not in reply.body or path.endswith("openapi.json")
+    lines = api.send("GET", "/export", x_api_key="k-bob", accept="application/x-ndjson")
+    assert SECRET.encode() not in lines.body
+
+
+def test_the_archive_shows_what_is_in_reach(bound: tuple[Checked, dict[str, str]]) -> None:
+    api, ids = bound
+    api.ok("POST", "/archive", {"ids": list(ids.values())}, x_api_key="k-all")
+    rows = api.ok("GET", "/archive", x_api_key="k-bob")["archived"]
+    assert titles(rows) == SEEN["k-bob"]
+    assert len(api.ok("GET", "/archive", query={"limit": "2", "offset": "1"}, x_api_key="k-bob")["archived"]) == 2
+    assert api.ok("GET", "/archive/stats", x_api_key="k-bob")["archived_total"] == len(rows)
+    assert api.ok("GET", "/archive/stats", x_api_key="k-all")["archived_total"] == len(PLACES)
+
+
+def outside(ids: dict[str, str]) -> dict[str, list[tuple[str, str, Any]]]:
+    """Of every route that changes something, requests by k-bob that it may not make."""
+    gone, hidden = ids["outside"], ids["hidden"]
+    new = {"title": "new", "content": "c", "namespace": "zoo"}
+    pair = {"source_id": ids["own"], "target_id": gone}
+    made = {"title": "m", "summary": "s", "namespace": "zoo"}
+    rule = {"namespace": "zoo", "governance": {"write": "any"}}
+    return {
+        "POST /api/v1/namespaces": [("POST", "/namespaces", rule)],
+        "POST /api/v1/namespaces/{namespace}/standard": [("POST", "/namespaces/zoo/standard", rule)],
+        "DELETE /api/v1/namespaces": [("DELETE", "/namespaces?namespace=zoo", None)],
+        "DELETE /api/v1/namespaces/{namespace}/standard": [("DELETE", "/namespaces/zoo/standard", None)],
+        "POST /api/v1/memories": [("POST", "/memories", new), ("POST", "/memories", {**new, "title": "outside"})],
+        "PUT /api/v1/memories/{id}": [
+            ("PUT", f"/memories/{gone}", {"content": "c"}),
+            ("PUT", f"/memories/{hidden}", {"content": "c"}),
+            ("PUT", f"/memories/{ids['own']}", {"namespace": "zoo"}),
+        ],
+        "DELETE /api/v1/memories/{id}": [("DELETE", f"/memories/{each}", None) for each in (gone, hidden)],
+        "POST /api/v1/memories/{id}/promote": [("POST", f"/memories/{each}/promote", None) for each in (gone, hidden)],
+        "POST /api/v1/links": [("POST", "/links", pair)],
+        "DELETE /api/v1/links": [("DELETE", "/links", {"source_id": gone, "target_id": ids["own"]})],
+        "POST /api/v1/kg/invalidate": [("POST", "/kg/invalidate", {"source_id": gone, "target_id": ids["own"]})],
+        "POST /api/v1/archive": [("POST", "/archive", {"ids": [gone]})],
+        "DELETE /api/v1/archive": [("DELETE", "/archive", None)],
+        "POST /api/v1/forget": [("POST", "/forget", {"namespace": "zoo"})],
+        "POST /api/v1/consolidate": [
+            ("POST", "/consolidate", {**made, "ids": [ids["own"], ids["home"]]}),
+            ("POST", "/consolidate", {**made, "namespace": "org/x", "ids": [ids["own"], gone]}),
+        ],
+    }
+
+
+def by_rows(ids: dict[str, str]) -> dict[str, tuple[str, Any]]:
+    """Requests of which each row is judged by itself."""
+    row = {"title": "new", "content": "c", "namespace": "zoo"}
+    return {
+        "POST /api/v1/memories/bulk": ("/memories/bulk", [row]),
+        "POST /api/v1/import": ("/import", {"memories": [{**row, "id": "new-1"}]}),
+    }
+
+
+OF_NO_NAMESPACE = {"POST /api/v1/gc", "POST /api/v1/quarantine/rescue", "POST /api/v1/quarantine/drop"}
+"""Ending what has expired is nobody's act; of the quarantine only rows in reach are there at all."""
+
+
+def test_writes_out_of_reach_are_refused_and_change_nothing(bound: tuple[Checked, dict[str, str]]) -> None:
+    api, ids = bound
+    api.ok("POST", "/archive", {"ids": [ids["outside"]]}, x_api_key="k-all")
+    refused = api.refused(403, "POST", f"/archive/{ids['outside']}/restore", x_api_key="k-bob")
+    assert "namespace zoo" in refused["error"]
+    api.ok("POST", f"/archive/{ids['outside']}/restore", x_api_key="k-all")
+    api.ok("POST", "/namespaces", {"namespace": "zoo", "governance": {"write": "any"}}, x_api_key="k-all")
+    before = api.ok("GET", "/digest", x_api_key="k-all")["digest"]
+    asked = outside(ids)
+    for requests in asked.values():
+        for method, path, body in requests:
+            place, _, query = path.partition("?")
+            said = api.refused(403, method, place, body, query=parse_query(query), x_api_key="k-bob")
+            assert "certificate or key" in said["error"]
+    rows = by_rows(ids)
+    for path, body in rows.values():
+        reply = api.ok("POST", path, body, x_api_key="k-bob")
+        assert "namespace zoo" in json.dumps(reply["errors"])
+    assert api.ok("GET", "/digest", x_api_key="k-all")["digest"] == before
+    changing = {f"{route.method} {route.path}" for route in ROUTES if route.changes}
+    assert changing == {*asked, *rows, *OF_NO_NAMESPACE, "POST /api/v1/archive/{id}/restore"}
+
+
+def test_a_row_of_another_kind_is_not_for_a_bound_caller(bound: tuple[Checked, dict[str, str]]) -> None:
+    api, _ = bound
+    version = f"{1:016x}-{'a' * 16}"
+    record = {"kind": "agent", "key": "ai:evil", "version": version, "born": version, "deleted": False, "body": {}}
+    line = json.dumps({"record": record}).encode() + b"\n"
+    said = api.send("POST", "/import", line, content_type="application/x-ndjson", x_api_key="k-bob").json()
+    assert said["failed"] == 1
+    assert "bound to some namespaces" in said["errors"][0]["error"]
+
+
+def test_what_is_in_reach_is_written_as_ever(bound: tuple[Checked, dict[str, str]]) -> None:
+    api, ids = bound
+    new = {"title": "n", "content": "c", "namespace": "org/eu"}
+    made = api.ok("POST", "/memories", new, x_api_key="k-bob", x_agent_id="ai:bob")
+    api.ok("PUT", f"/memories/{made['id']}", {"content": "d"}, x_api_key="k-bob", x_agent_id="ai:bob")
+    api.ok("DELETE", f"/memories/{ids['own']}", x_api_key="k-bob")  # with its links to what is out of reach
+    assert api.ok("POST", "/forget", {"pattern": "about"}, x_api_key="k-bob")["deleted"] == 3
+    left = api.ok("GET", "/memories", x_api_key="k-all")["memories"]
+    assert titles(left) == {"hidden", "outside", "n"}
