@@ -107,7 +107,7 @@ def outside(ids: dict[str, str]) -> dict[str, list[tuple[str, str, Any]]]:
     new = {"title": "new", "content": "c", "namespace": "zoo"}
     pair = {"source_id": ids["own"], "target_id": gone}
     made = {"title": "m", "summary": "s", "namespace": "zoo"}
-    rule = {"namespace": "zoo", "governance": {"write": "any"}}
+    rule = {"namespace": "zoo", "governance": {"write": "owner"}}
     return {
         "POST /api/v1/namespaces": [("POST", "/namespaces", rule)],
         "POST /api/v1/namespaces/{namespace}/standard": [("POST", "/namespaces/zoo/standard", rule)],
