@@ -125,7 +125,7 @@ class FeedPage(NamedTuple):
 
 
 class Swept(NamedTuple):
-    """What a sweep dropped: tombstones, and records past their fixed life."""
+    """What a sweep dropped: tombstones; records past their fixed life, and touches of births that ended."""
 
     tombstones: int
     aged: int
@@ -187,7 +187,8 @@ class Store(Protocol):
 
     async def sweep(self, before: int, read_by_all: int, now: int, limit: int) -> Swept:
         """Drop at most `limit` of each: tombstones stored before `before` at or below feed position `read_by_all`,
-        which raises the floor; and records past the fixed life of their kind. Durable when it returns."""
+        which raises the floor; touches of births that others have followed for as long; and records past the fixed life
+        of their kind. Durable when it returns."""
 
     async def last_tombstone(self, before: int) -> int:
         """The highest `seq` of a tombstone that was stored before `before` (ns); 0 without one."""

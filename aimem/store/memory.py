@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from aimem.core.archiving import archived_at
-from aimem.core.automatic import NEVER, RANK, effect_of, is_archived, use_of
+from aimem.core.automatic import NEVER, RANK, born_of_touch, effect_of, is_archived, use_of
 from aimem.core.clock import HybridClock
 from aimem.core.digest import Digest, stage
 from aimem.core.feed import Cursor
@@ -208,9 +208,17 @@ class Transaction:
         for pair, holder in before.items():
             self._note_visible(record, holder, state.holder(pair))
         if record.kind == MEMORY:
+            if old is not None and old.born != record.born:
+                self._age_touches(old)
             for derived in state.vectors(record.key):
                 if not derived.deleted and outlives(derived, record):
                     self.drop(derived.ref)
+
+    def _age_touches(self, ended: Record) -> None:
+        """From now on the touches of this birth grow old: another has followed it."""
+        for touch in self.state.touches(ended.key):
+            if born_of_touch(touch) == ended.born:
+                self.state.rows[touch.ref] = self.state.rows[touch.ref]._replace(stored=self.now)
 
     def _withdraw(self, old: Record) -> None:
         if old.kind == MEMORY and (pair := pair_of(old)):
@@ -263,7 +271,12 @@ class Transaction:
             if row.record.kind == MEMORY:
                 for touch in self.state.touches(row.record.key):
                     self.drop(touch.ref)
-        aged = 0
+        over = [
+            row for row in oldest_first if row.stored < before and self._is_of_another_birth(row.record, read_by_all)
+        ]
+        for row in over[:limit]:
+            self.drop(row.record.ref)
+        aged = len(over[:limit])
         for name, kind in KINDS.items():
             life = kind.life_ns
             old = [row for row in oldest_first if row.record.kind == name and life and row.stored < now - life]
@@ -271,6 +284,13 @@ class Transaction:
                 self.drop(row.record.ref)
                 aged += 1
         return Swept(len(graves), aged)
+
+    def _is_of_another_birth(self, record: Record, read_by_all: int) -> bool:
+        """A touch of a birth that ended, as all have read."""
+        if record.kind != TOUCH or record.ref not in self.state.rows:
+            return False
+        memory = self.state.rows.get(Ref(MEMORY, source_key(*record.ref)))
+        return memory is None or (memory.record.born != born_of_touch(record) and memory.seq <= read_by_all)
 
 
 class MemoryStore:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aimem.core.automatic import born_of_touch, touch
 from aimem.core.kinds import DAY_NS, IDEMPOTENCY, LINK, MEMORY, TOUCH
 from aimem.core.record import Record
 from aimem.core.upkeep import Touched, collect, fold, receive
@@ -101,6 +102,39 @@ async def test_the_touches_of_what_was_deleted_go_with_its_tombstone_and_no_othe
         (MEMORY, second.key),
         (TOUCH, second.key),
     ]
+
+
+async def births(store: Store) -> list[tuple[int, Version]]:
+    """The count of every touch, and the birth that it is of."""
+    return [(record.body["count"], born_of_touch(record)) for _, record in await feed(store) if record.kind == TOUCH]
+
+
+async def test_the_touches_of_a_birth_that_was_followed_by_another_go_when_no_late_write_of_it_can_come(
+    store: Store, clock: Clock
+) -> None:
+    first = await stored(store, creating("A"))
+    await written(store, fold(first.key, Touched(1, NOW), {}))
+    await written(store, delete(first.key))
+    clock.now += DAY
+    second = await stored(store, creating("A"))
+    assert (second.key, second.born != first.born) == (first.key, True)
+    await written(store, fold(first.key, Touched(2, clock.now), {}))
+    assert await store.sweep(clock.now, EVER, clock.now, 10) == Swept(0, 0)
+    clock.now += DAY
+    assert await store.sweep(clock.now, store.head - 2, clock.now, 10) == Swept(0, 0)
+    assert await births(store) == [(1, first.born), (2, second.born)]
+    assert await store.sweep(clock.now, EVER, clock.now, 10) == Swept(0, 1)
+    assert await births(store) == [(2, second.born)]
+    assert await store.check() == []
+
+
+async def test_a_touch_that_comes_before_its_memory_stays(store: Store, clock: Clock) -> None:
+    memory = elsewhere("x", "X", NOW)
+    await written(store, putting(touch(memory, "e" * 16, memory.version, None, count=1, last=NOW, expires=0)))
+    await written(store, receive(memory))
+    clock.now += DAY
+    assert await store.sweep(clock.now, EVER, clock.now, 10) == Swept(0, 0)
+    assert await births(store) == [(1, memory.born)]
 
 
 async def test_tombstones_of_every_kind_go_live_records_never(store: Store) -> None:

@@ -231,7 +231,9 @@ class SqliteStore:
 
         def work(transaction: Transaction) -> None:
             nonlocal swept
-            swept = Swept(transaction.sweep_tombstones(before, read_by_all, limit), transaction.sweep_aged(now, limit))
+            tombstones = transaction.sweep_tombstones(before, read_by_all, limit)
+            touches = transaction.sweep_touches(before, read_by_all, limit)
+            swept = Swept(tombstones, touches + transaction.sweep_aged(now, limit))
 
         await self._writer.exclusively(work)
         return swept

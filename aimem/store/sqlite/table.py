@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aimem.core.archiving import archived_at
-from aimem.core.automatic import NEVER, effect_of, is_archived, use_of
+from aimem.core.automatic import NEVER, born_of_touch, effect_of, is_archived, touch_key, use_of
 from aimem.core.clock import HybridClock
 from aimem.core.digest import stage
 from aimem.core.intent import Get, Holding, Intent, Links, Look, Read, Rehearsed, decide, rehearse
@@ -241,6 +241,8 @@ class Transaction:
             self._reveal(old_pair)
         if record.deleted or held is None or held.record.born != record.born:
             self._drop_outlived(record)
+        if held is not None and held.record.born != record.born:
+            self._age_touches(held.record)
 
     def _live_columns(self, record: Record, pair: Pair, plain: str) -> Columns:
         body = record.body
@@ -328,6 +330,30 @@ class Transaction:
             if not derived.deleted and outlives(derived, memory):
                 self._erase(derived)
 
+    def _age_touches(self, ended: Record) -> None:
+        """From now on the touches of this birth grow old: another has followed it."""
+        first = touch_key(ended.key, ended.born, "")
+        self._connection.execute(
+            "UPDATE record SET stored = ? WHERE kind = ? AND key >= ? AND key < ?",
+            (self.now, TOUCH, first, f"{first}~"),  # what follows is a hexadecimal number
+        )
+
+    def sweep_touches(self, before: int, read_by_all: int, limit: int) -> int:
+        """Drop touches of births that ended before `before`, as all have read: no late write of them can come."""
+        found = self._connection.execute(
+            f"SELECT {COLUMNS} FROM record WHERE stored < ? AND +kind = ? ORDER BY stored LIMIT ?",
+            (before, TOUCH, limit),
+        ).fetchall()
+        dropped = 0
+        for touch in (row_of(values) for values in found):
+            memory = self._find(Ref(MEMORY, source_key(TOUCH, touch.record.key)))
+            if memory is not None and memory.record.born == born_of_touch(touch.record):
+                self._connection.execute("UPDATE record SET stored = NULL WHERE row = ?", (touch.row,))
+            elif memory is None or memory.seq <= read_by_all:
+                self._connection.execute("DELETE FROM record WHERE row = ?", (touch.row,))
+                dropped += 1
+        return dropped
+
     def sweep_tombstones(self, before: int, read_by_all: int, limit: int) -> int:
         """Drop tombstones that were stored before `before` and read by all, with the touches of what they ended."""
         found = self._connection.execute(
@@ -377,6 +403,13 @@ class Transaction:
                 ).rowcount
         return dropped
 
+    def _grows_old(self, record: Record) -> bool:
+        """Whether this goes by itself some day: tombstones, kinds of a fixed life, touches of no birth that is held."""
+        if record.kind == TOUCH:
+            memory = self._find(Ref(MEMORY, source_key(TOUCH, record.key)))
+            return memory is None or memory.record.born != born_of_touch(record)
+        return record.deleted or kind_of(record.kind).life_ns is not None
+
     def _write(self, held: Row | None, record: Record, columns: Columns, *, visible: bool) -> int:
         """Write the row itself. Its number."""
         self._found.pop(record.ref, None)
@@ -392,7 +425,7 @@ class Transaction:
             record.raw.decode(),
             record.hash,
             record.extra.decode(),
-            self.now if record.deleted or kind_of(record.kind).life_ns is not None else None,
+            self.now if self._grows_old(record) else None,
             int(visible),
             *columns,
         )
