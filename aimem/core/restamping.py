@@ -6,9 +6,9 @@ clock is right, what is above a limit is written anew here, and the old versions
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from aimem.core.kinds import SUPERSEDED, kind_of
+from aimem.core.kinds import EMBEDDING, SUPERSEDED, TOUCH, VECTOR, kind_of
 from aimem.core.record import Record
 from aimem.core.version import Version
 
@@ -18,13 +18,19 @@ def too_far(record: Record, limit: int) -> bool:
     return max(record.version.time, record.born.time) > limit
 
 
+def in_order(records: Iterable[Record]) -> list[Record]:
+    """Records in the order in which they are written anew: vectors of another program last, for one that were born
+    before its memory would count as that of an earlier one."""
+    return sorted(records, key=lambda record: record.kind == EMBEDDING)
+
+
 def restamped(record: Record, limit: int, version: Callable[[], Version]) -> Record | None:
-    """The record with a new version; None for what is made again from others, or has a short life anyway.
+    """The record with a new version; None for our own vectors, which are made again, for touches, which count for a
+    birth that may be another now, and for what has a short life anyway.
 
     A copy of a superseded write keeps its place beside its memory: its key names the new version.
     """
-    kind = kind_of(record.kind)
-    if kind.life_ns is not None or (kind.derived and record.kind != SUPERSEDED):
+    if record.kind in (VECTOR, TOUCH) or kind_of(record.kind).life_ns is not None:
         return None
     new = version()
     born = new if record.born.time > limit else record.born

@@ -27,7 +27,7 @@ from aimem.core.merge import author_of
 from aimem.core.pairs import Pair, PairState, by_age, pair_of, resolve
 from aimem.core.reach import Reach, memories_of
 from aimem.core.record import Record, Ref
-from aimem.core.restamping import restamped, too_far
+from aimem.core.restamping import in_order, restamped, too_far
 from aimem.core.text import holds, indexed_text, stems
 from aimem.core.upkeep import outlives
 from aimem.core.version import ORIGIN_HEX, Version
@@ -250,7 +250,7 @@ class Transaction:
         records = [row.record for row in self.state.rows.values()]
         found = [record for record in records if too_far(record, limit)]
         self._clock = HybridClock(max((each.version.time for each in records if each.version.time <= limit), default=0))
-        for record in found:
+        for record in in_order(found):
             new = restamped(record, limit, self.version)
             if new is None or new.ref != record.ref:
                 self.drop(record.ref)

@@ -84,7 +84,9 @@ def test_no_read_tells_a_word_of_what_is_out_of_reach(bound: tuple[Checked, dict
     api.ok("POST", "/archive", {"ids": [ids["hidden"]]}, x_api_key="k-all")
     query = {"/api/v1/search": {"q": SECRET}, "/api/v1/recall": {"context": SECRET}}.get(path, {})
     for title in ("hidden", "outside"):
-        reply = api.send("GET", path.format(id=ids[title], namespace="zoo"), query=query, x_api_key="k-bob", accept="*/*")
+        reply = api.send(
+            "GET", path.format(id=ids[title], namespace="zoo"), query=query, x_api_key="k-bob", accept="*/*"
+        )
         assert SECRET.encode() not in reply.body.replace(b'"query":"zebra"', b"")
         assert title.encode() not in reply.body or path.endswith("openapi.json")
     lines = api.send("GET", "/export", x_api_key="k-bob", accept="application/x-ndjson")

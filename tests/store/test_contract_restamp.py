@@ -5,10 +5,10 @@ from __future__ import annotations
 from aimem.core import writes
 from aimem.core.archiving import keeping_superseded, purge
 from aimem.core.digest import Digest
-from aimem.core.kinds import LINK, MEMORY, SUPERSEDED, TOUCH
+from aimem.core.kinds import EMBEDDING, LINK, MEMORY, SUPERSEDED, TOUCH
 from aimem.core.links import clean_link, create_link
 from aimem.core.record import Record, Ref
-from aimem.core.upkeep import Touched, fold, receive
+from aimem.core.upkeep import Touched, fold, outlives, receive
 from aimem.store.base import Store, Written
 from tests.store.conftest import DAY, HOUR, NOW, OpenStore, body
 
@@ -65,6 +65,28 @@ async def test_a_copy_of_a_superseded_write_keeps_its_place_in_the_archive(open_
     assert kept.key == f"{first.key}/{kept.version}"
     assert kept.version.time <= NOW + DAY
     assert len(await store.archived(None, 10, 0)) == 1
+    assert await store.check() == []
+
+
+async def test_a_vector_of_another_program_stays_with_its_memory(open_store: OpenStore) -> None:
+    """It can't be made again, so it must not go; and its birth must not fall before that of its memory."""
+    store = await open_store()
+    known = await put(store, "known")
+    open_store.clock.now = NOW + AHEAD
+    early = await put(store, "early")
+    for memory in (early, known):
+        version = early.version._replace(step=1)
+        of = Record.make(EMBEDDING, f"{memory.key}/m", version, memory.born, {"model": "m", "dims": 1, "data": "AAAA"})
+        await store.write([receive(of)])
+    await store.write([writes.update(early.key, {"content": "later in the feed than its vector"})])
+    open_store.clock.now = NOW
+    await store.restamp(NOW + DAY)
+    held = {each.ref: each for each in await every(store)}
+    for memory in (early, known):
+        kept = held[Ref(EMBEDDING, f"{memory.key}/m")]
+        assert kept.body["data"] == "AAAA"
+        assert max(kept.version.time, kept.born.time) <= NOW + DAY
+        assert not outlives(kept, held[Ref(MEMORY, memory.key)])
     assert await store.check() == []
 
 

@@ -31,7 +31,7 @@ from aimem.core.kinds import (
 )
 from aimem.core.pairs import Pair, PairState, by_age, pair_of, plain_id, resolve
 from aimem.core.record import Record, Ref
-from aimem.core.restamping import restamped
+from aimem.core.restamping import in_order, restamped
 from aimem.core.text import indexed_text
 from aimem.core.upkeep import outlives
 from aimem.core.version import Version, parse_version, stored_version
@@ -377,7 +377,7 @@ class Transaction:
         ).fetchall()
         (last,) = self._connection.execute("SELECT max(version) FROM record WHERE version < ?", (bound,)).fetchone()
         self.clock = HybridClock(parse_version(last).time if last else 0)
-        for record in (row_of(values).record for values in found):
+        for record in in_order(row_of(values).record for values in found):
             new = restamped(record, limit, self.version)
             if new is None or new.ref != record.ref:
                 self._erase(record)
