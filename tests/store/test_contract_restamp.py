@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from aimem.core import writes
 from aimem.core.archiving import keeping_superseded, purge
 from aimem.core.digest import Digest
@@ -9,6 +11,7 @@ from aimem.core.kinds import EMBEDDING, LINK, MEMORY, SUPERSEDED, TOUCH
 from aimem.core.links import clean_link, create_link
 from aimem.core.record import Record, Ref
 from aimem.core.upkeep import Touched, fold, outlives, receive
+from aimem.core.version import Version
 from aimem.store.base import Store, Written
 from tests.store.conftest import DAY, HOUR, NOW, OpenStore, body
 
@@ -68,25 +71,27 @@ async def test_a_copy_of_a_superseded_write_keeps_its_place_in_the_archive(open_
     assert await store.check() == []
 
 
-async def test_a_vector_of_another_program_stays_with_its_memory(open_store: OpenStore) -> None:
+@pytest.mark.parametrize("vector_first", [False, True])
+@pytest.mark.parametrize("born", [NOW, NOW + AHEAD])
+async def test_a_vector_of_another_program_stays_with_its_memory(
+    open_store: OpenStore, born: int, vector_first: bool
+) -> None:
     """It can't be made again, so it must not go; and its birth must not fall before that of its memory."""
     store = await open_store()
-    known = await put(store, "known")
+    birth, version = Version(born, "a" * 16), Version(NOW + AHEAD, "a" * 16, 1)
+    memory = Record.make(MEMORY, "m1", version, birth, body(title="migrated"))
+    vector = Record.make(EMBEDDING, "m1/x", version, birth, {"model": "x", "dims": 1, "data": "AAAA"})
     open_store.clock.now = NOW + AHEAD
-    early = await put(store, "early")
-    for memory in (early, known):
-        version = early.version._replace(step=1)
-        of = Record.make(EMBEDDING, f"{memory.key}/m", version, memory.born, {"model": "m", "dims": 1, "data": "AAAA"})
-        await store.write([receive(of)])
-    await store.write([writes.update(early.key, {"content": "later in the feed than its vector"})])
+    for record in (vector, memory) if vector_first else (memory, vector):
+        await store.write([receive(record)])
     open_store.clock.now = NOW
     await store.restamp(NOW + DAY)
-    held = {each.ref: each for each in await every(store)}
-    for memory in (early, known):
-        kept = held[Ref(EMBEDDING, f"{memory.key}/m")]
-        assert kept.body["data"] == "AAAA"
-        assert max(kept.version.time, kept.born.time) <= NOW + DAY
-        assert not outlives(kept, held[Ref(MEMORY, memory.key)])
+    held, kept = await store.get([memory.ref, vector.ref])
+    assert held is not None
+    assert kept is not None
+    assert kept.body == vector.body
+    assert max(kept.version.time, kept.born.time) <= NOW + DAY
+    assert not outlives(kept, held)
     assert await store.check() == []
 
 
