@@ -19,21 +19,20 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aimem.core.kinds import MEMORY, VECTOR
 from aimem.core.record import Record, Ref
 from aimem.core.text import embedded_text
 from aimem.errors import Invalid
 from aimem.limits import EMBED_BATCH
-from aimem.recall.block import Rows
+from aimem.recall.block import Mask, Rows
 from aimem.recall.index import BLOCK_TABLE_BYTES, VectorIndex
 from aimem.recall.signs import Floats
-from aimem.recall.vector_record import Vectors, decode, text_sha256
-from aimem.store.base import Change, Memory, Store
+from aimem.recall.vector_record import Many, Vectors, decode, decode_many, mark, text_sha256
+from aimem.store.base import Change, Memory, Store, Vector
 
 log = logging.getLogger(__name__)
-
-_MARK_HEX = 16  # 64 bits of the hash: that two texts of one memory share them does not happen
 
 
 class Near(NamedTuple):
@@ -45,7 +44,7 @@ class Near(NamedTuple):
 
     def is_of(self, memory: Memory) -> bool:
         """Whether the cosine speaks of the text that this memory has."""
-        return self.mark == _mark(text_sha256(embedded_text(memory.record)))
+        return self.mark == mark(text_sha256(embedded_text(memory.record)))
 
 
 class Found(NamedTuple):
@@ -110,7 +109,7 @@ class Indexing:
     async def build(self) -> None:
         """Put all stored vectors in, once."""
         if self._gone is not None:
-            async for batch in self._store.scan(VECTOR):
+            async for batch in self._store.scan_vectors():
                 await asyncio.to_thread(self._add_batch, batch)
             gone, self._gone = self._gone, None
             for row in gone:
@@ -145,31 +144,36 @@ class Indexing:
         await self.catch_up()
         wrong: list[str] = []
         rows = 0
-        async for batch in self._store.scan(VECTOR):
-            for row, vectors in await asyncio.to_thread(self._usable, batch):
+        async for batch in self._store.scan_vectors():
+            held, many = await asyncio.to_thread(self._usable, batch)
+            for row, of_text in zip(held.tolist(), many.marks.tolist(), strict=True):
                 rows += 1
                 if row in self.left_out:
                     continue
-                if row not in self.index or int(self._marks[row]) != _mark(vectors.text_sha256):
+                if row not in self.index or int(self._marks[row]) != of_text:
                     wrong.append(f"index: row {row} is missing, or has the vectors of another text")
         if rows != len(self.index) + len(self.left_out):
             wrong.append(f"index: it holds {len(self.index)} rows, the store vectors for {rows}")
         return wrong
 
-    def _add_batch(self, batch: Sequence[tuple[int, Record]]) -> None:
+    def _add_batch(self, batch: Sequence[Vector]) -> None:
         """Put stored vectors in. Runs in a thread; nothing else adds before the index is built."""
-        usable = self._fitting(sorted(self._usable(batch), key=lambda item: item[0]))
-        if not usable:
-            return
-        for row, vectors in usable:
-            self._set_mark(row, vectors)
-        rows = np.concatenate([np.full(len(vectors.pieces), row, dtype=np.int64) for row, vectors in usable])
-        self.index.add_many(rows, np.concatenate([vectors.pieces for _, vectors in usable]))
+        rows, many = self._usable(batch)
+        fitting = self._fitting(rows, many.counts)
+        if fitting.any():
+            self._set_marks(rows[fitting], many.marks[fitting])
+            of_piece = np.repeat(fitting, many.counts)
+            self.index.add_many(np.repeat(rows, many.counts)[of_piece], many.pieces[of_piece])
 
-    def _usable(self, batch: Sequence[tuple[int, Record]]) -> list[tuple[int, Vectors]]:
-        """Rows of visible memories with their vectors by this model."""
-        decoded = ((row, self._decoded(record)) for row, record in batch if row)
-        return [(row, vectors) for row, vectors in decoded if vectors is not None]
+    def _usable(self, batch: Sequence[Vector]) -> tuple[Rows, Many]:
+        """Those by this model, and their rows."""
+        many = decode_many(
+            [vector.body for vector in batch],
+            self._model,
+            self._dims,
+            lambda number, error: _warn(batch[number].memory_id, error),
+        )
+        return np.array([vector.row for vector in batch], dtype=np.int64)[many.numbers], many
 
     def _decoded(self, record: Record) -> Vectors | None:
         if record.body.get("model") != self._model:
@@ -177,7 +181,7 @@ class Indexing:
         try:
             return decode(record.body, self._dims)
         except Invalid as error:
-            log.warning("the stored vector of memory %s can't be used: %s", record.key, error)
+            _warn(record.key, error)
             return None
 
     async def _refresh(self, ids: list[str]) -> None:
@@ -190,28 +194,28 @@ class Indexing:
             vectors = self._decoded(vector) if vector is not None and not vector.deleted else None
             if vectors is None:
                 self._remove(memory.row)
-            elif memory.row not in self.index or self._marks[memory.row] != _mark(vectors.text_sha256):
-                if self._fitting([(memory.row, vectors)]):
-                    self._set_mark(memory.row, vectors)
+            elif memory.row not in self.index or self._marks[memory.row] != mark(vectors.text_sha256):
+                rows = np.array([memory.row], dtype=np.int64)
+                if self._fitting(rows, np.array([len(vectors.pieces)])).all():
+                    self._set_marks(rows, np.array([mark(vectors.text_sha256)], dtype=np.uint64))
                     self.index.add(memory.row, vectors.pieces)
                 else:
                     self.index.remove(memory.row)  # the vectors of a text that it no longer has
 
-    def _fitting(self, found: list[tuple[int, Vectors]]) -> list[tuple[int, Vectors]]:
-        """Those for which there is room below the ceiling; the others are left out from now on."""
+    def _fitting(self, rows: Rows, counts: NDArray[np.intp]) -> Mask:
+        """Those, with so many pieces each, for which there is room below the ceiling; the others are left out from now
+        on."""
         if self._memory_max is None:
-            return found
+            return np.ones(len(rows), dtype=np.bool_)
         room = self._memory_max - self.index.memory_bytes() - BLOCK_TABLE_BYTES
-        fitting = []
-        for row, vectors in found:
-            room -= self.index.row_bytes(len(vectors.pieces))
-            if room >= 0:
-                fitting.append((row, vectors))
-                self._no_longer_left_out(row)
-            else:
-                self.left_out.add(row)
-                if len(self.left_out) == 1:
-                    self._on_ceiling(True)
+        fitting = np.cumsum([self.index.row_bytes(count) for count in counts.tolist()]) <= room
+        for row in rows[fitting].tolist():
+            self._no_longer_left_out(row)
+        if not fitting.all():
+            first = not self.left_out
+            self.left_out.update(rows[~fitting].tolist())
+            if first:
+                self._on_ceiling(True)
         return fitting
 
     def _remove(self, row: int) -> None:
@@ -224,14 +228,14 @@ class Indexing:
             if not self.left_out:
                 self._on_ceiling(False)
 
-    def _set_mark(self, row: int, vectors: Vectors) -> None:
-        """Note of which text the vectors are that are about to be put in."""
-        if row >= len(self._marks):
-            room = max(row + 1, 2 * len(self._marks))
+    def _set_marks(self, rows: Rows, marks: NDArray[np.uint64]) -> None:
+        """Note of which texts the vectors are that are about to be put in."""
+        if (last := int(rows.max())) >= len(self._marks):
+            room = max(last + 1, 2 * len(self._marks))
             self._marks, self._put_at = np.resize(self._marks, room), np.resize(self._put_at, room)
-        self._put_count += 1
-        self._marks[row] = _mark(vectors.text_sha256)
-        self._put_at[row] = self._put_count
+        self._marks[rows] = marks
+        self._put_at[rows] = np.arange(len(rows)) + self._put_count + 1
+        self._put_count += len(rows)
 
     def _listen(self, changes: Sequence[Change]) -> None:
         for change in changes:
@@ -250,5 +254,5 @@ class Indexing:
             self._news.set()
 
 
-def _mark(text_hash: str) -> int:
-    return int(text_hash[:_MARK_HEX], 16)
+def _warn(memory_id: str, error: Invalid) -> None:
+    log.warning("the stored vector of memory %s can't be used: %s", memory_id, error)

@@ -116,6 +116,14 @@ class Stats(NamedTuple):
     size: int
 
 
+class Vector(NamedTuple):
+    """A vector record as a scan gives it: the row and the id of its memory, and the canonical body, unparsed."""
+
+    row: int
+    memory_id: str
+    body: bytes
+
+
 class FeedPage(NamedTuple):
     """Changes after a cursor, oldest first, and the cursor after them. `more` when the page was cut by its bounds."""
 
@@ -262,6 +270,10 @@ class Store(Protocol):
     def scan(self, kind: str) -> AsyncIterator[list[tuple[int, Record]]]:
         """All live records of a kind in batches, each with the row of the memory that it was made from (0 if that is
         not visible). Bounded memory; a record written during the scan may or may not be seen."""
+
+    def scan_vectors(self) -> AsyncIterator[list[Vector]]:
+        """The live vectors of all visible memories, in batches: what `scan` gives of them, without the cost of making
+        records. Bounded memory; a record written during the scan may or may not be seen."""
 
     async def progress(self, name: str) -> int:
         """A position kept by `Decision.progress`, 0 when there is none."""

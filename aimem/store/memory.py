@@ -45,6 +45,7 @@ from aimem.store.base import (
     Outcome,
     Stats,
     Swept,
+    Vector,
     Words,
     Written,
 )
@@ -518,6 +519,10 @@ class MemoryStore:
         found = [row.record for row in state.rows.values() if row.record.kind == kind and not row.record.deleted]
         for at in range(0, len(found), SCAN_BATCH):
             yield [(_source_row(state, record), record) for record in found[at : at + SCAN_BATCH]]
+
+    async def scan_vectors(self) -> AsyncIterator[list[Vector]]:
+        async for batch in self.scan(VECTOR):
+            yield [Vector(row, record.key, record.raw) for row, record in batch if row]
 
     async def progress(self, name: str) -> int:
         return self._state.progress.get(name, 0)

@@ -19,7 +19,7 @@ from aimem.node.node import Node
 from aimem.node.settings import CHECKOUT_MODEL, KEYWORD, SEMANTIC, NodeSettings
 from aimem.recall.index import BLOCK_TABLE_BYTES, VectorIndex
 from aimem.recall.vector_record import text_sha256
-from aimem.store.base import Store
+from aimem.store.base import Store, Vector
 from tests.node.conftest import Clock, Faulty, Open, Reopen, caller, embedded, until
 
 
@@ -178,11 +178,10 @@ class Slow:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def scan(self, kind: str) -> AsyncIterator[list[tuple[int, Record]]]:
-        async for batch in self._store.scan(kind):
-            if kind == VECTOR:
-                self.reached.set()
-                await self.go_on.wait()
+    async def scan_vectors(self) -> AsyncIterator[list[Vector]]:
+        async for batch in self._store.scan_vectors():
+            self.reached.set()
+            await self.go_on.wait()
             yield batch
 
 

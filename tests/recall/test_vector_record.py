@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aimem.core.record import canonical
 from aimem.errors import Invalid
-from aimem.recall.vector_record import decode, encode, text_sha256
+from aimem.recall.vector_record import decode, decode_many, encode, mark, text_sha256
 
 DIMS = 64
 
 
-def unit_rows(count: int) -> np.ndarray:
-    rows = np.random.default_rng(count).standard_normal((count, DIMS)).astype(np.float32)
+def unit_rows(count: int, dims: int = DIMS) -> np.ndarray:
+    rows = np.random.default_rng(count).standard_normal((count, dims)).astype(np.float32)
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
 
 
@@ -69,3 +70,54 @@ def test_refused(change: dict[str, Any]) -> None:
     assert decode(body, DIMS)
     with pytest.raises(Invalid):
         decode({**body, **change}, DIMS)
+
+
+@pytest.mark.parametrize("dims", [DIMS, 384])
+def test_many_are_read_as_one_by_one(dims: int) -> None:
+    """Numbers of pieces mixed, another model's between; 64 numbers have padded base64, 384 have none."""
+    bodies = [encode("model-1", f"text {n}", unit_rows(1 + n % 4, dims)) for n in range(40)]
+    bodies[7] = encode("another", "text 7", unit_rows(1, dims))
+    bodies[8] = encode("model-2", "text 8", unit_rows(1, dims))  # a name of the same length
+    refused: list[int] = []
+    many = decode_many([canonical(each) for each in bodies], "model-1", dims, lambda number, _: refused.append(number))
+    assert refused == []
+    assert sorted(many.numbers.tolist()) == [n for n in range(40) if n not in (7, 8)]
+    starts = np.cumsum(many.counts) - many.counts
+    for number, of_text, count, start in zip(many.numbers, many.marks, many.counts, starts, strict=True):
+        one = decode(bodies[number], dims)
+        assert int(of_text) == mark(one.text_sha256)
+        assert np.array_equal(many.pieces[start : start + count], one.pieces)
+
+
+@pytest.mark.parametrize(("after", "put"), [('"text":"', "G"), ('"pieces":["', "!"), ('"pieces":["', "=")])
+@pytest.mark.parametrize("sound", [0, 3])
+def test_one_that_is_not_sound_does_not_hurt_the_others(after: str, put: str, sound: int) -> None:
+    """One character is changed, so the length is that of a sound one."""
+    good = [canonical(encode("m", str(n), unit_rows(1, 384))) for n in range(sound)]
+    head, _, tail = canonical(encode("m", "text", unit_rows(1, 384))).decode().partition(after)
+    bad = (head + after + put + tail[1:]).encode()
+    refused: list[int] = []
+    many = decode_many([*good, bad], "m", 384, lambda number, _: refused.append(number))
+    assert refused == [sound]
+    assert sorted(many.numbers.tolist()) == list(range(sound))
+    assert many.pieces.shape == (sound, 384)
+
+
+def test_vectors_of_another_length_are_refused_among_many() -> None:
+    rows = unit_rows(3, 384)
+    rows[1] *= 2
+    bodies = [canonical(encode("m", "text", row[np.newaxis])) for row in rows]
+    bodies.append(canonical(encode("m", "text", np.full((1, 384), np.nan, dtype=np.float32))))
+    bodies.append(canonical(encode("m", "text", np.full((1, 384), np.inf, dtype=np.float32))))
+    refused: list[int] = []
+    many = decode_many(bodies, "m", 384, lambda number, _: refused.append(number))
+    assert (refused, many.numbers.tolist()) == ([1, 3, 4], [0, 2])
+    assert np.array_equal(many.pieces, rows[[0, 2]].astype(np.float16))
+
+
+def test_what_is_not_in_the_usual_form_is_read_all_the_same() -> None:
+    body = {**encode("m", "text", unit_rows(2, 384)), "note": "by another program"}
+    many = decode_many([canonical(body)], "m", 384, lambda *_: None)
+    assert (many.numbers.tolist(), many.counts.tolist()) == ([0], [2])
+    assert many.marks.tolist() == [mark(text_sha256("text"))]
+    assert decode_many([], "m", 384, lambda *_: None).pieces.shape == (0, 384)

@@ -9,12 +9,12 @@ import pytest
 from aimem.core.identity_words import parse_words
 from aimem.core.kinds import LINK, MEMORY, TOUCH, VECTOR
 from aimem.core.reach import Reach
-from aimem.core.record import Record, Ref
+from aimem.core.record import Record, Ref, canonical
 from aimem.core.text import recall_terms, search_terms
 from aimem.core.upkeep import Touched, collect, fold, keep_vector, receive
 from aimem.core.version import Version
 from aimem.core.writes import delete, update
-from aimem.store.base import Counted, Filter, Store, Words
+from aimem.store.base import Counted, Filter, Store, Vector, Words
 from tests.store.conftest import (
     HOUR,
     NOW,
@@ -321,3 +321,15 @@ async def test_a_scan_gives_all_live_records_of_a_kind_with_the_row_of_their_mem
     touched = {key.partition("/")[0]: row for key, row in (await scanned(TOUCH)).items()}
     assert touched == {first: rows[first], put_away: 0, gone: 0}
     assert await scanned("none") == {}
+
+
+async def test_a_scan_of_vectors_gives_those_of_visible_memories_whole(store: Store) -> None:
+    records = [await stored(store, creating(title)) for title in "ABCDE"]
+    for record in reversed(records[:4]):
+        await written(store, keep_vector(record.key, record.version, {"text": "ö", "v": record.key}))
+    await written(store, archiving(records[1].key), delete(records[2].key))
+    rows = {memory.record.key: memory.row for memory in await store.select(Filter(NOW), 10, 0)}
+    found = [vector async for batch in store.scan_vectors() for vector in batch]
+    assert sorted(found) == sorted(
+        Vector(rows[each.key], each.key, canonical({"text": "ö", "v": each.key})) for each in (records[0], records[3])
+    )

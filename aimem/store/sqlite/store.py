@@ -12,17 +12,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
-import aiosqlite
-
 from aimem.core.digest import Digest
 from aimem.core.feed import Cursor, resolve
 from aimem.core.intent import Intent, Rehearsed
-from aimem.core.kinds import MEMORY, VECTOR, kind_of, source_key
 from aimem.core.reach import Reach
 from aimem.core.record import Record, Ref
 from aimem.core.version import ORIGIN_HEX
 from aimem.errors import Damaged
-from aimem.limits import SCAN_BATCH
 from aimem.store.base import (
     Change,
     Counted,
@@ -34,13 +30,14 @@ from aimem.store.base import (
     Outcome,
     Stats,
     Swept,
+    Vector,
     Words,
 )
-from aimem.store.sqlite import opening, reading, schema
+from aimem.store.sqlite import opening, reading, scanning, schema
 from aimem.store.sqlite.checking import check
 from aimem.store.sqlite.faults import meaning
 from aimem.store.sqlite.lexical import TermCounts, match, matching
-from aimem.store.sqlite.table import COLUMNS, Transaction, row_of
+from aimem.store.sqlite.table import Transaction, row_of
 from aimem.store.sqlite.writer import State, Writer, pack, unpack
 
 log = logging.getLogger(__name__)
@@ -360,24 +357,12 @@ class SqliteStore:
         return await self._readers.run(read)
 
     async def scan(self, kind: str) -> AsyncIterator[list[tuple[int, Record]]]:
-        connection = await aiosqlite.connect(self.path)
-        try:
-            await connection.execute("PRAGMA query_only = 1")
-            await connection.create_function("source_key", 2, source_key, deterministic=True)
-            own = kind == VECTOR or not kind_of(kind).derived  # its key is the memory's, without asking Python
-            source = "r.key" if own else "source_key(r.kind, r.key)"
-            rows = await connection.execute(
-                f"SELECT {COLUMNS}, "
-                f"(SELECT m.row FROM record m WHERE m.kind = ? AND m.key = {source} AND m.visible = 1) "
-                "FROM record r WHERE kind = ? AND deleted = 0",
-                (MEMORY, kind),
-            )
-            while batch := await rows.fetchmany(SCAN_BATCH):
-                yield [(values[-1] or 0, row_of(tuple(values[:-1])).record) for values in batch]
-        except sqlite3.Error as error:
-            raise meaning(error, self.path) from error
-        finally:
-            await connection.close()
+        async for batch in scanning.batches(self.path, *scanning.records_of(kind)):
+            yield [(values[-1] or 0, row_of(values[:-1]).record) for values in batch]
+
+    async def scan_vectors(self) -> AsyncIterator[list[Vector]]:
+        async for batch in scanning.batches(self.path, scanning.VECTORS):
+            yield [Vector(*values) for values in batch]
 
     async def check(self) -> list[str]:
         return await self._readers.run(check)
