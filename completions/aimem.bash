@@ -365,9 +365,9 @@ _aimem() {
                 --home) return ;;
                 --comment) return ;;
                 --certs) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
-                --ca-cert) return ;;
-                --client-cert) return ;;
-                --client-key) return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
                 --out) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
                 --inventory) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
@@ -444,7 +444,7 @@ _aimem() {
                 --out) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
             esac ;;
         man)
-            flags='--list --help' words='serve push query get update delete promote link forget archive namespaces stats status watch fleet quarantine policy allowlist gc export import migrate backup restore units man completion licenses aimem.7 aimem-api aimem-compat aimem-governance aimem-limits aimem-mesh aimem-recall' files=
+            flags='--list --help' words='serve push query get update delete promote link forget archive namespaces stats status watch fleet quarantine policy allowlist gc export import migrate backup restore units man completion licenses aimem.7 aimem-api aimem-compat aimem-deploy aimem-governance aimem-limits aimem-mesh aimem-recall' files=
             case "$prev" in
             esac ;;
         completion)

@@ -22,7 +22,9 @@ from aimem.cli.options import (
     config_option,
     json_option,
     pass_invocation,
+    tls_options,
 )
+from aimem.config import ClientSettings
 from aimem.errors import AimemError, Drift, Misconfigured, NotFound, Usage
 
 _WORDS = {
@@ -204,17 +206,17 @@ def _cell(value: object) -> str:
 
 @_editing("check", examples="aimem allowlist check https://rack-a-1:9077 --ca-cert ca.crt")
 @click.argument("target", metavar="URL|CERT")
-@click.option("--ca-cert", metavar="FILE", help="CA of the node's certificate.")
-@click.option("--client-cert", metavar="FILE", help="Certificate to show.")
-@click.option("--client-key", metavar="FILE", help="Its private key.")
-@click.option("--pin", metavar="SHA256", help="Fingerprint that the node's certificate must have.")
-def check(invocation: Invocation, path: Path, target: str, **tls: str | None) -> int:
+def check(invocation: Invocation, path: Path, target: str) -> int:
     """Say whether a certificate is let in, and by which line; or make a real handshake with a node.
 
-    Of a URL both sides are told: whether the node lets the certificate of --client-cert in, and whether the list here
-    has the certificate that the node shows. Exit code 8 when one would be refused.
+    Of a URL both sides are told: whether the node lets the certificate of --client-cert (or of [client]) in, and
+    whether the list here has the certificate that the node shows. Exit code 8 when one would be refused.
     """
-    told = _check_node(path, target, tls) if "://" in target else _check_certificate(invocation, path, target)
+    told = (
+        _check_node(path, target, invocation.client)
+        if "://" in target
+        else _check_certificate(invocation, path, target)
+    )
     if invocation.json:
         output.print_json(told)
     else:
@@ -236,33 +238,35 @@ def _check_certificate(invocation: Invocation, path: Path, target: str) -> dict[
     return told
 
 
-def _check_node(path: Path, url: str, tls: dict[str, str | None]) -> dict[str, Any]:
+def _check_node(path: Path, url: str, client: ClientSettings) -> dict[str, Any]:
     import hashlib
 
     from aimem.net.client import Client
     from aimem.net.client_tls import TlsFiles, shown_by
 
-    files = TlsFiles(tls["ca_cert"], tls["client_cert"], tls["client_key"], tls["pin"])
-    client = Client(url, tls=files, connect_secs=5, read_secs=10)
+    files = TlsFiles(client.ca_cert, client.client_cert, client.client_key, client.pin)
+    caller = Client(url, tls=files, connect_secs=5, read_secs=10)
     told: dict[str, Any] = {"url": url}
     try:
-        shown = shown_by(client.address.host, client.address.port)
+        shown = shown_by(caller.address.host, caller.address.port)
         theirs = hashlib.sha256(shown).hexdigest()
         told |= {"node_fingerprint": theirs}
         entry = read_list(path).find(theirs) if path.exists() else None
         told["node_listed_here"] = entry is not None
         told["node_words"] = entry.words() if entry is not None else None
-        reply = client.request("GET", "/api/v1/health")
+        reply = caller.request("GET", "/api/v1/health")
         told |= {"let_in": True, "status": reply.status}
     except AimemError as error:
         told |= {"let_in": False, "why": error.message} | ({"hint": error.hint} if error.hint else {})
     finally:
-        client.close()
+        caller.close()
     told["ok"] = told["let_in"] and told.get("node_listed_here", False)
     if told["let_in"] and not told["ok"]:
         told["why"] = f"the node's own certificate is not listed in {path}: a node with this list would refuse it"
     return told
 
+
+check.params += tls_options(section="Options")
 
 for each in (add, remove, list_, check, mint):
     command.add_command(each)

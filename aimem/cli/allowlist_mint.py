@@ -170,7 +170,10 @@ class _Mint:
         return f"{_toml(values)}\n{_client(node.url, folder)}"
 
     def _client_config(self, name: str) -> str:
-        return _client(self._fleet.nodes[0].url, self._config_dir.replace("{node}", name))
+        entry = self._fleet.agent_entry(name, "")
+        single = [agent for agent in entry.agents if "*" not in agent][:1]  # who it is unless it says otherwise
+        client = _client(self._fleet.nodes[0].url, self._config_dir.replace("{node}", name))
+        return client + (_toml({"agent_id": single[0]}) if single else "")
 
     def _write(self, minted: Minted, cert: Path, key: Path) -> None:
         _create(key, minted.key, 0o600)

@@ -108,6 +108,17 @@ def json_option() -> Shared:
     return Shared("--json", is_flag=True, help="Print the reply as JSON.")
 
 
+def tls_options(section: str = NODE) -> list[Shared]:
+    """How a node is judged, and what it is shown."""
+    ca = "CA that signed the certificate of an https node."
+    return [
+        Shared("--ca-cert", type=FILE, metavar="FILE", section=section, help=ca),
+        Shared("--client-cert", type=FILE, metavar="FILE", section=section, help="Certificate to show to the node."),
+        Shared("--client-key", type=FILE, metavar="FILE", section=section, help="Its private key."),
+        Shared("--pin", metavar="SHA256", section=section, help="Fingerprint of the one certificate that it may have."),
+    ]
+
+
 def node_options() -> list[Shared]:
     """What every command takes that talks to a node."""
     return [
@@ -117,10 +128,7 @@ def node_options() -> list[Shared]:
         json_option(),
         config_option(),
         cache_dir_option(),
-        Shared("--ca-cert", type=FILE, metavar="FILE", help="CA that signed the certificate of an https node."),
-        Shared("--client-cert", type=FILE, metavar="FILE", help="Certificate to show to the node."),
-        Shared("--client-key", type=FILE, metavar="FILE", help="Its private key."),
-        Shared("--pin", metavar="SHA256", help="Fingerprint of the one certificate that the node may have."),
+        *tls_options(),
         Shared("--api-key-file", type=FILE, metavar="FILE", help="File with the key to show to the node."),
     ]
 

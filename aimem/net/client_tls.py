@@ -53,14 +53,24 @@ def context(files: TlsFiles) -> ssl.SSLContext:
         if files.client_cert:
             made.load_cert_chain(files.client_cert, files.client_key)
     except OSError as err:
-        named = [path for path in (files.ca_cert, files.client_cert, files.client_key) if path]
-        raise Misconfigured(f"can't use the TLS files {', '.join(named)}: {err}") from err
+        raise _unusable(files, err) from err
     if files.pin and not files.ca_cert:
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE  # the pin names the one certificate: nothing else is asked of it
     if files.pin:
         made.sslobject_class = _pinned(_digits(files.pin))
     return made
+
+
+def _unusable(files: TlsFiles, err: OSError) -> Misconfigured:
+    """The error that names the one file that can't be read, or all when it is what they hold: `ssl` does not say."""
+    named = [path for path in (files.ca_cert, files.client_cert, files.client_key) if path]
+    for path in named:
+        try:
+            Path(path).open("rb").close()
+        except OSError as reason:
+            return Misconfigured(f"can't use {path}: {reason.strerror}")
+    return Misconfigured(f"can't use the TLS files {', '.join(named)}: {err}")
 
 
 def is_refusal(err: BaseException) -> bool:

@@ -46,7 +46,10 @@ class Caller:
         """
         if self.vouched is None or agent_id.startswith("anonymous:") or self.vouched(agent_id):
             return agent_id
-        raise Denied(f"this certificate or key may not speak for {agent_id}", hint="its line says for whom: agents=")
+        raise Denied(
+            f"this certificate or key may not speak for {agent_id}",
+            hint="its line says for whom (agents=); a command says who it is with --agent-id",
+        )
 
     def anonymous(self) -> str:
         """The author of what a caller without a name stores: fresh for each request, the same in one request."""

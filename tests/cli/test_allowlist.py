@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.cli.conftest import Run
+from tests.http.processes import serving
 
 ONE = "ab" * 32
 OTHER = "cd" * 32
@@ -180,6 +181,8 @@ def test_a_minted_configuration_says_it_all(run: Run, tmp_path: Path) -> None:
     listed = (fleet / "peer-fingerprints.txt").read_text()
     assert "node=rack-a-1 rack=a zone=1" in listed
     assert "roles=agent agents=ai:planner planner" in listed
+    client = tomllib.loads((fleet / "planner" / "aimem.toml").read_text())["client"]
+    assert client["agent_id"] == "ai:planner"  # what a command says of itself else, its certificate may not be
 
 
 def test_minting_again_overwrites_nothing_and_makes_what_is_missing(run: Run, tmp_path: Path) -> None:
@@ -214,3 +217,22 @@ def test_bad_inventories_are_told(run: Run, tmp_path: Path, text: str, word: str
     assert word in done.err
     assert not (tmp_path / "f" / "ca.key").exists()
     assert not os.path.exists(tmp_path / "f" / "peer-fingerprints.txt")
+
+
+def test_check_of_a_node_shows_the_certificate_of_the_client(run: Run, tmp_path: Path) -> None:
+    fleet = tmp_path / "fleet"
+    done = run("allowlist", "mint", "--out", str(fleet), "--config-dir", f"{fleet}/{{node}}", "a=127.0.0.1:1")
+    assert done.code == 0
+    config = ("--config", str(fleet / "a" / "aimem.toml"))
+    (fleet / "a" / "ca.crt").unlink()
+    with serving("--config", "", *door(fleet / "a"), "--db", str(tmp_path / "a.db")) as (_, port):
+        done = run("allowlist", "check", f"https://127.0.0.1:{port}", *config, "--json")
+        assert (done.code, "ca.crt: No such file" in json.loads(done.out)["why"]) == (8, True)
+        (fleet / "a" / "ca.crt").write_bytes((fleet / "ca.crt").read_bytes())
+        done = run("allowlist", "check", f"https://127.0.0.1:{port}", *config, "--json")
+        assert (done.code, json.loads(done.out)["let_in"]) == (0, True)
+
+
+def door(folder: Path) -> list[str]:
+    files = {"--tls-cert": "tls.crt", "--tls-key": "tls.key", "--mtls-allowlist": "peer-fingerprints.txt"}
+    return [word for flag, name in files.items() for word in (flag, str(folder / name))]

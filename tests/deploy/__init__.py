@@ -1,0 +1,1 @@
+"""aimem-deploy(7), run as it stands."""
