@@ -128,7 +128,15 @@ class Ledger:
             if old is not None and (act := self.by_write.get((old.ref, old.version.base()))) is not None:
                 self.by_write[(record.ref, record.version.base())] = act
                 self.anew[(old.ref, old.version.base())] = record
+                self._overwritten_before(paper, old, record)
             paper.note(record)
+
+    def _overwritten_before(self, paper: Paper, old: Record, record: Record) -> None:
+        """What `old` had overwritten on this disk, by the clock that ran ahead, is below `record` too, whatever the
+        versions say."""
+        for ref, version in self.by_write:
+            if ref == old.ref and record.version < version < old.version and (ref, version) in paper.ever:
+                self.anew[(ref, version)] = record
 
     def deleted(self, record: Record) -> bool:
         """Whether a tombstone above this write was seen anywhere."""
