@@ -145,7 +145,13 @@ QUARANTINE_RECORDS_MAX = 100_000  # some 100 MB of rows that nobody can use: bey
 MESH_READERS_KEPT = 1_000  # stores of which it is known how far they have read the feed: a fleet, and its past
 
 # Control.
+AGENT_TYPE_CHARS_MAX = 64
+CAPABILITIES_MAX = 50  # of one agent: as many as a memory has tags
 CONSENSUS_MAX = 100  # votes that a policy may ask for: more agents than ever watch one queue
 ELECTORS_MAX = 5  # stores that decide about a parked action: two of them may be lost
+DECIDE_ATTEMPTS = 5  # proposals that cross, before others go first: two proposers hardly cross twice
+DECIDE_PAUSE_SECS = 0.2, 1.0  # before an elector proposes what another should have: some round trips and more
+DECISION_PATIENCE_SECS = 2.0  # how long a vote that decides waits for the electors to say so: as for a quorum
+DECIDE_RETRY_SECS = 1.0, 5.0  # between attempts while no majority of the electors can be reached
 PENDING_SECS_MAX = 31_536_000  # how long a policy lets an action wait: a year, as long as a store may be away
 PENDING_LIMIT_DEFAULT, PENDING_LIMIT_MAX = 100, 1_000  # parked actions of one list (wire)

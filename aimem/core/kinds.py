@@ -28,7 +28,7 @@ ALIAS = "alias"
 `created_at`."""
 AGENT = "agent"
 """A registered agent; key: its agent id. Body: `agent_id`, `agent_type`, `capabilities`, `registered_at`,
-`last_seen_at`."""
+`last_seen_at`, and where said `rack`."""
 STANDARD = "standard"
 """Which memory is the rule text of a namespace; key: the namespace. Body: `namespace`, and where known `memory_id`,
 `parent` (a namespace above it that its name does not tell) and `owner`, the author of that memory."""
@@ -37,18 +37,21 @@ POLICY = "policy"
 not be read has `unreadable`, its text, instead: it denies."""
 PENDING = "pending"
 """An action that was parked; key: its id. Body: `action`, `namespace`, `payload`, `requested_by`, `requested_at`,
-`approver` (that of the policy it was parked under), and where there is one `memory_id`. One that came from the
-existing system names no electors: the node that takes it up parks it anew."""
+`approver` (that of the policy it was parked under), and where there is one `memory_id`; of one that was parked here
+`electors`, the stores that decide about it, and `records`, what it comes to (see `parking`)."""
 VOTE = "vote"
 """One agent's verdict on a pending action; key: `compound_key(pending_id, voter, verdict)`. Body: `pending_id`,
 `voter`, `verdict` (`approve` or `reject`), `voted_at`."""
 DECISION = "decision"
 """How a pending action ended; key: its id. Body: `outcome` (`approved`, `rejected`, ...), `decided_by`, `decided_at`,
-`records`: what it led to; empty where the existing system has carried it out already."""
+`wrote`: kind, key and version of each record that it led to; none where the existing system carried it out."""
 SUBSCRIPTION = "subscription"
 """Who is told of changes; key: its id. Body: `url`, `events`, `created_by`, `created_at`, `namespace_filter`,
 `agent_filter`, `dispatch_count`, `failure_count`, `last_dispatched_at`. `secret_hash` alone, with `secret_lost`, is
 what a migrated one has of its secret."""
+ACCEPTOR = "acceptor"
+"""What this store, as an elector, has promised and accepted about a pending action; key: its id. Body: `promised` (a
+ballot), `accepted` (ballot and value), `closed`. It never leaves this store: see `consensus`."""
 IDEMPOTENCY = "idempotency"
 """The reply to a request that may come again; key: caller and request key. Body: `request` (its hash), `status`,
 `reply`, and `wrote`: the addresses of what it wrote, as (kind, key)."""
@@ -87,6 +90,7 @@ KINDS: dict[str, Kind] = {
     SUPERSEDED: Kind(derived=True),
     TOUCH: Kind(digested=False, derived=True),
     IDEMPOTENCY: Kind(digested=False, life_ns=DAY_NS),
+    ACCEPTOR: Kind(digested=False, local=True),
     QUARANTINE: Kind(digested=False, local=True),
 }
 

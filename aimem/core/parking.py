@@ -118,5 +118,6 @@ def item_of(record: Record, held: Record | None) -> dict[str, Any]:
     if kind_of(record.kind).derived:
         return {**wire, "version": str(record.version), "born": str(record.born)}
     wire["base"] = None if held is None else str(held.version)
-    wire["renewed"] = record.born == record.version
-    return wire
+    if record.born == record.version:
+        return {**wire, "renewed": True}
+    return {**wire, "born": str(record.born)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aimem.http import about, archive, finding, links, memories, moving, quarantine, ruling, sync
+from aimem.http import about, agents, archive, finding, links, memories, moving, pending, quarantine, ruling, sync
 from aimem.http.call import LINES
 from aimem.http.openapi import document_handler
 from aimem.http.router import Handler, Route, Schema
@@ -170,6 +170,45 @@ RULES = (
         {"namespace": TEXT, "agent_id": TEXT},
     ),
 )
+AGENTS = (
+    _get("/agents", agents.listed, "All agents", "Agents", {"skills": FLAG, "rack": TEXT}),
+    Route(
+        "POST",
+        f"{API}/agents",
+        agents.register,
+        "Register an agent, or say anew what it is",
+        {201: ref("Registered")},
+        changes=True,
+        body=ref("NewAgent"),
+    ),
+)
+PENDING = (
+    _get(
+        "/pending",
+        pending.listed,
+        "Actions that wait for leave, or did",
+        "PendingList",
+        {"status": TEXT, "namespace": TEXT, "approver": TEXT, "limit": _NUMBER},
+    ),
+    _get("/pending/{id}", pending.get, "One of them", "PendingAction"),
+    *(
+        Route(
+            "POST",
+            f"{API}/pending/{{id}}/{name}",
+            handler,
+            summary,
+            {200: ref("Verdict"), 202: ref("Verdict")},
+            changes=True,
+            body=OBJECT,
+            body_required=False,
+        )
+        for name, handler, summary in (
+            ("approve", pending.approve, "Vote for an action"),
+            ("reject", pending.reject, "Vote against an action"),
+            ("cancel", pending.cancel, "Take back an action that one asked for"),
+        )
+    ),
+)
 ABOUT = (
     Route("GET", f"{API}/health", about.health, "Whether the node is well", {200: ref("Health"), 503: ref("Health")}),
     _get("/capabilities", about.capabilities, "What the node can do", "Capabilities"),
@@ -320,7 +359,7 @@ QUARANTINE = (
 SYNC = tuple(
     Route("POST", path, sync.message, "A message of another node", {200: OBJECT}, body=OBJECT) for path in PATHS
 )
-_DESCRIBED = (*MEMORIES, *FINDING, *RULES, *LINKS, *ARCHIVE, *MOVING, *ABOUT, *QUARANTINE, *SYNC)
+_DESCRIBED = (*MEMORIES, *FINDING, *AGENTS, *RULES, *PENDING, *LINKS, *ARCHIVE, *MOVING, *ABOUT, *QUARANTINE, *SYNC)
 ROUTES: tuple[Route, ...] = (
     *_DESCRIBED,
     Route("GET", f"{API}/openapi.json", document_handler(_DESCRIBED), "This document", {200: OBJECT}),

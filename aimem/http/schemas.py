@@ -138,6 +138,32 @@ COMPONENTS: dict[str, Schema] = {
         },
     ),
     "Pending": fields({"status": TEXT}, {"pending_id": TEXT, "reason": TEXT, "action": TEXT, "namespace": TEXT}),
+    "NewAgent": fields({"agent_id": TEXT, "agent_type": TEXT}, {"capabilities": listing(TEXT), "rack": TEXT}),
+    "Registered": fields(
+        {"registered": FLAG, "id": TEXT, "agent_id": TEXT, "agent_type": TEXT, "capabilities": listing(TEXT)}
+    ),
+    "Agents": fields(
+        {
+            "agents": listing(
+                fields({"agent_id": TEXT, "agent_type": TEXT, "registered_at": TIME, "last_seen_at": TIME})
+            ),
+            **_COUNTED,
+        }
+    ),
+    "PendingAction": fields(
+        {
+            "id": TEXT,
+            "action_type": TEXT,
+            "namespace": TEXT,
+            "payload": OBJECT,
+            "requested_by": TEXT,
+            "requested_at": TIME,
+            "status": TEXT,
+            "approvals": listing(OBJECT),
+        }
+    ),
+    "PendingList": fields({"pending": listing(ref("PendingAction")), **_COUNTED}),
+    "Verdict": fields({"id": TEXT}, {"status": TEXT, "votes": COUNT, "quorum": COUNT, "reason": TEXT}),
     "NewStandard": fields({}, {"namespace": TEXT, "id": TEXT, "parent": TEXT, "governance": ref("Policy")}),
     "StandardSet": fields(
         {"set": FLAG, "namespace": TEXT, "standard_id": TEXT}, {"parent": TEXT, "governance": ref("Policy")}

@@ -47,7 +47,7 @@ class Asking:
         """Take in whatever is newer among the peers under what the intents read."""
         began = asyncio.get_running_loop().time()
         if not policy.asks:
-            return Turn(policy.writes >= policy.nodes, began + self._timeout)
+            return Turn(policy.writes >= policy.nodes, began + self._timeout, asks=False)
         until = began + self._timeout * MESH_READ_SHARE
         asked: set[Ref | Pair] = set()
         ordered = True

@@ -15,6 +15,7 @@ from typing import Any
 
 from aimem import __version__
 from aimem.core.asking import Question
+from aimem.core.consensus import Ballot, Reply, reply_from_wire
 from aimem.core.identity_words import Identity
 from aimem.core.intent import Intent
 from aimem.core.parking import electors_of
@@ -28,7 +29,7 @@ from aimem.mesh.batched import Batched
 from aimem.mesh.carrying import carried
 from aimem.mesh.in_flight import InFlight
 from aimem.mesh.links import PeerLink
-from aimem.mesh.messages import PROTOCOL, Envelope
+from aimem.mesh.messages import ELECT, PROTOCOL, Envelope
 from aimem.mesh.meters import MeshMeters
 from aimem.mesh.peer import Peer
 from aimem.mesh.pulling import Catchup
@@ -284,6 +285,18 @@ class Mesh:
         for link in self._links:
             if link.peer.node == source.node:
                 link.peer.note_read(seq)
+
+    async def consult(self, elector: str, question: str, step: str, ballot: Ballot, value: Any) -> Reply | None:
+        """What an elector says; see `Fleet`."""
+        fields = {"elector": elector, "question": question, "step": step, "ballot": str(ballot), "value": value}
+        for peer in self.peers:
+            if peer.identity is not None and peer.identity.incarnation == elector and peer.up:
+                try:
+                    told = await peer.call(ELECT, fields, lane="elect", timeout=self._settings.timeout)
+                    return reply_from_wire(told["reply"]) if isinstance(told.get("reply"), dict) else None
+                except AimemError as error:
+                    log.info("elector %s: %s", peer.url, error.message)
+        return None
 
     def electors(self) -> tuple[str, ...]:
         """This store, and those of peers that were met, the reachable ones first."""

@@ -17,10 +17,10 @@ from aimem.errors import AimemError, Invalid
 
 PROTOCOL = 1
 PREFIX = "/api/v1/sync/"
-HELLO, ASK, RECORDS, FEED, FETCH, HELD, POKE, DIGEST, HEADS = (
-    PREFIX + name for name in ("hello", "ask", "records", "feed", "fetch", "held", "poke", "digest", "heads")
+HELLO, ASK, RECORDS, FEED, FETCH, HELD, POKE, DIGEST, HEADS, ELECT = (
+    PREFIX + name for name in ("hello", "ask", "records", "feed", "fetch", "held", "poke", "digest", "heads", "elect")
 )
-PATHS = (HELLO, ASK, RECORDS, FEED, FETCH, HELD, POKE, DIGEST, HEADS)
+PATHS = (HELLO, ASK, RECORDS, FEED, FETCH, HELD, POKE, DIGEST, HEADS, ELECT)
 
 _NODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")  # a node id is part of names that are kept: no slash in it
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from aimem.core.asking import newer, question_from_wire
+from aimem.core.consensus import Reply, elect, parse_ballot
 from aimem.core.feed import Cursor, betrays_the_past, parse_cursor, resolve
 from aimem.core.identity_words import Identity
 from aimem.core.intent import Intent
@@ -27,13 +28,14 @@ from aimem.core.taking import (
     take,
 )
 from aimem.core.upkeep import advance
-from aimem.errors import AimemError, Denied, Invalid, NoRoute
+from aimem.errors import AimemError, Denied, Invalid, NoRoute, NotFound
 from aimem.limits import MESH_BATCH_BYTES, MESH_BATCH_RECORDS, MESH_BUCKETS_COMPARED, MESH_PAGE_HEADS, MESH_QUESTIONS
 from aimem.mesh.aside import Aside
 from aimem.mesh.carrying import Carries, carried
 from aimem.mesh.messages import (
     ASK,
     DIGEST,
+    ELECT,
     FEED,
     FETCH,
     HEADS,
@@ -128,7 +130,20 @@ class Receiving:
         if path == POKE:
             self._poked(sender.node)
             return encode(self._envelope(), {})
+        if path == ELECT:
+            return await self._elected(message)
         raise NoRoute(f"no message goes to {path}")
+
+    async def _elected(self, message: dict[str, Any]) -> bytes:
+        """What this store says as an elector: for itself only, not for one that it was a copy of."""
+        match message:
+            case {"elector": str(elector), "question": str(question), "step": str(step), **rest}:
+                if elector != self._store.incarnation:
+                    raise NotFound(f"this store is {self._store.incarnation}, not {elector}")
+                intent = elect(question, step, parse_ballot(rest.get("ballot")), rest.get("value"))
+                reply: Reply = await self._lane.one(intent)
+                return encode(self._envelope(), {"reply": reply.to_wire()})
+        raise Invalid("not a message of the mesh: it asks no elector")
 
     async def take_in(
         self, records: Sequence[Record | str], source: Envelope, progress: dict[str, int] | None = None

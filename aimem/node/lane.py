@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from aimem.core.consensus import Ballot, Reply
 from aimem.core.governing import Speaker, governed
 from aimem.core.identity_words import Identity
 from aimem.core.intent import Intent
@@ -29,10 +30,11 @@ from aimem.store.base import Outcome, Store, Written
 
 class Turn(NamedTuple):
     """A caller's write between its two phases: whether enough nodes were asked that its version is above whatever was
-    acknowledged, and until when (loop time) its round may last."""
+    acknowledged, and until when (loop time) its round may last. `asks`: asking could order it at all."""
 
     ordered: bool
     deadline: float
+    asks: bool = True
 
 
 class Fleet(Protocol):
@@ -67,6 +69,9 @@ class Fleet(Protocol):
     @property
     def metrics(self) -> Sequence[Metric]:
         """All that is counted of them."""
+
+    async def consult(self, elector: str, question: str, step: str, ballot: Ballot, value: Any) -> Reply | None:
+        """What an elector, a peer's store, says (see `core.consensus`); None where it can't be reached."""
 
     def electors(self) -> tuple[str, ...]:
         """The stores that decide on what is parked here: this one's, and its peers' as far as they were met."""
@@ -139,6 +144,10 @@ class CallersLane:
         """
         return _QuorumLane(*self._parts, self._fleet, caller.speaker(self._electors()))
 
+    def decided(self) -> Lane:
+        """The way of what was decided: it has had its leave, and no policy judges it again."""
+        return _QuorumLane(*self._parts, self._fleet, None)
+
     def _electors(self) -> tuple[str, ...]:
         return (self._store.incarnation,) if self._fleet is None else self._fleet.electors()
 
@@ -147,7 +156,7 @@ class _QuorumLane(Lane):
     """The way of one caller's writes. Without a fleet it ends at the own disk, as the other."""
 
     def __init__(
-        self, store: Store, conditions: Conditions, now: Callable[[], int], fleet: Fleet | None, who: Speaker
+        self, store: Store, conditions: Conditions, now: Callable[[], int], fleet: Fleet | None, who: Speaker | None
     ) -> None:
         super().__init__(store, conditions, now)
         self._fleet = fleet
@@ -160,7 +169,8 @@ class _QuorumLane(Lane):
             QuorumNotMet: fewer nodes hold one of the writes than must. They are durable here and keep spreading;
                 `outcomes` are those of all.
         """
-        intents = [governed(intent, self._who) for intent in intents]
+        if self._who is not None:
+            intents = [governed(intent, self._who) for intent in intents]
         if self._fleet is None or self._fleet.alone or not intents:
             return await super().write(intents)
         turn = await self._fleet.order(intents)

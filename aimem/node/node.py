@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 from aimem.core.reach import Reach
 from aimem.core.writes import Answer
 from aimem.errors import AimemError
-from aimem.limits import EMBED_PATIENCE_SECS
+from aimem.limits import DECISION_PATIENCE_SECS, EMBED_PATIENCE_SECS
+from aimem.node.agents import Agents
 from aimem.node.archiving import Archiving
 from aimem.node.background import Background
 from aimem.node.caller import Caller
 from aimem.node.conditions import Conditions
+from aimem.node.deciding import Deciding
 from aimem.node.describing import Describing
 from aimem.node.housekeeping import Housekeeping
 from aimem.node.lane import CallersLane, Fleet, Lane
@@ -27,6 +29,7 @@ from aimem.node.linking import Linking
 from aimem.node.metrics import Meters, Metric
 from aimem.node.moving import Moving
 from aimem.node.parameters import Parameters
+from aimem.node.pending import Pending
 from aimem.node.quarantining import Quarantining
 from aimem.node.reading import Reading
 from aimem.node.recalling import Recalling
@@ -72,7 +75,10 @@ class Node:
             keep_superseded=settings.archive_superseded,
         )
         self._reading = Reading(store, self.touching, now)
+        self._agents = Agents(store, callers)
         self._ruling = Ruling(store, callers)
+        self.deciding = Deciding(store, lane, callers, self.fleet, now)
+        self._pending = Pending(store, callers, self.deciding, DECISION_PATIENCE_SECS)
         self._linking = Linking(store, callers)
         self._archiving = Archiving(store, callers, self.housekeeping, settings.ttl, now)
         self._retiring = Retiring(store, callers, self.housekeeping, keep=settings.archive_on_gc, now=now)
@@ -129,6 +135,7 @@ class Node:
             raise
         node._background.start("touches", node.touching.run)
         node._background.start("housekeeping", node.housekeeping.run)
+        node._background.start("deciding", node.deciding.run)
         return node
 
     async def close(self) -> None:
@@ -183,6 +190,34 @@ class Node:
     async def namespaces(self, params: Parameters, reach: Reach | None = None) -> dict[str, Any]:
         """Namespaces and their sizes."""
         return await self._reading.namespaces(params, reach)
+
+    async def register_agent(self, raw: object, caller: Caller) -> Answer:
+        """Register an agent."""
+        return await self._agents.register(raw, caller)
+
+    async def agents(self, params: Parameters) -> dict[str, Any]:
+        """All agents."""
+        return await self._agents.listed(params)
+
+    async def pending(self, params: Parameters, caller: Caller) -> dict[str, Any]:
+        """Actions that wait for leave, or did."""
+        return await self._pending.listed(params, caller)
+
+    async def pending_action(self, pending_id: str, caller: Caller) -> dict[str, Any]:
+        """One of them."""
+        return await self._pending.get(pending_id, caller)
+
+    async def approve(self, pending_id: str, caller: Caller) -> Answer:
+        """Vote for an action."""
+        return await self._pending.approve(pending_id, caller)
+
+    async def reject(self, pending_id: str, caller: Caller) -> Answer:
+        """Vote against an action."""
+        return await self._pending.reject(pending_id, caller)
+
+    async def cancel(self, pending_id: str, caller: Caller) -> Answer:
+        """Take an action back."""
+        return await self._pending.cancel(pending_id, caller)
 
     async def standard(self, namespace: str | None, params: Parameters, reach: Reach | None = None) -> dict[str, Any]:
         """The standard of a namespace, with or without those above it."""

@@ -221,6 +221,9 @@ class Store(Protocol):
     async def memories(self, ids: Sequence[str]) -> list[Memory | None]:
         """The visible memories under these ids, in order. The id of a hidden record leads to the holder of its pair."""
 
+    async def under(self, kind: str, prefix: str) -> list[Record]:
+        """The live records of a kind whose keys begin with the parts of `prefix` (a `compound_key`), by key."""
+
     async def ids_with_prefix(self, prefix: str, limit: int) -> list[str]:
         """Ids of visible memories that start with `prefix`, in order, at most `limit`."""
 

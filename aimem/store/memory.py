@@ -409,6 +409,11 @@ class MemoryStore:
         holders = (self._state.holder(pair_of(record)) if record else None for record in records)
         return [self._memory(holder) if holder else None for holder in holders]
 
+    async def under(self, kind: str, prefix: str) -> list[Record]:
+        rows = self._state.rows.values()
+        records = (row.record for row in rows if row.record.kind == kind and not row.record.deleted)
+        return sorted((each for each in records if each.key.startswith(f"{prefix}/")), key=lambda each: each.key)
+
     async def ids_with_prefix(self, prefix: str, limit: int) -> list[str]:
         return sorted(row.record.key for row in self._state.shown() if row.record.key.startswith(prefix))[:limit]
 

@@ -35,6 +35,7 @@ def shut(api: Checked) -> dict[str, str]:
     api.ok("POST", "/archive", {"ids": [held["archived"]]})
     api.ok("POST", "/links", {"source_id": held["a"], "target_id": held["b"]})
     govern(api, CLOSED, SHUT)
+    govern(api, "_agents", SHUT)
     return held
 
 
@@ -62,12 +63,16 @@ ATTEMPTS: dict[str, Attempt] = {
         "/consolidate",
         {"ids": [held["a"], held["b"]], "title": "both", "summary": "s", "namespace": OPEN},
     ),
+    "POST /api/v1/agents": lambda held: ("POST", "/agents", {"agent_id": "ai:new", "agent_type": "ai:x"}),
     "POST /api/v1/import": lambda held: ("POST", "/import", {"memories": [{**_NEW, "tier": "mid"}]}),
 }
 UNGOVERNED = {
     "POST /api/v1/gc": "ends what has expired: nobody asked for it",
     "POST /api/v1/quarantine/drop": "what is kept aside is no part of the state",
     "POST /api/v1/quarantine/rescue": "see test_what_is_rescued_is_judged",
+    "POST /api/v1/pending/{id}/approve": "who may vote is said by the action: see test_pending",
+    "POST /api/v1/pending/{id}/reject": "likewise",
+    "POST /api/v1/pending/{id}/cancel": "likewise",
     "POST /api/v1/namespaces": "see the tests of who may set a policy",
     "DELETE /api/v1/namespaces": "likewise",
     "POST /api/v1/namespaces/{namespace}/standard": "likewise",

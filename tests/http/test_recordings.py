@@ -67,8 +67,9 @@ class Ids:
     def learn(self, recorded: Any, ours: Any) -> None:
         """Pair up the ids of two replies, wherever they stand."""
         if isinstance(recorded, dict) and isinstance(ours, dict):
-            if isinstance(recorded.get("id"), str) and isinstance(ours.get("id"), str):
-                self._ours.setdefault(recorded["id"], ours["id"])
+            for name in ("id", "pending_id"):
+                if isinstance(recorded.get(name), str) and isinstance(ours.get(name), str):
+                    self._ours.setdefault(recorded[name], ours[name])
             for name, inner in recorded.items():
                 self.learn(inner, ours.get(name))
         if isinstance(recorded, list) and isinstance(ours, list):
@@ -99,13 +100,26 @@ def send(port: int, request: dict[str, Any], ids: Ids) -> Reply:
     return call(port, request["method"], path.removeprefix("/api/v1"), content, headers)
 
 
+THIRD = "ai:third"
+
+
+def decided_by_another(port: int, request: dict[str, Any], ids: Ids) -> dict[str, Any]:
+    """In the recording the requester votes on her own request, which ours refuses: a third registered agent does."""
+    if not request["path"].endswith("/approve") or request["headers"].get("X-Agent-Id") != "ai:mara":
+        return request
+    agent = {"agent_id": THIRD, "agent_type": "ai:generic"}
+    headers = {"Content-Type": "application/json"}
+    send(port, {"method": "POST", "path": "/api/v1/agents", "headers": headers, "body": agent}, ids)
+    return {**request, "headers": {**request["headers"], "X-Agent-Id": THIRD}}
+
+
 def test_the_recorded_exchanges_have_the_same_statuses_names_and_types(tmp_path: Path) -> None:
     lines = (DATA / "v063-api.jsonl").read_text().splitlines()
     ids, found = Ids(), set()
     with serving("--db", str(tmp_path / "a.db")) as (_, port):
         for number, line in enumerate(lines):
             recorded = json.loads(line)
-            reply = send(port, recorded["request"], ids)
+            reply = send(port, decided_by_another(port, recorded["request"], ids), ids)
             if reply.headers.get("content-type", "").startswith("application/json"):
                 ids.learn(recorded["reply"], reply.json())
             found |= {(number, path) for path in differences(recorded, reply)}

@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 
 from aimem.core.identity_words import parse_words
-from aimem.core.kinds import LINK, MEMORY, TOUCH, VECTOR
+from aimem.core.intent import Decision, Plan, Stamp, look
+from aimem.core.kinds import LINK, MEMORY, POLICY, TOUCH, VECTOR, VOTE, compound_key
 from aimem.core.reach import Reach
 from aimem.core.record import Record, Ref, canonical
 from aimem.core.text import recall_terms, search_terms
 from aimem.core.upkeep import Touched, collect, fold, keep_vector, receive
 from aimem.core.version import Version
 from aimem.core.writes import delete, update
-from aimem.store.base import Counted, Filter, Store, Vector, Words
+from aimem.store.base import Counted, Filter, Store, Vector, Words, Written
 from tests.store.conftest import (
     HOUR,
     NOW,
@@ -213,6 +214,34 @@ async def test_expired_names_hidden_memories_too(store: Store) -> None:
     record = await stored(store, creating("A", tier="short", expires_at=NOW + HOUR))
     await written(store, receive(elsewhere(FOREIGN, "A", NOW + HOUR)))
     assert await store.expired(NOW + 2 * HOUR, 10) == [record.key]
+
+
+async def test_what_stands_under_the_parts_of_a_key_is_found_live_and_in_order(store: Store) -> None:
+    def vote(*parts: str, deleted: bool = False) -> Record:
+        version = Version(NOW + len(parts), "f" * 16)
+        return Record.make(VOTE, compound_key(*parts), version, version, {"v": parts[-1]}, deleted=deleted)
+
+    keys = [("a", "2"), ("a", "1"), ("a/b", "1"), ("ab", "1"), ("a", "x/y")]
+    for parts in keys:
+        await written(store, receive(vote(*parts)))
+    await written(store, receive(vote("a", "3", deleted=True)))
+    assert [each.body["v"] for each in await store.under(VOTE, compound_key("a"))] == ["1", "2", "x/y"]
+    assert [each.key for each in await store.under(VOTE, compound_key("a/b"))] == ["a%2Fb/1"]
+    assert await store.under(LINK, compound_key("a")) == []
+
+
+async def test_a_look_sees_what_the_group_has_written_and_what_was_there_at_the_start(store: Store) -> None:
+    def looking(stamp: Stamp) -> Plan:
+        return Decision((), (yield from look(POLICY, "g")))
+
+    version = Version(NOW, "f" * 16)
+    policy = Record.make(POLICY, "g", version, version, {"namespace": "g", "policy": {"write": "any"}})
+    outcomes = await store.write([looking, receive(policy), looking])
+    assert [outcome.reply for outcome in outcomes if isinstance(outcome, Written)] == [None, True, policy]
+    assert [each.reply for each in await store.rehearse([looking])] == [policy]
+    gone = Record.make(POLICY, "g", Version(NOW + 1, "f" * 16), version, {"namespace": "g"}, deleted=True)
+    await written(store, receive(gone))
+    assert [each.reply for each in await store.rehearse([looking])] == [None]
 
 
 async def test_ids_with_a_prefix_come_in_order_and_bounded(store: Store) -> None:

@@ -138,6 +138,15 @@ def by_rows(connection: Connection, rows: Sequence[int]) -> list[Memory | None]:
     return _memories(connection, [held.get(number) for number in rows])
 
 
+def under(connection: Connection, kind: str, prefix: str) -> list[Record]:
+    """The live records of a kind whose keys begin with the parts of `prefix`."""
+    found = connection.execute(
+        f"SELECT {COLUMNS} FROM record WHERE kind = ? AND key >= ? AND key < ? AND deleted = 0 ORDER BY key",
+        (kind, f"{prefix}/", f"{prefix}0"),  # "0" follows "/"
+    )
+    return [row_of(values).record for values in found]
+
+
 def ids_with_prefix(connection: Connection, prefix: str, limit: int) -> list[str]:
     """Ids of visible memories that start with `prefix`."""
     found = connection.execute(

@@ -290,6 +290,9 @@ class SqliteStore:
     async def memories(self, ids: Sequence[str]) -> list[Memory | None]:
         return await self._readers.run(reading.memories, ids)
 
+    async def under(self, kind: str, prefix: str) -> list[Record]:
+        return await self._readers.run(reading.under, kind, prefix)
+
     async def ids_with_prefix(self, prefix: str, limit: int) -> list[str]:
         return await self._readers.run(reading.ids_with_prefix, prefix, limit)
 

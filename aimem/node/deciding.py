@@ -1,0 +1,232 @@
+"""Pending actions at work: this store as an elector proposes and learns what becomes of them.
+
+The node where an action was parked proposes first, others after a random pause, so that proposals seldom cross; what
+they come to is the same whoever proposes. An action waits as long as no majority of its electors can be reached.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aimem.core.consensus import ACCEPT, FIRST, PROMISE, Ballot, Proposal, Reply, elect
+from aimem.core.deciding import ballots_of, compose, conclude, electors_of_pending, refs_of, weigh
+from aimem.core.intent import Decision, Intent, Plan, Stamp, get
+from aimem.core.kinds import DECISION, PENDING, VOTE, compound_key
+from aimem.core.record import Record, Ref
+from aimem.errors import AimemError
+from aimem.limits import DECIDE_ATTEMPTS, DECIDE_PAUSE_SECS, DECIDE_RETRY_SECS
+from aimem.node.lane import CallersLane, Fleet, Lane
+from aimem.node.queue import OpenActions
+from aimem.store.base import Change, Store
+
+log = logging.getLogger(__name__)
+
+
+class Deciding:
+    """See the module. `lane` ends at the own disk: what an elector keeps goes there and nowhere else."""
+
+    def __init__(
+        self,
+        store: Store,
+        lane: Lane,
+        callers: CallersLane,
+        fleet: Fleet | None,
+        now: Callable[[], int],
+        rand: random.Random | None = None,
+    ) -> None:
+        self.open = OpenActions()
+        self.unreached: dict[str, int] = {}
+        """Actions that wait for a majority of their electors, with how many of them said nothing."""
+        self._store = store
+        self._lane = lane
+        self._callers = callers
+        self._fleet = fleet
+        self._now = now
+        self._rand = rand or random.Random()
+        self._due: list[tuple[float, str]] = []
+        self._woken = asyncio.Event()
+        self._rounds: dict[str, Ballot] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._learned: dict[str, asyncio.Event] = {}
+        store.subscribe(self._changed)
+
+    # What is due.
+
+    async def run(self) -> None:
+        """Take up what is open, now and as it comes."""
+        await self.open.load(self._store)
+        for pending_id in self.open.ids(None, None, len(self.open)):
+            self._schedule(pending_id, self._pause())
+        while True:
+            self._woken.clear()
+            wait = self._due[0][0] - self._time() if self._due else None
+            if wait is None or wait > 0:
+                try:
+                    async with asyncio.timeout(wait):
+                        await self._woken.wait()
+                except TimeoutError:
+                    pass
+                continue
+            _, pending_id = heapq.heappop(self._due)
+            await self._take_up(pending_id)
+
+    async def _take_up(self, pending_id: str) -> None:
+        try:
+            if await self.settle(pending_id) is None and pending_id in self.unreached:
+                self._schedule(pending_id, self._rand.uniform(*DECIDE_RETRY_SECS))
+        except AimemError as error:
+            log.warning("pending action %s is not decided yet: %s", pending_id, error.message)
+            self._schedule(pending_id, DECIDE_RETRY_SECS[1])
+
+    def _changed(self, changes: Sequence[Change]) -> None:
+        self.open.changed(changes)
+        for record in (change.record for change in changes):
+            if record.kind == DECISION and (event := self._learned.pop(record.key, None)) is not None:
+                event.set()
+            elif record.kind == PENDING:
+                self._watch(record)
+            elif record.kind == VOTE and isinstance(pending_id := record.body.get("pending_id"), str):
+                self._schedule(pending_id, self._pause())
+
+    def _watch(self, pending: Record) -> None:
+        """Look at an action when it is over time, and soon, since its votes may have come before it."""
+        self._schedule(pending.key, self._pause())
+        expires = pending.body.get("expires_at")
+        if isinstance(expires, int):
+            self._schedule(pending.key, max(0.0, (expires - self._now()) / 1e9) + self._pause())
+
+    def _pause(self) -> float:
+        return self._rand.uniform(*DECIDE_PAUSE_SECS)
+
+    def _schedule(self, pending_id: str, secs: float) -> None:
+        heapq.heappush(self._due, (self._time() + secs, pending_id))
+        self._woken.set()
+
+    def _time(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    # One action.
+
+    async def settle(self, pending_id: str) -> Record | None:
+        """Have an action decided, if its votes are enough and this store is one of its electors: the record of the
+        decision, None while it is open."""
+        async with self._alone(pending_id):
+            for _ in range(DECIDE_ATTEMPTS):
+                pending, decision = await self._store.get([Ref(PENDING, pending_id), Ref(DECISION, pending_id)])
+                if decision is not None:
+                    self._done(pending_id)
+                    return decision
+                if pending is None or pending.deleted or self._store.incarnation not in electors_of_pending(pending):
+                    return None
+                votes = await self.votes_of(pending)
+                if not await self._ripe(pending, votes):
+                    return None
+                proposal = await self._propose(pending, votes)
+                if proposal.chosen:
+                    continue
+                if not proposal.lost:
+                    self.unreached[pending_id] = proposal.missing
+                    return None
+                await asyncio.sleep(self._pause())
+        return None
+
+    async def learn(self, pending_id: str, secs: float) -> Record | None:
+        """The decision about an action that others must make, when it comes within `secs`."""
+        event = self._learned.setdefault(pending_id, asyncio.Event())
+        (decision,) = await self._store.get([Ref(DECISION, pending_id)])
+        if decision is None:
+            try:
+                async with asyncio.timeout(secs):
+                    await event.wait()
+            except TimeoutError:
+                self._learned.pop(pending_id, None)
+            (decision,) = await self._store.get([Ref(DECISION, pending_id)])
+        return decision
+
+    async def votes_of(self, pending: Record) -> list[Record]:
+        """The votes on an action that this store holds."""
+        return await self._store.under(VOTE, compound_key(pending.key))
+
+    async def ripe(self, pending: Record) -> bool:
+        """Whether the votes on an action, or the time, come to anything."""
+        return await self._ripe(pending, await self.votes_of(pending))
+
+    async def _ripe(self, pending: Record, votes: Sequence[Record]) -> bool:
+        def plan(stamp: Stamp) -> Plan:
+            return Decision((), weigh(pending, (yield from ballots_of(pending, votes)), stamp.now))
+
+        (found,) = await self._store.rehearse([plan])
+        if isinstance(found.reply, AimemError):
+            raise found.reply
+        return found.reply is not None
+
+    async def _propose(self, pending: Record, votes: Sequence[Record]) -> Proposal:
+        """One proposal from its ballot to the decision."""
+        last = self._rounds.get(pending.key, FIRST)
+        proposal = Proposal(electors_of_pending(pending), Ballot(last.round + 1, self._store.start))
+        self._rounds[pending.key] = proposal.ballot
+        for elector, reply in await self._ask_all(pending.key, proposal, PROMISE, None):
+            proposal.promised(elector, reply)
+        if proposal.ready:
+            bound = proposal.bound()
+            value = bound.value if bound is not None else await self._value(pending, votes)
+            if value is not None:
+                for elector, reply in await self._ask_all(pending.key, proposal, ACCEPT, value):
+                    proposal.accepted(elector, reply)
+                if proposal.chosen:
+                    await self._callers.decided().one(conclude(pending.key, value))
+        self._rounds[pending.key] = max(proposal.highest, proposal.ballot)
+        return proposal
+
+    async def _value(self, pending: Record, votes: Sequence[Record]) -> Any:
+        """What to propose where nothing binds: weighed on what enough nodes hold by now. None where too few answer."""
+        intent = compose(pending, votes)
+        if self._fleet is not None and not self._fleet.alone:
+            turn = await self._fleet.order([_reading(refs_of(pending)), intent])
+            if turn.asks and not turn.ordered:
+                return None
+        return await self._lane.one(intent)
+
+    async def _ask_all(self, question: str, proposal: Proposal, step: str, value: Any) -> list[tuple[str, Reply]]:
+        """The answers of the electors that could be reached."""
+        asked = [self._ask(each, question, step, proposal.ballot, value) for each in proposal.electors]
+        replies = await asyncio.gather(*asked)
+        return [(each, reply) for each, reply in zip(proposal.electors, replies, strict=True) if reply is not None]
+
+    async def _ask(self, elector: str, question: str, step: str, ballot: Ballot, value: Any) -> Reply | None:
+        if elector == self._store.incarnation:
+            own: Reply = await self._lane.one(elect(question, step, ballot, value))
+            return own
+        return None if self._fleet is None else await self._fleet.consult(elector, question, step, ballot, value)
+
+    @asynccontextmanager
+    async def _alone(self, pending_id: str) -> AsyncIterator[None]:
+        """One at a time about one action."""
+        lock = self._locks.setdefault(pending_id, asyncio.Lock())
+        try:
+            async with lock:
+                yield
+        finally:
+            if not lock.locked():
+                self._locks.pop(pending_id, None)
+
+    def _done(self, pending_id: str) -> None:
+        self.unreached.pop(pending_id, None)
+        self._rounds.pop(pending_id, None)
+
+
+def _reading(refs: Sequence[Ref]) -> Intent:
+    """An intent that only reads these addresses."""
+
+    def plan(stamp: Stamp) -> Plan:
+        for ref in refs:
+            yield from get(*ref)
+        return Decision(())
+
+    return plan

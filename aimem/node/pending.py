@@ -1,0 +1,228 @@
+"""Pending actions as callers see them: listed, approved, rejected, taken back.
+
+A vote is a write like any other; what it comes to is decided by the action's electors (see `deciding`). The reply tells
+what is so when it is given: an action that waits for more votes, or for a majority of its electors, is still pending.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aimem.core import deciding
+from aimem.core.deciding import (
+    APPROVE,
+    APPROVED,
+    CANCEL,
+    CANCELLED,
+    REJECT,
+    REJECTED,
+    Ballots,
+    ballots_of,
+    electors_of_pending,
+    may_see,
+    needed_votes,
+)
+from aimem.core.governing import Speaker
+from aimem.core.intent import Decision, Plan, Stamp
+from aimem.core.kinds import DECISION, MEMORY, PENDING
+from aimem.core.record import Record, Ref, from_wire
+from aimem.core.timestamp import format_timestamp
+from aimem.core.version import Version
+from aimem.core.wire import memory_json
+from aimem.core.writes import Answer
+from aimem.errors import AimemError, Conflict, Denied, NotFound
+from aimem.limits import PENDING_LIMIT_DEFAULT, PENDING_LIMIT_MAX
+from aimem.node import parameters
+from aimem.node.caller import Caller
+from aimem.node.deciding import Deciding
+from aimem.node.lane import CallersLane, fewest
+from aimem.node.parameters import Parameters
+from aimem.store.base import Store
+
+_ENDS = {APPROVE: APPROVED, REJECT: REJECTED, CANCEL: CANCELLED}
+
+
+class Pending:
+    """The callers' side of pending actions. `patience` is how long (seconds) a vote waits for others to decide."""
+
+    def __init__(self, store: Store, lane: CallersLane, deciding: Deciding, patience: float) -> None:
+        self._store = store
+        self._lane = lane
+        self._deciding = deciding
+        self._patience = patience
+
+    async def listed(self, params: Parameters, caller: Caller) -> dict[str, Any]:
+        """Actions, the latest first: of a `status`, of a `namespace` (with `/**` also of those below it), of an
+        `approver`. What an action is about is shown to who asked for it and who may decide about it."""
+        limit = parameters.count(params, "limit", PENDING_LIMIT_DEFAULT, PENDING_LIMIT_MAX)
+        status = parameters.text(params, "status")
+        namespace, approver = parameters.text(params, "namespace"), parameters.text(params, "approver")
+        if status == deciding.WAITING:
+            ids = self._deciding.open.ids(namespace, approver, limit)
+        else:
+            ids = await self._deciding.open.all_ids(self._store, namespace, approver)
+        rows: list[dict[str, Any]] = []
+        for pending_id in ids:
+            shown = await self._shown(pending_id, caller)
+            if status in (None, shown["status"]):
+                rows.append(shown)
+            if len(rows) == limit:
+                break
+        return {"count": len(rows), "pending": rows}
+
+    async def get(self, pending_id: str, caller: Caller) -> dict[str, Any]:
+        """One action."""
+        return await self._shown(pending_id, caller)
+
+    async def approve(self, pending_id: str, caller: Caller) -> Answer:
+        """Vote for it: 200 where that carried it out, 202 while it waits."""
+        try:
+            return await self._vote(pending_id, caller, APPROVE)
+        except (NotFound, Conflict) as error:
+            if isinstance(error, Conflict) and "outcome" in error.extra:
+                raise
+            raise Denied(f"approve rejected: {error.message}") from error
+
+    async def reject(self, pending_id: str, caller: Caller) -> Answer:
+        """Vote against it: 200."""
+        return await self._ended(pending_id, caller, REJECT)
+
+    async def cancel(self, pending_id: str, caller: Caller) -> Answer:
+        """Take it back: 200."""
+        return await self._ended(pending_id, caller, CANCEL)
+
+    async def _ended(self, pending_id: str, caller: Caller, verdict: str) -> Answer:
+        try:
+            return await self._vote(pending_id, caller, verdict)
+        except Conflict as error:
+            raise NotFound("pending action not found or already decided", extra=error.extra) from error
+
+    async def _vote(self, pending_id: str, caller: Caller, verdict: str) -> Answer:
+        who = caller.speaker(())
+        (outcome,) = await self._lane.decided().write([deciding.vote(pending_id, who, verdict)])
+        if isinstance(outcome, AimemError):
+            raise outcome
+        quorum = outcome.quorum
+        decision = await self._deciding.settle(pending_id)
+        (pending,) = await self._store.get([Ref(PENDING, pending_id)])
+        assert pending is not None
+        if decision is None and await self._is_ripe(pending):
+            decision = await self._deciding.learn(pending_id, self._patience)
+        if decision is None:
+            return Answer(202, {**await self._waits(pending, verdict), **quorum})
+        return self._decided(pending, decision, verdict, quorum)
+
+    async def _is_ripe(self, pending: Record) -> bool:
+        """Whether the votes are enough, and only a majority of electors is missing here."""
+        mine = self._store.incarnation in electors_of_pending(pending)
+        return not mine and await self._deciding.ripe(pending)
+
+    async def _waits(self, pending: Record, verdict: str) -> dict[str, Any]:
+        found = await self._ballots(pending)
+        told: dict[str, Any] = {
+            "status": deciding.WAITING,
+            "id": pending.key,
+            "votes": len(found.approvals),
+            "quorum": needed_votes(pending),
+            "reason": "consensus threshold not yet reached",
+        }
+        if verdict != APPROVE or len(found.approvals) >= needed_votes(pending):
+            told |= {
+                "reason": "no majority of the electors could be reached: it is decided when one can",
+                "electors": list(electors_of_pending(pending)),
+            }
+        return told if verdict != APPROVE else {"approved": False, **told}
+
+    def _decided(self, pending: Record, decision: Record, verdict: str, quorum: dict[str, Any]) -> Answer:
+        body = decision.body
+        if body["outcome"] != _ENDS[verdict]:
+            reason = f": {body['reason']}" if "reason" in body else ""
+            raise Conflict(f"the action has ended as {body['outcome']}{reason}", extra={"outcome": body["outcome"]})
+        told: dict[str, Any] = {"id": pending.key, "decided_by": body["decided_by"]}
+        if verdict == APPROVE:
+            first = next((key for kind, key, _ in body["wrote"] if kind == MEMORY), None)
+            told = {"approved": True, **told, "executed": True, "memory_id": first}
+        else:
+            told = {_ENDS[verdict]: True, **told}
+        return Answer(200, {**told, **fewest(quorum)})
+
+    async def _ballots(self, pending: Record) -> Ballots:
+        votes = await self._deciding.votes_of(pending)
+
+        def plan(stamp: Stamp) -> Plan:
+            return Decision((), (yield from ballots_of(pending, votes)))
+
+        (found,) = await self._store.rehearse([plan])
+        told: Ballots = found.reply
+        return told
+
+    async def _shown(self, pending_id: str, caller: Caller) -> dict[str, Any]:
+        pending, decision = await self._store.get([Ref(PENDING, pending_id), Ref(DECISION, pending_id)])
+        if pending is None or pending.deleted:
+            raise NotFound("there is no such pending action")
+        votes = await self._deciding.votes_of(pending)
+        who = caller.speaker(())
+        seen = await self._may_see(pending, who)
+        body = pending.body
+        told: dict[str, Any] = {
+            "id": pending.key,
+            "action_type": body["action"],
+            "memory_id": body.get("memory_id"),
+            "namespace": body["namespace"],
+            "payload": payload_of(pending) if seen else {},
+            "requested_by": body["requested_by"],
+            "requested_at": format_timestamp(body["requested_at"]),
+            "status": deciding.WAITING if decision is None else decision.body["outcome"],
+            "approver": body["approver"],
+            "approvals": [
+                {"agent_id": each.body["voter"], "approved_at": format_timestamp(each.body["voted_at"])}
+                for each in votes
+                if each.body.get("verdict") == APPROVE
+            ],
+            "electors": list(electors_of_pending(pending)),
+        }
+        if "expires_at" in body:
+            told["expires_at"] = format_timestamp(body["expires_at"])
+        if decision is not None:
+            told |= {
+                "decided_by": decision.body["decided_by"],
+                "decided_at": format_timestamp(decision.body["decided_at"]),
+            }
+            if "reason" in decision.body:
+                told["reason"] = decision.body["reason"]
+            if await self._overtaken(decision):
+                told["overtaken"] = True
+        elif pending_id in self._deciding.unreached:
+            told["waits_for"] = "a majority of its electors"
+        return told
+
+    async def _overtaken(self, decision: Record) -> bool:
+        """Whether something newer stands where the action wrote."""
+        wrote = decision.body.get("wrote", ())
+        held = await self._store.get([Ref(kind, key) for kind, key, _ in wrote])
+        return any(
+            record is not None and str(record.version.base()) != version
+            for record, (_, _, version) in zip(held, wrote, strict=True)
+        )
+
+    async def _may_see(self, pending: Record, who: Speaker) -> bool:
+        def plan(stamp: Stamp) -> Plan:
+            return Decision((), (yield from may_see(pending, who)))
+
+        (found,) = await self._store.rehearse([plan])
+        return found.reply is True
+
+
+def payload_of(pending: Record) -> dict[str, Any]:
+    """What an action is about, as callers see it: of a store the memory, of others what they write."""
+    body = pending.body
+    if "records" not in body:
+        kept = body.get("payload")
+        return kept if isinstance(kept, dict) else {}
+    now = Version(body["requested_at"], "0" * 16)
+    shown = []
+    for item in body["records"]:
+        plain = {name: value for name, value in item.items() if name not in ("base", "renewed", "born", "version")}
+        record = from_wire({**plain, "version": str(now), "born": item.get("born", str(now))})
+        shown.append(memory_json(record) if record.kind == MEMORY and not record.deleted else plain)
+    return shown[0] if body["action"] == "store" and shown else {"records": shown}

@@ -1,0 +1,107 @@
+"""Which pending actions are open, kept in memory from the store's changes: so a queue is read without searching.
+
+Of each only what queues are asked by is kept; the records are read when they are shown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from aimem.core.kinds import DECISION, PENDING
+from aimem.core.namespace import is_within
+from aimem.core.policy import EVERYWHERE
+from aimem.core.record import Record
+from aimem.store.base import Change, Store
+
+
+class Waiting(NamedTuple):
+    """What is kept of an open action. `requested` is in ns."""
+
+    id: str
+    namespace: str
+    approver: str
+    requested: int
+
+
+class OpenActions:
+    """Made empty; `load` reads what the store holds, `changed` follows it."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, Waiting] = {}
+        self._by_root: dict[str, set[str]] = defaultdict(set)
+        self._decided: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __contains__(self, pending_id: object) -> bool:
+        return pending_id in self._waiting
+
+    async def load(self, store: Store) -> None:
+        """Read all that is open."""
+        self._decided |= {record.key async for batch in store.scan(DECISION) for _, record in batch}
+        async for batch in store.scan(PENDING):
+            for _, record in batch:
+                if record.key not in self._decided:
+                    self._add(record)
+
+    def changed(self, changes: Sequence[Change]) -> None:
+        """Follow a committed group."""
+        for record in (change.record for change in changes):
+            if record.kind == DECISION and not record.deleted:
+                self._decided.add(record.key)
+                self._remove(record.key)
+            elif record.kind == PENDING:
+                if record.deleted:
+                    self._remove(record.key)
+                elif record.key not in self._decided:
+                    self._add(record)
+
+    def ids(self, namespace: str | None, approver: str | None, limit: int) -> list[str]:
+        """Ids of open actions, the latest first: of one `namespace` (with `/**` behind it also of those below) and of
+        one approver (the id of an agent, `human`, or `consensus`)."""
+        found: Iterable[Waiting] = self._waiting.values()
+        if namespace is not None:
+            root, below = namespace.removesuffix("/**"), namespace.endswith("/**")
+            ids = self._by_root.get(root.partition("/")[0], set())
+            rows = (self._waiting[each] for each in ids)
+            found = [each for each in rows if each.namespace == root or (below and is_within(each.namespace, root))]
+        if approver is not None:
+            found = [each for each in found if each.approver == approver]
+        latest = sorted(found, key=lambda each: (each.requested, each.id), reverse=True)
+        return [each.id for each in latest[:limit]]
+
+    async def all_ids(self, store: Store, namespace: str | None, approver: str | None) -> list[str]:
+        """As `ids`, of decided actions too: searched for in the store."""
+        found = OpenActions()
+        async for batch in store.scan(PENDING):
+            for _, record in batch:
+                found._add(record)
+        return found.ids(namespace, approver, len(found))
+
+    def _add(self, record: Record) -> None:
+        body = record.body
+        namespace = str(body.get("namespace", EVERYWHERE))
+        waiting = Waiting(record.key, namespace, approver_name(body.get("approver")), int(body.get("requested_at", 0)))
+        self._waiting[record.key] = waiting
+        self._by_root[namespace.partition("/")[0]].add(record.key)
+
+    def _remove(self, pending_id: str) -> None:
+        gone = self._waiting.pop(pending_id, None)
+        if gone is not None:
+            root = gone.namespace.partition("/")[0]
+            self._by_root[root].discard(pending_id)
+            if not self._by_root[root]:
+                del self._by_root[root]
+
+
+def approver_name(approver: Any) -> str:
+    """What an approver is asked for by: the id of the agent, else `human` or `consensus`."""
+    if isinstance(approver, str):
+        return approver
+    if isinstance(approver, dict) and isinstance(approver.get("agent"), str):
+        return str(approver["agent"])
+    return "consensus" if isinstance(approver, dict) and "consensus" in approver else json.dumps(approver)
