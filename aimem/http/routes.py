@@ -139,7 +139,7 @@ RULES = (
         parameters={"namespace": TEXT},
     ),
     _get(
-        "/namespaces/{namespace}/standard",
+        "/namespaces/{ns}/standard",
         ruling.shown_at,
         "The standard of a namespace, or its chain",
         "Standard",
@@ -147,7 +147,7 @@ RULES = (
     ),
     Route(
         "POST",
-        f"{API}/namespaces/{{namespace}}/standard",
+        f"{API}/namespaces/{{ns}}/standard",
         ruling.set_at,
         "Set the standard of a namespace, its policy, or both",
         {201: ref("StandardSet")},
@@ -156,7 +156,7 @@ RULES = (
     ),
     Route(
         "DELETE",
-        f"{API}/namespaces/{{namespace}}/standard",
+        f"{API}/namespaces/{{ns}}/standard",
         ruling.clear_at,
         "Take the standard and the policy of a namespace away",
         {200: ref("StandardCleared")},

@@ -11,7 +11,7 @@ async def set_named(call: Call) -> Response:
 
 
 async def set_at(call: Call) -> Response:
-    return answer(await call.node.set_standard(call.json(), call.caller(), call.path["namespace"]))
+    return answer(await call.node.set_standard(call.json(), call.caller(), call.path["ns"]))
 
 
 async def clear_named(call: Call) -> Response:
@@ -19,11 +19,11 @@ async def clear_named(call: Call) -> Response:
 
 
 async def clear_at(call: Call) -> Response:
-    return answer(await call.node.clear_standard(call.path["namespace"], call.caller()))
+    return answer(await call.node.clear_standard(call.path["ns"], call.caller()))
 
 
 async def shown_at(call: Call) -> Response:
-    return reply(200, await call.node.standard(call.path["namespace"], call.query(), call.reach()))
+    return reply(200, await call.node.standard(call.path["ns"], call.query(), call.reach()))
 
 
 async def explained(call: Call) -> Response:

@@ -75,8 +75,8 @@ UNGOVERNED = {
     "POST /api/v1/pending/{id}/cancel": "likewise",
     "POST /api/v1/namespaces": "see the tests of who may set a policy",
     "DELETE /api/v1/namespaces": "likewise",
-    "POST /api/v1/namespaces/{namespace}/standard": "likewise",
-    "DELETE /api/v1/namespaces/{namespace}/standard": "likewise",
+    "POST /api/v1/namespaces/{ns}/standard": "likewise",
+    "DELETE /api/v1/namespaces/{ns}/standard": "likewise",
 }
 
 
