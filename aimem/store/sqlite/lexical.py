@@ -1,25 +1,26 @@
-"""Matching words: from the terms of a question to the best rows, within a bound on how many rows are looked at.
+"""Matching words: from the terms of a question to the best rows, within bounds on how many rows are looked at.
 
 Where any term may match, terms are taken from the rarest on until their rows add up to a budget: those left out are so
-common that they can't decide, and ranking every row that holds one costs half a second at a million rows.
+common that they can't decide. Ranking a row costs fifteen times what finding it does, as the length of its text is
+looked up, so of the rows found those are ranked that can come out well: that hold two of the terms, or a rare one.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from aimem.core.text import Term, match_all, match_any
-from aimem.limits import MATCH_ROWS_BUDGET, TERM_COUNTS_KEPT
+from aimem.limits import MATCH_ROWS_BUDGET, RANKED_ROWS_BUDGET, TERM_COUNTS_KEPT
 from aimem.store.base import Filter, Hit, Words
 from aimem.store.sqlite.reading import where
 
 _GROWN = 1.25  # counts are taken anew when the store has grown or shrunk by a quarter
 _WEIGHT_MIN = 1e-6  # FTS5's own: for words that more than half of all rows hold
-_FIRST_CUT = 4  # how many more rows than asked for are ranked before the filter is applied to them
+_CUT_GROWS = 4  # how many times more ranked rows are looked up when too few of them passed the filter
 
 
 class TermCounts:
@@ -40,15 +41,22 @@ class TermCounts:
         return int(rows)
 
 
-def deciding(terms: Sequence[Term], counts: Sequence[int]) -> list[Term]:
-    """The terms to match by: the rarest, while their rows fit the budget; one at least."""
-    chosen: list[Term] = []
+class Held(NamedTuple):
+    """How many rows hold a term."""
+
+    rows: int
+    term: Term
+
+
+def deciding(held: Sequence[Held]) -> list[Held]:
+    """The terms to match by, of all with the rarest first: while their rows fit the budget; one at least."""
+    chosen: list[Held] = []
     left = MATCH_ROWS_BUDGET
-    for rows, term in sorted(zip(counts, terms, strict=True)):
-        if chosen and rows > left:
+    for each in held:
+        if chosen and each.rows > left:
             break
-        left -= rows
-        chosen.append(term)
+        left -= each.rows
+        chosen.append(each)
     return chosen
 
 
@@ -58,12 +66,14 @@ def match(
     """The best lexical matches that pass the filter, best first."""
     if not words.terms or limit < 1:
         return []
-    terms, rows = list(words.terms), [counts.count(connection, term, total) for term in words.terms]
-    weight = sum(_weight(each, total) for each in rows)
+    held = sorted(Held(counts.count(connection, term, total), term) for term in words.terms)
+    weight = sum(_weight(each.rows, total) for each in held)
     if not words.all_of and total > MATCH_ROWS_BUDGET:
-        terms = deciding(terms, rows)
-    asked = _asked(words, terms)
-    found = (_ranked_first if which == Filter(which.now) else _filtered_first)(connection, asked, which, limit)
+        held = deciding(held)
+    if which == Filter(which.now):
+        found = _ranked_first(connection, words, held, which, limit)
+    else:
+        found = _filtered_first(connection, _asked(words, _terms(held)), which, limit)
     return [Hit(hit.row, hit.id, hit.score / weight) for hit in found]
 
 
@@ -84,8 +94,16 @@ def matching(
 
 
 def _asked(words: Words, terms: Sequence[Term]) -> str:
-    asked = match_all(terms) if words.all_of else match_any(terms)
+    return _within(words, match_all(terms) if words.all_of else match_any(terms))
+
+
+def _within(words: Words, asked: str) -> str:
+    """A query of the columns that these words are looked for in."""
     return asked if words.everywhere else f"{{title content tags}} : ({asked})"
+
+
+def _terms(held: Iterable[Held]) -> list[Term]:
+    return [each.term for each in held]
 
 
 def _weight(rows: int, total: int) -> float:
@@ -105,23 +123,71 @@ def _filtered_first(connection: sqlite3.Connection, asked: str, which: Filter, l
     return [Hit(*each) for each in found]
 
 
-def _ranked_first(connection: sqlite3.Connection, asked: str, which: Filter, limit: int) -> list[Hit]:
+def _ranked_first(
+    connection: sqlite3.Connection, words: Words, held: Sequence[Held], which: Filter, limit: int
+) -> list[Hit]:
     """For the filter that nearly all rows pass (only what has expired does not): ranked rows are looked up until
     enough of them pass, so that the cut still comes after the filter."""
     condition, values = where(which)
-    cut = limit * _FIRST_CUT
+    ranked, cut = _some_ranked(words, held), limit + limit // 4 + 1
     while True:
-        ranked = connection.execute(
-            "SELECT rowid, -rank FROM words WHERE words MATCH ? ORDER BY rank, rowid DESC LIMIT ?", (asked, cut)
+        found = connection.execute(
+            "SELECT best.row, r.key, best.score "
+            f"FROM ({ranked.statement} ORDER BY score DESC, row DESC LIMIT :cut) best "
+            f"LEFT JOIN record r ON r.row = best.row AND {condition} ORDER BY best.score DESC, best.row DESC",
+            {**values, **ranked.values, "cut": cut},
         ).fetchall()
-        alive = dict(
-            connection.execute(
-                "SELECT r.row, r.key FROM record r "
-                f"WHERE r.row IN (SELECT value FROM json_each(:rows)) AND {condition}",
-                {**values, "rows": json.dumps([row for row, _ in ranked])},
-            )
-        )
-        hits = [Hit(row, alive[row], score) for row, score in ranked if row in alive]
-        if len(hits) >= limit or len(ranked) < cut:
+        hits = [Hit(*each) for each in found if each[1] is not None]
+        if len(hits) >= limit:
             return hits[:limit]
-        cut *= _FIRST_CUT
+        if len(found) == cut:
+            cut *= _CUT_GROWS
+        elif ranked.whole:
+            return hits
+        else:
+            ranked = _all_ranked(words, held)
+
+
+class _Ranked(NamedTuple):
+    """A statement that gives rows with their scores, its values, and whether it gives all rows that match."""
+
+    statement: str
+    values: dict[str, Any]
+    whole: bool = False
+
+
+def _all_ranked(words: Words, held: Sequence[Held]) -> _Ranked:
+    statement = "SELECT rowid AS row, -bm25(words) AS score FROM words WHERE words MATCH :asked"
+    return _Ranked(statement, {"asked": _asked(words, _terms(held))}, whole=True)
+
+
+def _some_ranked(words: Words, held: Sequence[Held]) -> _Ranked:
+    """All rows where they are few. Else those that hold two of the terms, and of those that hold one of the rarest so
+    many as may be ranked, the newest where more hold the last of these; of a single term, the newest of the budget."""
+    every = _all_ranked(words, held)
+    if words.all_of or sum(each.rows for each in held) <= RANKED_ROWS_BUDGET:
+        return every
+    if len(held) == 1:
+        statement = f"SELECT * FROM ({every.statement} ORDER BY rowid DESC LIMIT :most)"
+        return _Ranked(statement, {**every.values, "most": MATCH_ROWS_BUDGET})
+    rare, left = [], RANKED_ROWS_BUDGET
+    for each in held:
+        if each.rows > left:
+            break
+        left -= each.rows
+        rare.append(each.term)
+    few = " OR ".join(f"({part})" for part in [*_two_of(_terms(held)), *([match_any(rare)] if rare else [])])
+    statement = (
+        f"{every.statement} AND +rowid IN (SELECT rowid FROM words WHERE words MATCH :few UNION ALL "
+        "SELECT * FROM (SELECT rowid FROM words WHERE words MATCH :last ORDER BY rowid DESC LIMIT :newest))"
+    )
+    more = {"few": _within(words, few), "last": _within(words, match_any([held[len(rare)].term])), "newest": left}
+    return _Ranked(statement, {**every.values, **more})
+
+
+def _two_of(terms: Sequence[Term]) -> list[str]:
+    """FTS5 queries that together match what holds two of the terms: one in each half, or two in one half."""
+    if len(terms) < 2:
+        return []
+    left, right = terms[: len(terms) // 2], terms[len(terms) // 2 :]
+    return [f"({match_any(left)}) AND ({match_any(right)})", *_two_of(left), *_two_of(right)]

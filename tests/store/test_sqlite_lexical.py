@@ -1,0 +1,80 @@
+"""Which rows SQLite ranks for a question when more hold its words than may be ranked."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from aimem.core.text import match_any
+from aimem.store.base import Filter, Words
+from aimem.store.sqlite import lexical, schema
+from aimem.store.sqlite.store import SqliteStore, open_sqlite
+from tests.store.conftest import HOUR, NOW, Clock, Ids, creating, written
+
+TERMS = (("red",), ("boat",), ("harbour",), ("rope",), ("sail",))
+
+
+@pytest.fixture(autouse=True)
+def small_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lexical, "MATCH_ROWS_BUDGET", 60)
+    monkeypatch.setattr(lexical, "RANKED_ROWS_BUDGET", 5)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    """Forty memories about red things, each longer than the one before."""
+    opened = await open_sqlite(tmp_path / "a.db", now=Clock(), rand=Ids())
+    words = ("x " * number for number in range(1, 41))
+    await written(opened, *(creating(f"red {number}", content=text) for number, text in enumerate(words)))
+    yield opened
+    await opened.close()
+
+
+async def titles(store: SqliteStore, *words: str, limit: int = 3, now: int = NOW) -> list[str]:
+    hits = await store.match(Words(tuple((word,) for word in words)), Filter(now), limit)
+    found = await store.by_rows([hit.row for hit in hits])
+    return [memory.record.body["title"] for memory in found if memory]
+
+
+@pytest.mark.parametrize("count", range(1, len(TERMS) + 1))
+def test_two_of_the_terms_are_asked_for_whichever_they_are(count: int) -> None:
+    connection = sqlite3.connect(":memory:")
+    schema.create(connection)
+    held = [terms for size in range(count + 1) for terms in itertools.combinations(TERMS[:count], size)]
+    for row, terms in enumerate(held):
+        connection.execute(
+            "INSERT INTO words (rowid, content) VALUES (?, ?)", (row, " ".join(word for (word,) in terms))
+        )
+    asked = " OR ".join(f"({part})" for part in lexical._two_of(TERMS[:count])) or match_any([])
+    found = {row for (row,) in connection.execute("SELECT rowid FROM words WHERE words MATCH ?", (asked,))}
+    assert found == {row for row, terms in enumerate(held) if len(terms) >= 2}
+
+
+async def test_of_a_common_word_the_newest_are_ranked_beside_all_that_hold_more(store: SqliteStore) -> None:
+    await written(store, creating("boat", content="red boat"), creating("harbour", content="harbour"))
+    await written(store, *(creating(f"blue {number}", content="x") for number in range(12)))
+    assert await titles(store, "red", "boat", "harbour", limit=4) == ["harbour", "boat", "red 38", "red 39"]
+
+
+async def test_few_rows_are_all_ranked(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lexical, "RANKED_ROWS_BUDGET", 50)
+    await written(store, creating("boat", content="x"))
+    assert await titles(store, "red", "boat") == ["boat", "red 0", "red 1"]
+
+
+async def test_of_a_single_word_the_newest_of_the_budget_are_ranked(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await titles(store, "red") == ["red 0", "red 1", "red 2"]
+    monkeypatch.setattr(lexical, "MATCH_ROWS_BUDGET", 10)
+    assert await titles(store, "red") == ["red 30", "red 31", "red 32"]
+
+
+async def test_where_those_ranked_first_have_expired_the_others_are_found(store: SqliteStore) -> None:
+    short = (creating(f"soon gone {number}", content="red", tier="short", expires_at=NOW + 1) for number in range(8))
+    await written(store, creating("boat", content="x"), *short)
+    assert await titles(store, "red", "boat", now=NOW + HOUR) == ["boat", "red 0", "red 1"]
