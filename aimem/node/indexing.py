@@ -5,7 +5,7 @@ looked at again afterwards, so nothing is lost. A deleted memory leaves the inde
 
 A vector counts only while it was made from the text that its memory has now. That is not left to the order of events:
 the index keeps a mark of the text behind each row's vectors, a search gives it with the cosine, and whoever uses the
-cosine compares it with the memory in hand (`Near.is_of`).
+cosine compares it with the memory in hand (`Found.is_of`).
 
 At its ceiling the index takes in no more. What it leaves out keeps its stored vector, is counted, and is found by
 words; the next start tries again.
@@ -35,24 +35,22 @@ from aimem.store.base import Change, Memory, Store, Vector
 log = logging.getLogger(__name__)
 
 
-class Near(NamedTuple):
-    """A row that a search found. `mark` is that of the text that the cosine speaks of."""
+class Found(NamedTuple):
+    """What a search found: `near`, rows with their cosines, best first, and whether there is `more`; and of these rows
+    and the others that it was asked about, the vectors and the marks of the texts that these speak of.
 
-    row: int
-    cosine: float
-    mark: int
+    Rows whose vectors changed meanwhile are left out, since it is not known which ones were measured.
+    """
+
+    near: list[tuple[int, float]]
+    more: bool
+    vectors: dict[int, Floats]
+    marks: dict[int, int]
 
     def is_of(self, memory: Memory) -> bool:
-        """Whether the cosine speaks of the text that this memory has."""
-        return self.mark == mark(text_sha256(embedded_text(memory.record)))
-
-
-class Found(NamedTuple):
-    """What a search found, best first, and whether there is `more`. Rows whose vectors changed meanwhile are left out,
-    since it is not known which ones were measured."""
-
-    near: list[Near]
-    more: bool
+        """Whether what is told of its row speaks of the text that this memory has."""
+        known = self.marks.get(memory.row)
+        return known is not None and known == mark(text_sha256(embedded_text(memory.record)))
 
 
 class Indexing:
@@ -89,22 +87,21 @@ class Indexing:
         """Whether it holds all stored vectors."""
         return self._built.is_set()
 
-    async def search(self, query: Floats, k: int, allow: Rows | None = None, *, exact: bool = False) -> Found:
-        """As `VectorIndex.search`, beside everything else."""
+    async def search(self, query: Floats, k: int, allow: Rows | None = None, others: Sequence[int] = ()) -> Found:
+        """The `k` rows nearest to a vector of length 1; `allow` narrows to these rows. Beside everything else."""
         began = self._put_count
-        found = await asyncio.to_thread(self.index.search, query, k, allow, exact=exact)
-        near = [Near(row, cosine, int(self._marks[row])) for row, cosine in found if self._put_at[row] <= began]
-        return Found(near, len(found) == k)
+        near, vectors = await asyncio.to_thread(self._search, query, k, allow, others)
+        settled = {row: held for row, held in vectors.items() if self._put_at[row] <= began}
+        marks = {row: int(self._marks[row]) for row in settled}
+        return Found([each for each in near if each[0] in settled], len(near) == k, settled, marks)
 
-    async def vectors(self, memories: Sequence[Memory]) -> dict[int, Floats]:
-        """By row, the vectors of these memories; without those that have none of their present text."""
-        began, by_row = self._put_count, {memory.row: memory for memory in memories}
-        held = await asyncio.to_thread(self.index.vectors, np.array(list(by_row), dtype=np.int64))
-        return {
-            row: vectors
-            for row, vectors in held.items()
-            if self._put_at[row] <= began and Near(row, 0.0, int(self._marks[row])).is_of(by_row[row])
-        }
+    def _search(
+        self, query: Floats, k: int, allow: Rows | None, others: Sequence[int]
+    ) -> tuple[list[tuple[int, float]], dict[int, Floats]]:
+        """What is near, and the vectors of that and of the others. Runs in a thread."""
+        near = self.index.search(query, k, allow)
+        rows = {*others, *(row for row, _ in near)}
+        return near, self.index.vectors(np.fromiter(rows, dtype=np.int64, count=len(rows)))
 
     async def build(self) -> None:
         """Put all stored vectors in, once."""

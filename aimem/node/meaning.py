@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,6 +37,15 @@ log = logging.getLogger(__name__)
 
 _K = 10  # what the checked recall is the recall at
 _WIDER = 4  # how much more is asked for when what was found does not count
+
+
+class Near(NamedTuple):
+    """Memories near a question: the `best` with their cosines, best first, and the `others` that were asked about; and
+    how near each of them is, but for those that have no vectors of their own yet."""
+
+    best: list[tuple[Memory, float]]
+    others: list[Memory]
+    nearness: Nearness
 
 
 class Meaning:
@@ -126,8 +135,8 @@ class Meaning:
         self._sample(vector)
         return vector
 
-    async def nearest(self, vector: Matrix, which: Filter, k: int) -> list[tuple[Memory, float]]:
-        """The `k` memories nearest to a vector that pass the filter, with their cosines, best first.
+    async def near(self, vector: Matrix, which: Filter, k: int, others: Sequence[int] = ()) -> Near:
+        """The `k` memories nearest to a vector that pass the filter, and those under the rows `others`.
 
         What the index holds and what may not be shown (expired, or its text changed since) takes no place: as long as
         such is found and more is there, more is asked for.
@@ -135,20 +144,19 @@ class Meaning:
         allow = await self._allowed(which)
         asked = k
         while True:
-            found = await self.indexing.search(vector, asked, allow)
-            memories = await self._store.by_rows([near.row for near in found.near])
-            good = [
-                (memory, near.cosine)
-                for memory, near in zip(memories, found.near, strict=True)
-                if memory is not None and _alive(memory, which.now) and near.is_of(memory)
+            found = await self.indexing.search(vector, asked, allow, others)
+            rows = dict.fromkeys([*others, *(row for row, _ in found.near)])
+            memories = {each.row: each for each in await self._store.by_rows(list(rows)) if each is not None}
+            vectors = {row: found.vectors[row] for row, memory in memories.items() if found.is_of(memory)}
+            best = [
+                (memories[row], cosine)
+                for row, cosine in found.near
+                if row in vectors and _alive(memories[row], which.now)
             ]
-            if len(good) >= k or not found.more:
-                return good[:k]
+            if len(best) >= k or not found.more:
+                named = [memories[row] for row in others if row in memories]
+                return Near(best[:k], named, Nearness(vector, vectors))
             asked *= _WIDER
-
-    async def nearness(self, vector: Matrix, memories: Sequence[Memory]) -> Nearness:
-        """How near these memories are to a vector; without those that have none of their own yet."""
-        return Nearness(vector, await self.indexing.vectors(memories) if memories else {})
 
     async def _allowed(self, which: Filter) -> Any:
         """The rows that pass a filter, or None when nothing but expiry is asked."""

@@ -7,7 +7,7 @@ Without a model that is ready the words decide alone, and the reply says so in i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -94,24 +94,23 @@ class Recalling:
         return recall_reply(shown, found.mode, packed, asked.budget)
 
     async def _find(self, asked: _Asked) -> _Found:
+        read = max(3 * asked.limit, 30)
+        matching = self._store.match(Words(recall_terms(asked.question)), asked.which, 2 * read)
         meaning = self._meaning
         if meaning is None or not meaning.ready:
-            return await self._by_words(asked)
-        found, vector = await asyncio.gather(self._by_words(asked), meaning.vector_of(asked.question))
-        if vector is None:
-            return found
-        near = await meaning.nearest(vector, asked.which, max(5 * asked.limit, 50))
-        memories = found.memories | {memory.row: memory for memory, cosine in near if cosine > COSINE_MIN}
-        return _Found(memories, found.words, await meaning.nearness(vector, list(memories.values())))
+            hits, vector = await matching, None
+        else:
+            hits, vector = await asyncio.gather(matching, meaning.vector_of(asked.question))
+        words, rows = {hit.row: hit.score for hit in hits}, [hit.row for hit in hits[:read]]
+        if meaning is None or vector is None:
+            return _Found(_by_row(await self._store.by_rows(rows) if rows else ()), words)
+        near = await meaning.near(vector, asked.which, max(5 * asked.limit, 50), rows)
+        best = [memory for memory, cosine in near.best if cosine > COSINE_MIN]
+        return _Found(_by_row([*near.others, *best]), words, near.nearness)
 
-    async def _by_words(self, asked: _Asked) -> _Found:
-        """What the words of the question find."""
-        read = max(3 * asked.limit, 30)
-        hits = await self._store.match(Words(recall_terms(asked.question)), asked.which, 2 * read)
-        memories = await self._store.by_rows([hit.row for hit in hits[:read]]) if hits else []
-        return _Found(
-            {memory.row: memory for memory in memories if memory is not None}, {hit.row: hit.score for hit in hits}
-        )
+
+def _by_row(memories: Iterable[Memory | None]) -> dict[int, Memory]:
+    return {memory.row: memory for memory in memories if memory is not None}
 
 
 def _asked(params: Parameters, now: int, reach: Reach | None) -> _Asked:
