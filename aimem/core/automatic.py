@@ -122,6 +122,9 @@ class Use(NamedTuple):
     rank: int = 0
 
 
+NO_USE = Use()
+
+
 def touch_key(memory_id: str, born: Version, incarnation: str) -> str:
     """The key under which one store counts its own touches of one birth."""
     return f"{memory_id}/{born}.{incarnation}"

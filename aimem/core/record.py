@@ -17,6 +17,7 @@ from aimem.core.version import Version, parse_version
 from aimem.errors import Invalid
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")).encode
+_decode = json.JSONDecoder().decode
 _ENVELOPE = frozenset({"kind", "key", "version", "deleted", "born", "body"})
 
 
@@ -84,7 +85,7 @@ class Record:
     @property
     def body(self) -> dict[str, Any]:
         if self._body is None:
-            self._body = json.loads(self.raw)
+            self._body = _decode(self.raw.decode())
         return self._body
 
     @property

@@ -139,7 +139,8 @@ def known_author(record: Record) -> str:
 
 def names_author(asked: Collection[str], record: Record) -> bool:
     """Whether the author of a memory is among these stems, as people would call them."""
-    return any(part in asked for part in stems(_spoken(known_author(record))))
+    author = known_author(record)
+    return bool(author) and any(part in asked for part in stems(_spoken(author)))
 
 
 def _spoken(author: str) -> str:

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aimem.core.automatic import NEVER, Use, effect_of
+from aimem.core.automatic import NEVER, NO_USE, Use, effect_of
 from aimem.core.budget import Packed
 from aimem.core.memory import created_ns
 from aimem.core.record import Record
 from aimem.core.timestamp import format_timestamp
 from aimem.limits import ACCESS_COUNT_MAX
-
-NO_USE = Use()
 
 
 def memory_json(record: Record, use: Use = NO_USE) -> dict[str, Any]:

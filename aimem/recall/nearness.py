@@ -21,6 +21,9 @@ class Nearness:
     def __init__(self, question: Floats, vectors: Mapping[int, Floats]) -> None:
         self._question = question
         self._vectors = dict(vectors)
+        pieces = list(self._vectors.values())
+        self._all = np.concatenate(pieces) if pieces else np.empty((0, len(question)), dtype=np.float32)
+        self._starts = np.cumsum([0, *(len(each) for each in pieces[:-1])])
 
     def cosines(self) -> dict[int, float]:
         """By row, how near each is."""
@@ -37,7 +40,5 @@ class Nearness:
     def _cosines(self, question: Floats) -> dict[int, float]:
         if not self._vectors:
             return {}
-        pieces = list(self._vectors.values())
-        starts = np.cumsum([0, *(len(each) for each in pieces[:-1])])
-        best = np.maximum.reduceat(np.concatenate(pieces) @ question, starts)
-        return {row: round(float(cosine), _DIGITS) for row, cosine in zip(self._vectors, best, strict=True)}
+        best = np.maximum.reduceat(self._all @ question, self._starts)
+        return {row: round(cosine, _DIGITS) for row, cosine in zip(self._vectors, best.tolist(), strict=True)}

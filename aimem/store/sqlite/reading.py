@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aimem.core.automatic import RANK, TIERS, use_of
+from aimem.core.automatic import NO_USE, RANK, TIERS, use_of
 from aimem.core.identity_words import covers
 from aimem.core.kinds import LINK, MEMORY
 from aimem.core.pairs import pair_of, plain_id
@@ -104,10 +104,11 @@ def _row(connection: Connection, kind: str, key: str) -> Row | None:
 def _memories(connection: Connection, rows: Sequence[Row | None]) -> list[Memory | None]:
     """Rows with what their touches add up to, which is read for all of them at once."""
     touches = touches_of_all(connection, [row.record.key for row in rows if row is not None])
-    return [
-        None if row is None else Memory(row.row, row.record, use_of(row.record, touches.get(row.record.key, ())))
-        for row in rows
-    ]
+    return [None if row is None else _memory(row, touches.get(row.record.key)) for row in rows]
+
+
+def _memory(row: Row, touches: Sequence[Record] | None) -> Memory:
+    return Memory(row.row, row.record, use_of(row.record, touches) if touches else NO_USE)
 
 
 def memories(connection: Connection, ids: Sequence[str]) -> list[Memory | None]:

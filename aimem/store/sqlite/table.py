@@ -52,11 +52,12 @@ class Row(NamedTuple):
 def row_of(values: tuple[Any, ...]) -> Row:
     """The row that a SELECT of COLUMNS gave."""
     row, seq, visible, kind, key, version, born, deleted, body, content_hash, extra = values
+    made = stored_version(version)
     record = Record(
         kind,
         key,
-        stored_version(version),
-        stored_version(born),
+        made,
+        made if born == version else stored_version(born),
         body.encode(),
         deleted=bool(deleted),
         extra=extra.encode(),
