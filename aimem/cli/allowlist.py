@@ -25,7 +25,7 @@ from aimem.cli.options import (
     tls_options,
 )
 from aimem.config import ClientSettings
-from aimem.errors import AimemError, Drift, Misconfigured, NotFound, Usage
+from aimem.errors import AimemError, Drift, Misconfigured, NotFound, Unreachable, Usage
 
 _WORDS = {
     "node": "Node that holds the certificate.",
@@ -120,6 +120,7 @@ def add(invocation: Invocation, path: Path, certificate: str, comment: str, **wo
     try:
         who = identity_of({name: value for name, value in words.items() if value})
         entry = Entry.of(who, fingerprint, comment)
+        with_entry("", entry)  # what is wrong with it alone is not the file's fault
     except Misconfigured as error:
         raise Usage(error.message, hint=error.hint) from error
     with edited(path) as edit:
@@ -240,11 +241,14 @@ def _check_certificate(invocation: Invocation, path: Path, target: str) -> dict[
 
 def _check_node(path: Path, url: str, client: ClientSettings) -> dict[str, Any]:
     import hashlib
+    import ssl
 
     from aimem.net.client import Client
     from aimem.net.client_tls import TlsFiles, shown_by
 
     files = TlsFiles(client.ca_cert, client.client_cert, client.client_key, client.pin)
+    if not url.startswith("https://"):
+        raise Usage(f"{url} has no certificates to check", hint="write it as https://HOST:PORT")
     caller = Client(url, tls=files, connect_secs=5, read_secs=10)
     told: dict[str, Any] = {"url": url}
     try:
@@ -257,6 +261,8 @@ def _check_node(path: Path, url: str, client: ClientSettings) -> dict[str, Any]:
         reply = caller.request("GET", "/api/v1/health")
         told |= {"let_in": True, "status": reply.status}
     except AimemError as error:
+        if isinstance(error, Unreachable) and not isinstance(error.__cause__, ssl.SSLError):
+            raise
         told |= {"let_in": False, "why": error.message} | ({"hint": error.hint} if error.hint else {})
     finally:
         caller.close()

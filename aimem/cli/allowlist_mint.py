@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ import click
 from aimem.cli import output
 from aimem.cli.invocation import Invocation
 from aimem.cli.options import Command, pass_invocation
-from aimem.errors import Usage
+from aimem.errors import Misconfigured, Usage
 
 if TYPE_CHECKING:
     from aimem.cli.inventory import Inventory, Planned
@@ -72,10 +73,21 @@ def mint(
     if invocation.flags.get("cache_dir"):
         unpack.set_cache_dir(Path(invocation.flags["cache_dir"]))
     unpack.native(unpack.TLS_PACKAGES)
-    from aimem.cli.inventory import Inventory, planned, read_inventory
+    from aimem.cli.inventory import read_inventory
 
-    fleet = read_inventory(inventory) if inventory else Inventory(tuple(map(planned, nodes)), {}, {})
+    fleet = read_inventory(inventory) if inventory else _named(nodes)
     _Mint(out, fleet, days, config_dir).run()
+
+
+def _named(nodes: Sequence[str]) -> Inventory:
+    from aimem.cli.inventory import Inventory, no_name_twice, planned
+
+    try:
+        found = tuple(map(planned, nodes))
+        no_name_twice([each.name for each in found], " ".join(nodes))
+    except Misconfigured as error:
+        raise Usage(error.message, hint=error.hint) from error
+    return Inventory(found, {}, {})
 
 
 class _Mint:

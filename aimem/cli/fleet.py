@@ -86,7 +86,7 @@ def _look(invocation: Invocation, url: str) -> dict[str, Any]:
             raise error
         status = reply.json()
     except AimemError as error:
-        return {"url": url, "error": error.message}
+        return {"url": url, "error": error.message} | ({"hint": error.hint} if error.hint else {})
     finally:
         caller.close()
     mesh = status.get("mesh") or {}
@@ -132,6 +132,8 @@ def _print(invocation: Invocation, rows: Sequence[dict[str, Any]], found: Sequen
         output.print_rows(header, [_cells(row) for row in rows], stretch=0)
     for line in found:
         output.say(line)
+    for hint in dict.fromkeys(row["hint"] for row in rows if "hint" in row):
+        output.say(f"hint: {hint}")
     for row in rows:
         for line in held_up(row.get("peers", ())):
             output.say(f"{row['url']}: {line}")
@@ -141,8 +143,8 @@ def _print(invocation: Invocation, rows: Sequence[dict[str, Any]], found: Sequen
 
 def _cells(row: dict[str, Any]) -> list[str]:
     told = [str(row.get(name) or "-") for name in ("url", "node", "rack", "version", "tier")]
-    last = str(row.get("digest") or row.get("error") or "-")
-    return [*told, _count(row.get("memories")), _count(row.get("lag_rows")), last[:16]]
+    last = str(row["error"] if "error" in row else row.get("digest") or "-")
+    return [*told, _count(row.get("memories")), _count(row.get("lag_rows")), last if "error" in row else last[:16]]
 
 
 def _count(value: object) -> str:

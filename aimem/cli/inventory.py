@@ -15,7 +15,7 @@ agents = "ai:planner"
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,10 +99,14 @@ def read_inventory(path: Path) -> Inventory:
     }
     for name in words:
         identity_of({"node": name})  # it names a folder: the rules of node names hold for it too
-    names = [each.name for each in found] + list(words)
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise Misconfigured(f"{path}: {twice[0]} stands twice")
+    no_name_twice([*(each.name for each in found), *words], str(path))
     return Inventory(found, words, values)
+
+
+def no_name_twice(names: Sequence[str], where: str) -> None:
+    """Raises: Misconfigured: two would share a folder."""
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise Misconfigured(f"{where}: {twice[0]} stands twice")
 
 
 def _node(values: Any, where: str) -> Planned:
@@ -112,8 +116,9 @@ def _node(values: Any, where: str) -> Planned:
     host, colon, port = address.rpartition(":")
     if not colon or address.endswith("]"):
         host, port = address, str(DEFAULT_PORT)
-    if not port.isdigit() or not 0 < int(port) < 65_536 or not host:
-        raise Misconfigured(f"{where}: {address!r} is not HOST or HOST:PORT")
+    bare = host if not host.startswith("[") else ""
+    if not port.isdigit() or not 0 < int(port) < 65_536 or not host or ":" in bare:
+        raise Misconfigured(f"{where}: {address!r} is not HOST, HOST:PORT or [ADDRESS]:PORT")
     also = values.get("also", [])
     if not isinstance(also, list) or not all(isinstance(each, str) for each in also):
         raise Misconfigured(f"{where}: also must be a list of names and addresses")

@@ -9,7 +9,7 @@ import click
 from aimem.cli import output
 from aimem.cli.invocation import Invocation
 from aimem.cli.options import Group, node_command, node_options
-from aimem.errors import Usage
+from aimem.errors import NotFound, Usage
 from aimem.net.client import path_of
 
 
@@ -63,6 +63,14 @@ def _which(ids: tuple[str, ...], peer: str | None, kind: str | None, everything:
     return [{name: value for name, value in named.items() if value}]
 
 
+def _missing(which: dict[str, Any], met: int) -> bool:
+    """Whether a row was named that is not there; it is said."""
+    if met or "id" not in which:
+        return False
+    output.say(f"{which['id']} is not in quarantine")
+    return True
+
+
 _SELECTION = (
     click.argument("ids", nargs=-1, metavar="[ID...]"),
     click.option("--peer", metavar="NODE", help="All of this node."),
@@ -82,9 +90,9 @@ def _selecting(function: Any) -> Any:
 def rescue(invocation: Invocation, ids: tuple[str, ...], peer: str | None, kind: str | None, everything: bool) -> int:
     """Write rows anew, as changes of now.
 
-    Exit code 1 when some could not be, such as those that have a newer version by now.
+    Exit code 1 when some could not be, such as those that have a newer version by now; 3 when an ID is not there.
     """
-    failed = 0
+    failed, missing = 0, 0
     for which in _which(ids, peer, kind, everything):
         reply = invocation.change("POST", path_of("quarantine", "rescue"), which)
         failed += len(reply["failed"])
@@ -94,19 +102,23 @@ def rescue(invocation: Invocation, ids: tuple[str, ...], peer: str | None, kind:
             output.print_json(reply)
         else:
             print(f"rescued {reply['rescued']}")
-    return 1 if failed else 0
+        missing += _missing(which, reply["rescued"] + len(reply["failed"]) + len(reply.get("pending", ())))
+    return 1 if failed else NotFound.exit_code if missing else 0
 
 
 @node_command("drop", changes=True)
 @_selecting
-def drop(invocation: Invocation, ids: tuple[str, ...], peer: str | None, kind: str | None, everything: bool) -> None:
-    """Forget rows for good."""
+def drop(invocation: Invocation, ids: tuple[str, ...], peer: str | None, kind: str | None, everything: bool) -> int:
+    """Forget rows for good. Exit code 3 when an ID is not there."""
+    missing = 0
     for which in _which(ids, peer, kind, everything):
         reply = invocation.change("POST", path_of("quarantine", "drop"), which)
         if invocation.json:
             output.print_json(reply)
         else:
             print(f"dropped {reply['dropped']}")
+        missing += _missing(which, reply["dropped"])
+    return NotFound.exit_code if missing else 0
 
 
 for each in (list_, rescue, drop):

@@ -52,7 +52,8 @@ def command(
     """Tell how the node is, and wait until it is ready.
 
     Exit code 8 when the node answers but is not ready, or is not there yet when the time is up, or when a peer is down
-    or behind beyond --max-lag. In a pipe each line of --peers is URL, state, node, rack, rows not read from it, seconds
+    or behind beyond --max-lag. A peer is read to its end at every catch-up, so a lag in seconds should be some times
+    --catchup-interval-secs. In a pipe each line of --peers is URL, state, node, rack, rows not read from it, seconds
     since it was read to its end, clock offset, and the last error.
     """
     if wait_ready is not None:
@@ -80,8 +81,11 @@ def staleness(peer: Mapping[str, Any], most: float, unit: str) -> str | None:
     if peer["state"] != "up":
         return f"{peer['url']} is {peer['state']}" + (f": {peer['error']}" if peer.get("error") else "")
     lag = peer["lag_rows"] if unit == "rows" else peer["lag_secs"]
-    if lag is None or lag > most:
-        return f"{peer['url']} was {'never read to its end' if lag is None else f'last read {lag:g} {unit} behind'}"
+    if lag is None:
+        return f"{peer['url']} was never read to its end"
+    if lag > most:
+        words = f"{lag:g} rows of it are not read yet" if unit == "rows" else f"was last read to its end {lag:g} s ago"
+        return f"{peer['url']}{':' if unit == 'rows' else ''} {words}"
     return None
 
 

@@ -39,7 +39,7 @@ from aimem.mesh.receiving import Receiving
 from aimem.mesh.settings import Clock, MeshSettings, Transport
 from aimem.mesh.spreading import Spreading
 from aimem.mesh.standing import Standing
-from aimem.mesh.telling import described, reachable, warnings
+from aimem.mesh.telling import described, racks_of, reachable, warnings
 from aimem.node.background import Background
 from aimem.node.lane import Lane, Turn
 from aimem.node.metrics import Metric
@@ -381,8 +381,9 @@ class Mesh:
             found.append(error.code)
         if self.envelope().behind:
             found.append("behind")
-        up = 1 + sum(peer.up for peer in self.peers)
-        if self.policy.writes > min(up, reachable(self._settings.node, self.peers)):
+        up, policy = [peer for peer in self.peers if peer.up], self.policy
+        enough = policy.writes <= min(1 + len(up), reachable(self._settings.node, self.peers))
+        if not enough or (policy.racks > 1 and policy.racks > racks_of(self._settings.rack, up)):
             found.append("quorum_short")
         return found
 

@@ -16,12 +16,22 @@ def reachable(node: str, peers: Sequence[Peer]) -> int:
     return 1 + len(known) + sum(peer.node is None for peer in peers)
 
 
+def racks_of(own: str | None, peers: Sequence[Peer]) -> int:
+    """In how many named racks this node and these peers stand, by what the peers said."""
+    return len({own, *(peer.identity.rack for peer in peers if peer.identity)} - {None})
+
+
 def warnings(policy: Policy, node: str, rack: str | None, links: Sequence[PeerLink]) -> list[str]:
     """What about the setting an operator should know."""
     told = []
     peers = [link.peer for link in links if link.peer.counts]
     if fits_in_one_rack(policy, rack, [peer.identity.rack if peer.identity else None for peer in peers]):
         told.append(f"W={policy.writes} can be met inside rack {rack}: see --quorum-racks")
+    if policy.racks > racks_of(rack, peers) and all(peer.identity for peer in peers):
+        found = racks_of(rack, peers)
+        told.append(
+            f"R={policy.racks} can't be met: the nodes stand in {found} named rack{'s'[found == 1 :]}: see --rack"
+        )
     if policy.writes > reachable(node, peers):
         told.append(f"W={policy.writes} can't be met: the addresses lead to {reachable(node, peers)} nodes only")
     seen: dict[str | None, str] = {node: "this node"}

@@ -126,4 +126,5 @@ def shown_by(host: str, port: int, secs: float = 5.0) -> bytes:
         ):
             return wrapped.getpeercert(binary_form=True) or b""
     except OSError as err:
-        raise Unreachable(f"{host}:{port} shows no certificate: {getattr(err, 'reason', '') or err}") from err
+        reason = getattr(err, "reason", "") or err.strerror or str(err)
+        raise Unreachable(f"{host}:{port} shows no certificate: {reason.lower()}") from err

@@ -75,9 +75,12 @@ def test_remove_by_fingerprint_and_by_node(run: Run, listed: Path) -> None:
         (("add", "nonsense"), 2),
         (("add", ONE[:-1]), 2),
         (("add", OTHER, "--roles", "king"), 2),
-        (("add", OTHER, "--comment", "roles=agent"), 78),
+        (("add", OTHER, "--comment", "roles=agent"), 2),
+        (("add", OTHER, "--comment", "two\nlines"), 2),
         (("remove", "nonsense"), 3),
         (("check", "nonsense"), 2),
+        (("check", "http://127.0.0.1:1"), 2),
+        (("check", "https://127.0.0.1:1"), 7),
     ],
 )
 def test_bad_words_change_nothing(run: Run, listed: Path, arguments: tuple[str, ...], code: int) -> None:
@@ -206,6 +209,7 @@ def test_minting_again_overwrites_nothing_and_makes_what_is_missing(run: Run, tm
         ("nonsense = 1\n[[node]]\nname = 'a'\naddress = 'x'\n", "nonsense"),
         ("[[node]]\nname = 'a'\naddress = 'x'\n[[node]]\nname = 'a'\naddress = 'y'\n", "twice"),
         ("[[node]]\nname = 'a'\naddress = 'x'\n[[agent]]\nname = '..'\n", "not a name"),
+        ("[[node]]\nname = 'a'\naddress = '::1:9077'\n", "[ADDRESS]:PORT"),
         ("[[", "can't be read"),
     ],
 )
@@ -217,6 +221,12 @@ def test_bad_inventories_are_told(run: Run, tmp_path: Path, text: str, word: str
     assert word in done.err
     assert not (tmp_path / "f" / "ca.key").exists()
     assert not os.path.exists(tmp_path / "f" / "peer-fingerprints.txt")
+
+
+@pytest.mark.parametrize("names", [["a", "a=b:1"], ["a b"], ["a=h:x"], ["a=1:2:3"]])
+def test_bad_names_on_the_command_line_are_usage(run: Run, tmp_path: Path, names: list[str]) -> None:
+    assert run("allowlist", "mint", "--out", str(tmp_path / "f"), *names).code == 2
+    assert not (tmp_path / "f").exists()
 
 
 def test_check_of_a_node_shows_the_certificate_of_the_client(run: Run, tmp_path: Path) -> None:

@@ -436,6 +436,29 @@ def test_the_own_address_is_not_counted_and_two_addresses_of_one_node_are_one() 
     run(story)
 
 
+def test_racks_that_can_not_be_met_are_told() -> None:
+    async def story() -> None:
+        world = await up(World(random.Random(1), full(3), racks_of={"n0": "a", "n1": "a"}, racks=2))
+        mesh = world.members["n0"].mesh
+        assert mesh is not None
+        assert "R=2 can't be met: the nodes stand in 1 named rack: see --rack" in mesh.warnings()
+        assert "quorum_short" in mesh.conditions()
+
+    async def one_rack_lost() -> None:
+        world = World(random.Random(1), full(4), racks_of={"n0": "a", "n1": "a", "n2": "a", "n3": "b"}, racks=2)
+        mesh = (await up(world)).members["n0"].mesh
+        assert mesh is not None
+        assert (mesh.warnings(), mesh.conditions()) == ([], [])
+        await world.crash("n3")
+        with pytest.raises(QuorumNotMet):  # what is not reached is found out by reaching for it
+            await world.call("n0").create(memory("t"), caller())
+        assert mesh.warnings() == []
+        assert "quorum_short" in mesh.conditions()
+
+    run(story)
+    run(one_rack_lost)
+
+
 def test_a_store_whose_clock_ran_far_ahead_comes_back_into_time() -> None:
     async def story() -> None:
         world = await up(fleet(writes=1))
