@@ -558,7 +558,7 @@ def test_quarantine_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_how_far_others_have_read_is_remembered_of_so_many_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Law 8: each incarnation that ever spoke to this node would else be kept for ever."""
-    monkeypatch.setattr("aimem.mesh.mesh.MESH_READERS_KEPT", 4)
+    monkeypatch.setattr("aimem.mesh.readers.MESH_READERS_KEPT", 4)
 
     async def story() -> None:
         world = await up(fleet(2, writes=1))
