@@ -1,0 +1,168 @@
+"""One cycle: callers write, a fault comes and goes, all nodes come to hold the same, and that is judged."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from chaoslib.faults import CLASSES
+from chaoslib.judge import Verdict, judge, state_of
+from chaoslib.ledger import ACKED, Ledger
+from chaoslib.mesh import Mesh
+from chaoslib.node import eventually
+from chaoslib.writers import Writer
+
+_WARM_UP_ACTS, _WARM_UP_SECS = 20, 3.0
+"""How much is acknowledged before the fault, and how long that may take on a busy machine."""
+_GO_ON_SECS = 4.0
+"""How long lines stay cut at most for a node that may by the rules to acknowledge something."""
+
+
+@dataclass
+class Outcome:
+    """One cycle as it is written down. Times in seconds; `equal_secs` is from the beginning of healing, and None where
+    the nodes never came to hold the same."""
+
+    fault: str
+    seed: int
+    told: str = ""
+    sent: int = 0
+    acknowledged: int = 0
+    kinds: dict[str, int] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+    resurrected: list[str] = field(default_factory=list)
+    divergent: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    """Replies that should never be: errors of the server, and acknowledgements that the rules do not allow."""
+    went_on: dict[str, int] = field(default_factory=dict)
+    """While lines were cut: how much each node acknowledged that may by the rules."""
+    equal_secs: float | None = None
+    serve_secs: float = 0.0
+    """From the beginning of healing until every node answered: what of `equal_secs` went to starting processes."""
+    fault_secs: float = 0.0
+    secs: float = 0.0
+
+    @property
+    def well(self) -> bool:
+        """Whether nothing was lost, came back, differs, or was answered as it must not be."""
+        return not (self.lost or self.resurrected or self.divergent or self.wrong)
+
+    def json(self) -> dict[str, Any]:
+        """As one object."""
+        return asdict(self)
+
+
+class Cycles:
+    """The cycles of one life of a mesh: what was acknowledged in one must still be there after all that follow.
+
+    Nodes that do not hold the same after `patience` seconds count as divergent. `ours`: the mesh holds nothing else.
+    """
+
+    def __init__(self, mesh: Mesh, seed: int, *, writers: int, patience: float, ours: bool) -> None:
+        self._mesh = mesh
+        self._writers = writers
+        self._patience = patience
+        self._ours = ours
+        self._home = f"chaos-{seed}"
+        self.ledger = Ledger(same_lists=mesh.layout.graph == "full")
+
+    def run(self, name: str, seed: int) -> Outcome:
+        """One cycle of a class of faults."""
+        began = time.monotonic()
+        mesh, ledger = self._mesh, self.ledger
+        fault = CLASSES[name](mesh, random.Random(seed))
+        fault.prepare()
+        mesh.wait_met(5.0)
+        outcome, first = Outcome(name, seed), len(ledger.acts)
+        ledger.timed = fault.clocks_right
+        writers = [
+            Writer(number, mesh.members, ledger, f"{self._home}/c{first}", seed, purges=self._ours)
+            for number in range(self._writers)
+        ]
+        for writer in writers:
+            writer.start()
+        try:
+            eventually(lambda: self._acked(first, 0.0) >= _WARM_UP_ACTS, _WARM_UP_SECS)
+            broken = time.monotonic()
+            fault.begin()
+            allowed = {member: mesh.may_write(member) for member in mesh.names} if mesh.cuts else {}
+            holds = time.monotonic()
+            fault.hold()
+            if any(allowed.values()):
+                eventually(lambda: self._acked(first, holds, allowed), _GO_ON_SECS)
+        finally:
+            healed = time.monotonic()
+            fault.heal()
+            for writer in writers:
+                writer.finish()
+            for writer in writers:
+                writer.join()
+        outcome.fault_secs = healed - broken
+        verdict = self._settle(outcome, healed)
+        self._count(outcome, first, verdict)
+        outcome.wrong += [each for writer in writers for each in writer.wrong]
+        self._hold_against_rules(outcome, first, allowed, holds, healed)
+        outcome.told = fault.told.strip()
+        fault.after()
+        outcome.secs = time.monotonic() - began
+        return outcome
+
+    def _acked(self, first: int, since: float, allowed: Mapping[str, bool] | None = None) -> int:
+        """How much of what was asked for since then is acknowledged, by nodes that may where that is said."""
+        acts = (act for act in self.ledger.acts[first:] if act.status == ACKED and act.began > since)
+        return sum(allowed is None or allowed[act.node] for act in acts)
+
+    def _settle(self, outcome: Outcome, healed: float) -> Verdict:
+        """Wait until all nodes hold the same and judge it."""
+        mesh = self._mesh
+        while True:
+            same = self._same(outcome, healed)
+            outcome.wrong = [told for member in mesh.members.values() if (told := member.ended()) is not None]
+            if outcome.wrong:
+                return Verdict()
+            outcome.equal_secs = time.monotonic() - healed if same else None
+            states = {name: state_of(member, self._home) for name, member in mesh.members.items()}
+            if same is None or mesh.digests() == {same}:  # what a paused node had been sent may come to be this late
+                return judge(self.ledger, states)
+
+    def _same(self, outcome: Outcome, healed: float) -> str | None:
+        """The digest of all nodes when they have the same; None where that is not so in time."""
+        until, serves = healed + self._patience, False
+        while time.monotonic() < until and not any(member.ended() for member in self._mesh.members.values()):
+            try:
+                digests = self._mesh.digests()
+            except OSError:
+                digests = set()
+            if digests and not serves:
+                outcome.serve_secs, serves = time.monotonic() - healed, True
+            if len(digests) == 1:
+                return digests.pop()
+            time.sleep(0.02)
+        return None
+
+    def _count(self, outcome: Outcome, first: int, verdict: Verdict) -> None:
+        acts = self.ledger.acts[first:]
+        done = [act for act in acts if act.status == ACKED]
+        outcome.sent, outcome.acknowledged = len(acts), len(done)
+        outcome.kinds = dict(Counter(act.kind for act in done))
+        outcome.lost, outcome.resurrected = verdict.lost, verdict.resurrected
+        outcome.divergent = verdict.divergent
+        if outcome.equal_secs is None and not verdict.divergent:
+            outcome.divergent = [f"digests differ after {self._patience:g} s"]
+
+    def _hold_against_rules(
+        self, outcome: Outcome, first: int, allowed: dict[str, bool], holds: float, healed: float
+    ) -> None:
+        """While lines were cut: did those acknowledge, and only those, that the rules allow to?"""
+        during = [act for act in self.ledger.acts[first:] if act.began > holds and act.ended < healed]
+        acked = Counter(act.node for act in during if act.status == ACKED)
+        claimed = Counter(act.node for act in during if act.acks and not act.repeated)
+        for name, may in allowed.items():
+            if not may and claimed[name]:
+                outcome.wrong.append(f"{name} acknowledged {claimed[name]} writes that it could not have brought to W")
+            if may:
+                outcome.went_on[name] = acked[name]

@@ -1,0 +1,177 @@
+"""What became of what callers were told: the records of every node, held against the ledger.
+
+Equal counts prove nothing: records are compared by address, version and body. Then each is held against its acts:
+
+- lost: an acknowledged write that neither stands nor gave way to one that may stand above it;
+- resurrected: what was deleted is there again, or something is there that nobody wrote;
+- divergent: two nodes hold different records under one address.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from chaoslib.ledger import ACKED, ARCHIVED, ENDED, GONE, LIVE, UNKNOWN, Act, Effect, Ledger, Ref
+from chaoslib.node import Member
+
+_BASE = 33  # of the text of a version: time and origin, without the step of automatic changes
+KINDS = ("memory", "link")
+
+
+class Held(NamedTuple):
+    """One record as a node holds it: `state` in the words of the ledger, `mark` where its text has one."""
+
+    version: str
+    state: str
+    mark: str | None
+    body: str
+    """All that digests are made of, as text."""
+
+
+@dataclass
+class Verdict:
+    """What was found, in words."""
+
+    lost: list[str] = field(default_factory=list)
+    resurrected: list[str] = field(default_factory=list)
+    divergent: list[str] = field(default_factory=list)
+
+    @property
+    def well(self) -> bool:
+        """Whether nothing was."""
+        return not (self.lost or self.resurrected or self.divergent)
+
+
+State = Mapping[Ref, Held]
+
+
+def state_of(member: Member, home: str) -> dict[Ref, Held]:
+    """All records of a node under the namespaces that begin with `home`, tombstones included. Raises OSError."""
+    found: dict[Ref, Held] = {}
+    after = ""
+    while True:
+        page = member.get(f"/changes?limit=1000&kinds={','.join(KINDS)}{after}")
+        for change in page["changes"]:
+            if change["kind"] == "link" or str(change["body"].get("namespace", home)).startswith(home):
+                found[(change["kind"], change["key"])] = _held(change)
+        after = f"&after={page['cursor']}"
+        if not page["more"]:
+            return found
+
+
+def _held(change: dict[str, Any]) -> Held:
+    body = change["body"]
+    mark = str(body.get("content", "")).partition(" ")[0] or None
+    if change["deleted"]:
+        state = GONE
+    elif change["kind"] == "link":
+        state = ENDED if body.get("valid_until") is not None else LIVE
+    else:
+        state = ARCHIVED if "archived" in body else LIVE
+    whole = {name: value for name, value in change.items() if name != "seq"}
+    return Held(change["version"], state, mark, json.dumps(whole, sort_keys=True))
+
+
+def judge(ledger: Ledger, states: Mapping[str, State]) -> Verdict:
+    """What is wrong with these states, by node."""
+    verdict = Verdict()
+    names = list(states)
+    first = states[names[0]]
+    for name in names[1:]:
+        for ref in sorted(first.keys() | states[name].keys()):
+            one, other = first.get(ref), states[name].get(ref)
+            if one != other:
+                verdict.divergent.append(f"{ref}: {names[0]} holds {_told(one)}, {name} {_told(other)}")
+    for ref, acts in ledger.of.items():
+        story = _Story(ref, acts, same_lists=ledger.same_lists)
+        for name in names:
+            _judge_record(name, story, states[name].get(ref), ledger, verdict)
+    for name in names:
+        for ref, held in states[name].items():
+            if held.state != GONE and ref[0] == "memory" and ref not in ledger.of and held.mark not in ledger.marks:
+                verdict.resurrected.append(f"{ref} at {name}, which nobody wrote: {_told(held)}")
+    return verdict
+
+
+def _judge_record(name: str, story: _Story, held: Held | None, ledger: Ledger, verdict: Verdict) -> None:
+    """Add what is wrong with one record of one node."""
+    if story.last is None:
+        return
+    effect = story.last[1]
+    ref = effect.ref
+    if held is None:
+        verdict.lost.append(f"{ref} at {name}: nothing, after {_told_of(ref, ledger)}")
+        return
+    if (doubted := ledger.marks.get(held.mark or "")) is not None and doubted.status == UNKNOWN:
+        return  # one of those that may come at any time, under an id that its caller was never told
+    below = story.newest is not None and held.version[:_BASE] < story.newest[:_BASE]
+    state_ok = held.state in story.states or (held.state == GONE and story.purged(ledger.purges))
+    mark_ok = held.state == GONE or ref[0] == "link" or held.mark in story.marks
+    if below or not state_ok or not mark_ok:
+        back = effect.state == GONE and held.state != GONE
+        told = f"{ref} at {name}: {_told(held)}, after {_told_of(ref, ledger)}"
+        (verdict.resurrected if back else verdict.lost).append(told)
+
+
+class _Story:
+    """What may be true of a record after its acts: `states` and `marks` that it may have, the `newest` version that was
+    acknowledged, and the `last` acknowledged act with its effect. A write whose outcome is not known may come at any
+    time; of two acknowledged ones the later stands, or the one whose version is known to be higher."""
+
+    def __init__(self, ref: Ref, acts: Iterable[Act], *, same_lists: bool) -> None:
+        self._same_lists = same_lists
+        self._ever: set[str] = set()
+        self.last: tuple[Act, Effect] | None = None
+        self.newest: str | None = None
+        self.states: set[str] = set()
+        self.marks: set[str] = set()
+        self._aside = False
+        doubted: list[Effect] = []
+        known = True
+        for act, effect in [(each, effect) for each in acts for effect in each.effects if effect.ref == ref]:
+            self._aside = self._aside or effect.state == ARCHIVED
+            if act.status == UNKNOWN:
+                doubted.append(effect)
+            elif act.status == ACKED:
+                if known and effect.version and effect.version[:_BASE] < (self.newest or "")[:_BASE]:
+                    continue  # it was overtaken by one that had its answer sooner
+                told = known and effect.version is not None
+                self._stands(act, effect, sure=told or (act.ordered and act.timed))
+                known = effect.version is not None
+        self.states |= {effect.state for effect in doubted}
+        self.marks |= {effect.mark for effect in doubted if effect.mark is not None}
+
+    def _stands(self, act: Act, effect: Effect, *, sure: bool) -> None:
+        """`act` is the last now. Where that is not sure, what was before may stand as well; and one that leaves the
+        text as it is may have been computed on an older text, where it was not ordered."""
+        self.last = act, effect
+        self.newest = max(self.newest or "", effect.version or "") or None
+        self.states = {effect.state} | (set() if sure else self.states)
+        if effect.mark is not None:
+            self.marks = {effect.mark} | (set() if sure else self.marks)
+            self._ever.add(effect.mark)
+        elif not (act.ordered and self._same_lists):
+            self.marks |= self._ever
+
+    def purged(self, purges: Iterable[Act]) -> bool:
+        """Whether a purge may have come after the last act."""
+        assert self.last is not None
+        began = self.last[0].began if self.last[0].timed else 0.0
+        return self._aside and any(purge.ended >= began or purge.status == UNKNOWN for purge in purges)
+
+
+def _told(held: Held | None) -> str:
+    return "nothing" if held is None else f"{held.state} {held.mark or ''}@{held.version}"
+
+
+def _told_of(ref: Ref, ledger: Ledger) -> str:
+    """All that was asked for on a record."""
+    return ", ".join(_said(act, effect) for act in ledger.of[ref] for effect in act.effects if effect.ref == ref)
+
+
+def _said(act: Act, effect: Effect) -> str:
+    order = "" if act.ordered else " unordered"
+    return f"{act.kind} at {act.node} ({act.status}{order}: {effect.state} {effect.mark or ''}@{effect.version or '?'})"

@@ -1,0 +1,95 @@
+"""What callers asked for and were told. It is the only witness: nothing here comes from what nodes say of themselves.
+
+An `Act` is one request with all its effects. An effect names a record and how it is left: there with a text that no
+other write has, archived, ended (a link that no longer holds) or gone. What was never answered, or with 503, may or may
+not have been done, and may yet be: such an act explains a state, but demands none.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+LIVE, ARCHIVED, ENDED, GONE = "live", "archived", "ended", "gone"
+ACKED, UNKNOWN, REFUSED = "acked", "unknown", "refused"
+
+Ref = tuple[str, str]
+"""Kind and key of a record."""
+
+
+class Effect(NamedTuple):
+    """How a record is left. `mark` is the text that only this write has, None where it does not change the text;
+    `version` as the reply told it, None where it told none."""
+
+    ref: Ref
+    state: str
+    mark: str | None = None
+    version: str | None = None
+
+
+@dataclass
+class Act:
+    """One request. Times are those of the monotonic clock."""
+
+    kind: str
+    node: str
+    began: float
+    status: str = UNKNOWN
+    ended: float = float("inf")
+    ordered: bool = True
+    acks: int = 0
+    """On how many nodes the reply said that it is."""
+    repeated: bool = False
+    """Whether it was sent once more, to `node`, when its outcome was not known."""
+    timed: bool = True
+    """Whether what was asked for later has the higher version: all clocks were right."""
+    effects: Sequence[Effect] = ()
+    marks: Sequence[str] = field(default=())
+    """The texts that it may have brought into the mesh, under whatever id."""
+
+
+class Ledger:
+    """All acts of one life of a mesh. Several threads may write to it.
+
+    `same_lists`: every node has every other among its peers, so what is said to be ordered was computed on the newest.
+    """
+
+    def __init__(self, *, same_lists: bool) -> None:
+        self.same_lists = same_lists
+        self.timed = True
+        """What is true of the clocks now."""
+        self._lock = threading.Lock()
+        self._numbers = itertools.count()
+        self.acts: list[Act] = []
+        self.of: dict[Ref, list[Act]] = defaultdict(list)
+        """The acts that touch a record, in the order in which they began."""
+        self.marks: dict[str, Act] = {}
+        self.purges: list[Act] = []
+
+    def mark(self) -> str:
+        """A text that no other write has."""
+        return f"mark-{next(self._numbers)}-"
+
+    def begin(self, kind: str, node: str, marks: Sequence[str] = ()) -> Act:
+        """A request is about to be sent."""
+        act = Act(kind, node, time.monotonic(), timed=self.timed, marks=marks)
+        with self._lock:
+            self.acts.append(act)
+            self.marks.update(dict.fromkeys(marks, act))
+            if kind == "purge":
+                self.purges.append(act)
+        return act
+
+    def end(self, act: Act, status: str, effects: Sequence[Effect], *, ordered: bool = True) -> None:
+        """What came of it. A refused act has no effects."""
+        with self._lock:
+            act.status, act.ended, act.ordered = status, time.monotonic(), ordered
+            act.effects = effects if status != REFUSED else ()
+            for effect in act.effects:
+                if act not in self.of[effect.ref]:
+                    self.of[effect.ref].append(act)
