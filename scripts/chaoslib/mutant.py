@@ -1,4 +1,4 @@
-"""A program with a planted bug: a copy of the one file in which a patch, of `tests/mutants/` for one, replaces modules."""
+"""A program with a planted bug: a copy of the one file in which a patch, of `tests/mutants` say, replaces modules."""
 
 from __future__ import annotations
 
