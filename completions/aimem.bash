@@ -12,7 +12,7 @@ _aimem() {
         if [[ $skip ]]; then skip=; continue; fi
         case "$word" in
             --to|--db|--agent-id|--config|--cache-dir|--ca-cert|--client-cert|--client-key|--pin|--api-key-file) skip=1 ;;
-            serve|push|query|get|update|delete|promote|link|forget|archive|namespaces|stats|status|watch|fleet|quarantine|policy|allowlist|gc|export|import|migrate|backup|restore|units|man|completion|licenses) command=$word; break ;;
+            serve|push|query|get|update|delete|promote|link|forget|archive|namespaces|stats|status|watch|fleet|quarantine|policy|pending|agents|allowlist|gc|export|import|migrate|backup|restore|units|man|completion|licenses) command=$word; break ;;
         esac
     done
     case "$command" in
@@ -350,6 +350,43 @@ _aimem() {
                 --idempotency-key) return ;;
                 --agent) return ;;
             esac ;;
+        pending)
+            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file --namespace --approver --status --limit --idempotency-key' words='list approve reject cancel watch' files=
+            case "$prev" in
+                --to) return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --agent-id) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                -n|--namespace) return ;;
+                --approver) return ;;
+                --status) return ;;
+                --limit) return ;;
+                --idempotency-key) return ;;
+            esac ;;
+        agents)
+            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file --skills --rack --type --capabilities --idempotency-key' words='list register' files=
+            case "$prev" in
+                --to) return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --agent-id) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --rack) return ;;
+                --type) return ;;
+                --capabilities) return ;;
+                --idempotency-key) return ;;
+            esac ;;
         allowlist)
             flags='--file --config --cache-dir --help --node --rack --zone --roles --agents --namespaces --home --comment --json --certs --ca-cert --client-cert --client-key --pin --out --inventory --days --config-dir' words='add remove list check mint' files=
             case "$prev" in
@@ -444,7 +481,7 @@ _aimem() {
                 --out) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
             esac ;;
         man)
-            flags='--list --help' words='serve push query get update delete promote link forget archive namespaces stats status watch fleet quarantine policy allowlist gc export import migrate backup restore units man completion licenses aimem.7 aimem-api aimem-compat aimem-deploy aimem-governance aimem-limits aimem-mesh aimem-recall' files=
+            flags='--list --help' words='serve push query get update delete promote link forget archive namespaces stats status watch fleet quarantine policy pending agents allowlist gc export import migrate backup restore units man completion licenses aimem.7 aimem-api aimem-compat aimem-deploy aimem-governance aimem-limits aimem-mesh aimem-recall' files=
             case "$prev" in
             esac ;;
         completion)
@@ -456,7 +493,7 @@ _aimem() {
             case "$prev" in
             esac ;;
         *)
-            flags='--version --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='serve push query get update delete promote link forget archive namespaces stats status watch fleet quarantine policy allowlist gc export import migrate backup restore units man completion licenses' files=
+            flags='--version --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='serve push query get update delete promote link forget archive namespaces stats status watch fleet quarantine policy pending agents allowlist gc export import migrate backup restore units man completion licenses' files=
             case "$prev" in
                 --to) return ;;
                 --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;

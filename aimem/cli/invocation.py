@@ -136,7 +136,7 @@ class Invocation:
         if error := refusal(reply):
             raise repeatable(error, key) if isinstance(error, QuorumNotMet) else error
         answer = reply.json()
-        if reply.status == 202:
+        if reply.status == 202 and "votes" not in answer:
             ids = [answer["pending_id"]] if "pending_id" in answer else answer.get("pending", [])
             say(f"pending: {' '.join(ids)} ({answer.get('reason', 'governance requires approval')})")
         return answer

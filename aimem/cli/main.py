@@ -39,6 +39,8 @@ COMMANDS: Final[dict[str, str]] = {
     "fleet": "Compare many nodes.",
     "quarantine": "Look at rows that were kept aside, and decide about them.",
     "policy": "Say who may write, promote and delete in a namespace.",
+    "pending": "Look at actions that wait for leave, and decide about them.",
+    "agents": "List agents, and register them.",
     "allowlist": "Say which certificates are let in, and make those of a new fleet.",
     "gc": "End what has expired, now.",
     "export": "Print everything that is stored.",

@@ -41,6 +41,8 @@ class Deciding:
         rand: random.Random | None = None,
     ) -> None:
         self.open = OpenActions()
+        self.loaded = asyncio.Event()
+        """Set when `open` is what the store holds."""
         self.unreached: dict[str, int] = {}
         """Actions that wait for a majority of their electors, with how many of them said nothing."""
         self._store = store
@@ -61,6 +63,7 @@ class Deciding:
     async def run(self) -> None:
         """Take up what is open, now and as it comes."""
         await self.open.load(self._store)
+        self.loaded.set()
         for pending_id in self.open.ids(None, None, len(self.open)):
             self._schedule(pending_id, self._pause())
         while True:

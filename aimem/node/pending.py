@@ -58,6 +58,7 @@ class Pending:
         status = parameters.text(params, "status")
         namespace, approver = parameters.text(params, "namespace"), parameters.text(params, "approver")
         if status == deciding.WAITING:
+            await self._deciding.loaded.wait()
             ids = self._deciding.open.ids(namespace, approver, limit)
         else:
             ids = await self._deciding.open.all_ids(self._store, namespace, approver)

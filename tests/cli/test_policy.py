@@ -63,3 +63,33 @@ def test_a_write_that_is_denied_ends_with_5(aimem: Life) -> None:
     done = aimem("push", "-T", "a", "-c", "x", "-n", "g")
     assert (done.code, done.out) == (5, "")
     assert "store denied by governance" in done.err
+
+
+def test_an_action_is_listed_approved_by_two_and_carried_out(aimem: Life) -> None:
+    for name in ("ai:a", "ai:b"):
+        done = aimem("agents", "register", name, "--type", "ai:x", "--capabilities", "judge")
+        assert (done.code, done.out) == (0, f"registered: {name} [ai:x]\n")
+    assert [line.split("\t")[:3] for line in aimem("agents", "list").out.splitlines()] == [
+        ["ai:a", "ai:x", "judge"],
+        ["ai:b", "ai:x", "judge"],
+    ]
+    assert aimem("policy", "set", "g", "--write", "approve", "--approver", "consensus:2").code == 0
+    assert aimem("push", "-T", "a", "-c", "x", "-n", "g").code == 0
+    (line,) = aimem("pending", "list").out.splitlines()
+    pending, status, action, namespace, *_, approver, votes = line.split("\t")
+    assert (status, action, namespace, approver, votes) == ("pending", "store", "g", "consensus:2", "0")
+    first = aimem("pending", "approve", pending, "--agent-id", "ai:a")
+    assert (first.code, first.out) == (0, "")
+    assert first.err.startswith(f"approval recorded: {pending} (1/2 votes")
+    assert aimem("pending", "approve", pending, "--agent-id", "ai:nobody").code == 5
+    assert aimem("pending", "approve", pending, "--agent-id", "ai:b").out.startswith("approved + executed: ")
+    assert aimem("query", "--list", "-n", "g", "--json").json["count"] == 2
+    assert aimem("pending", "list").err == "nothing waits\n"
+
+
+def test_an_action_is_rejected_or_taken_back(aimem: Life) -> None:
+    assert aimem("policy", "set", "g", "--write", "approve").code == 0
+    for title, verdict, who, said in (("a", "reject", "anna", "rejected"), ("b", "cancel", "ai:me", "cancelled")):
+        parked = aimem("push", "-T", title, "-c", "x", "-n", "g", "--agent-id", "ai:me", "--json").json["pending_id"]
+        assert aimem("pending", verdict, parked, "--agent-id", who).out.startswith(f"{said}: {parked}")
+        assert aimem("pending", verdict, parked, "--agent-id", who).code == 3
