@@ -100,8 +100,7 @@ class Indexing:
     ) -> tuple[list[tuple[int, float]], dict[int, Floats]]:
         """What is near, and the vectors of that and of the others. Runs in a thread."""
         near = self.index.search(query, k, allow)
-        rows = {*others, *(row for row, _ in near)}
-        return near, self.index.vectors(np.fromiter(rows, dtype=np.int64, count=len(rows)))
+        return near, self.index.vectors({*others, *(row for row, _ in near)})
 
     async def build(self) -> None:
         """Put all stored vectors in, once."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from aimem.limits import PIECES_MAX
 from aimem.recall.signs import Floats, Halves, Signs
 
 Rows = NDArray[np.int64]
@@ -82,6 +83,11 @@ class Block:
         copy.append(self.rows[live], self._halves[live])
         return copy
 
+    def slots_from(self, slot: int) -> slice:
+        """The slots of the row whose first one this is."""
+        of_row = self.rows[slot : min(slot + PIECES_MAX, self.used)] == self.rows[slot]
+        return slice(slot, slot + (len(of_row) if of_row.all() else int(of_row.argmin())))
+
     def distances(self, query: Floats, count: int) -> NDArray[np.uint16]:
         """How many signs differ from the query's, for the first `count` slots: roughly how far they are, to be compared
         within the block only."""
@@ -96,7 +102,7 @@ class Block:
             cosines[start : start + _RUN] = widened(self._halves.take(part, axis=0)) @ scaled
         return cosines
 
-    def vectors(self, slots: NDArray[np.intp]) -> Floats:
+    def vectors(self, slots: NDArray[np.intp] | slice) -> Floats:
         """The vectors of these slots."""
         return self._halves[slots].astype(np.float32)
 

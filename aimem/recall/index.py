@@ -31,7 +31,7 @@ EXACT_SLOTS_MAX = 20_000  # computing these takes some 2 ms: nothing to gain by 
 SHARE = 0.02  # of a block's candidates that are computed after narrowing down; `signs` says what that finds
 SHORTLIST_MIN = 1_000  # of each block: what was stored together, and last, may hold all that is looked for
 _TABLE_MAX = 100_000_000  # flags of one byte for a filter
-_NO_BLOCK = -1
+_NOWHERE = -1
 _BATCH = 4_096  # vectors put in under one hold of the lock: some milliseconds
 
 
@@ -57,7 +57,7 @@ class VectorIndex:
         self._exact_slots_max = exact_slots_max
         self._lock = threading.Lock()
         self._blocks: list[Block] = []
-        self._block_of = np.empty(0, dtype=np.int32)  # by row
+        self._place_of = np.empty(0, dtype=np.int32)  # by row: its first slot, counted over all blocks
         self._held = 0
 
     def __len__(self) -> int:
@@ -65,11 +65,11 @@ class VectorIndex:
         return self._held
 
     def __contains__(self, row: int) -> bool:
-        return 0 <= row < len(self._block_of) and self._block_of[row] != _NO_BLOCK
+        return 0 <= row < len(self._place_of) and bool(self._place_of[row] != _NOWHERE)
 
     def memory_bytes(self) -> int:
         """Bytes in use, the row table included."""
-        return sum(block.memory_bytes() for block in self._blocks) + _ROW_BYTES * len(self._block_of)
+        return sum(block.memory_bytes() for block in self._blocks) + _ROW_BYTES * len(self._place_of)
 
     def row_bytes(self, pieces: int) -> int:
         """Bytes that a further row of so many vectors takes in all."""
@@ -100,7 +100,7 @@ class VectorIndex:
         with self._lock:
             if row not in self:
                 return False
-            number, self._block_of[row] = int(self._block_of[row]), _NO_BLOCK
+            number, self._place_of[row] = int(self._place_of[row]) // self._block_slots, _NOWHERE
             self._held -= 1
             self._blocks[number].erase(row)
             self._compact(number)
@@ -120,16 +120,13 @@ class VectorIndex:
             candidates = [_nearest_by_signs(part, query, share) for part in candidates]
         return _best(candidates, query, k)
 
-    def vectors(self, rows: Rows) -> dict[int, Floats]:
+    def vectors(self, rows: Iterable[int]) -> dict[int, Floats]:
         """The vectors of these rows, [pieces, dims] each; rows that are not held are left out."""
-        held: dict[int, Floats] = {}
-        for part in self._candidates(rows):
-            slots = np.flatnonzero(part.mask)
-            of_row, vectors = part.rows[slots], part.block.vectors(slots)
-            borders = np.flatnonzero(np.diff(of_row)) + 1
-            if len(slots):
-                held |= zip(of_row[np.r_[0, borders]].tolist(), np.split(vectors, borders), strict=True)
-        return held
+        with self._lock:
+            places = {row: divmod(int(self._place_of[row]), self._block_slots) for row in rows if row in self}
+            found = [(row, self._blocks[number], slot) for row, (number, slot) in places.items()]
+            slots = [block.slots_from(slot) for _, block, slot in found]
+        return {row: block.vectors(held) for (row, block, _), held in zip(found, slots, strict=True)}
 
     def recall(self, queries: Iterable[Floats], k: int = 10) -> float:
         """The share of the true `k` nearest that searches find, over all queries; 1.0 for an empty index."""
@@ -162,24 +159,28 @@ class VectorIndex:
         before = block.used
         block.append(rows, halves)
         self._make_room(int(rows.max()))
-        new = np.unique(rows)
-        old = self._block_of[new]
-        self._block_of[new] = number
-        self._held += int(np.count_nonzero(old == _NO_BLOCK))
-        for row, held_by in zip(new[old != _NO_BLOCK].tolist(), old[old != _NO_BLOCK].tolist(), strict=True):
-            self._blocks[held_by].erase(row, before if held_by == number else None)
-        for held_by in set(old[old != _NO_BLOCK].tolist()):
-            self._compact(held_by)
+        new, starts = np.unique(rows, return_index=True)
+        old = self._place_of[new]
+        self._place_of[new] = number * self._block_slots + before + starts
+        self._held += int(np.count_nonzero(old == _NOWHERE))
+        replaced = old != _NOWHERE
+        held_by = (old[replaced] // self._block_slots).tolist()
+        for row, holder in zip(new[replaced].tolist(), held_by, strict=True):
+            self._blocks[holder].erase(row, before if holder == number else None)
+        for holder in set(held_by):
+            self._compact(holder)
 
     def _make_room(self, row: int) -> None:
         """Lets the table of rows reach up to this one."""
-        if row >= len(self._block_of):
-            more = np.full(row + BLOCK_SLOTS - len(self._block_of), _NO_BLOCK, dtype=np.int32)
-            self._block_of = np.append(self._block_of, more)
+        if row >= len(self._place_of):
+            more = np.full(row + BLOCK_SLOTS - len(self._place_of), _NOWHERE, dtype=np.int32)
+            self._place_of = np.append(self._place_of, more)
 
     def _compact(self, number: int) -> None:
         if self._blocks[number].sparse:
-            self._blocks[number] = self._blocks[number].compacted()
+            block = self._blocks[number] = self._blocks[number].compacted()
+            rows, starts = np.unique(block.rows[: block.used], return_index=True)
+            self._place_of[rows] = number * self._block_slots + starts
 
 
 def _last_border(rows: Rows, end: int) -> int:

@@ -148,11 +148,27 @@ def test_the_vectors_of_rows_come_back_piece_by_piece() -> None:
         index.add(row, pieces)
     index.remove(4)
     index.add(5, given[6])  # another text
-    held = index.vectors(np.array([39, 4, 5, 6, 7, 99], dtype=np.int64))
+    held = index.vectors([39, 4, 5, 6, 7, 99])
     assert set(held) == {39, 5, 6, 7}
     for row, pieces in {39: given[39], 5: given[6], 6: given[6], 7: given[7]}.items():
         assert np.array_equal(held[row], pieces.astype(np.float16).astype(np.float32))
-    assert VectorIndex(DIMS).vectors(np.array([1], dtype=np.int64)) == {}
+    assert VectorIndex(DIMS).vectors([1]) == {}
+
+
+def test_vectors_are_found_again_in_a_block_that_was_compacted() -> None:
+    index = VectorIndex(DIMS, block_slots=64)
+    given = {row: vectors(1 + row % 3) for row in range(60)}
+    for row, pieces in given.items():
+        index.add(row, pieces)
+    for row in range(0, 60, 2):
+        index.remove(row)
+    for row in range(1, 60, 6):
+        given[row] = vectors(2)
+        index.add(row, given[row])
+    held = index.vectors(range(60))
+    assert set(held) == set(range(1, 60, 2))
+    for row, found in held.items():
+        assert np.array_equal(found, given[row].astype(np.float16).astype(np.float32))
 
 
 @pytest.mark.parametrize(
