@@ -56,6 +56,7 @@ SERVE_KEYS: Final[dict[str, type | tuple[type, ...]]] = {
     "quorum_ca_cert": str,
     "catchup_interval_secs": int,
     "max_skew": int,
+    "count_legacy_acks": bool,
 }
 TTL_KEYS: Final[dict[str, type]] = {
     "short_ttl_secs": int,
@@ -124,6 +125,7 @@ class ServeSettings:
     quorum_ca_cert: str | None = None
     catchup_interval_secs: int = 30
     max_skew: int = 30
+    count_legacy_acks: bool = False
     ttl: TtlConfig = field(default_factory=_default_ttl)
 
 

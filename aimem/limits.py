@@ -156,3 +156,15 @@ DECISION_PATIENCE_SECS = 2.0  # how long a vote that decides waits for the elect
 DECIDE_RETRY_SECS = 1.0, 5.0  # between attempts while no majority of the electors can be reached
 PENDING_SECS_MAX = 31_536_000  # how long a policy lets an action wait: a year, as long as a store may be away
 PENDING_LIMIT_DEFAULT, PENDING_LIMIT_MAX = 100, 1_000  # parked actions of one list (wire)
+
+# Nodes of the existing system.
+LEGACY_PUSH_MAX = 1_000  # items of one list in a push; theirs is the same, but for links, which they do not bound
+LEGACY_BATCH_RECORDS = 200  # of one push to them: a second of work for a node that stores some 200 a second
+LEGACY_BATCH_BYTES = 1_048_576  # their body is 2 MiB; JSON with their field names is less than twice the record
+LEGACY_CALL_SECS = 15.0  # one push or page; they answer one request at a time
+LEGACY_PAGE_ROWS, LEGACY_PAGE_ROWS_MAX = 500, 10_000  # of one page read from them; the most that they give
+LEGACY_REREAD_SECS = 3_600.0  # between readings of all that they hold: a row may come to them with an old stamp
+LEGACY_OVERLAP_NS = 60 * 10**9  # how far a reading between goes back, for the same reason
+LEGACY_SERVED_ROWS, LEGACY_SERVED_BYTES = 1_000, 1_048_576  # a page for them: it must reach them within their 1.5 s
+LEGACY_SERVED_TIMES = 2  # how often rows are shown to one of them before they count as seen, where nothing tells
+LEGACY_CURSORS_KEPT = 64  # places in our feed kept for those who read it by their stamps, the newest

@@ -64,6 +64,7 @@ complete -c aimem -n '__fish_seen_subcommand_from serve' -l quorum-client-key -x
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l quorum-ca-cert -x -d 'CA of the peers\' certificates. [the system\'s]'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l catchup-interval-secs -x -d 'Between catch-ups; 0: when poked. [30]'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l max-skew -x -d 'How far clocks may be apart. [30]'
+complete -c aimem -n '__fish_seen_subcommand_from serve' -l count-legacy-acks -d 'Count acknowledgements of ai-memory nodes towards W.'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l insecure -d 'Listen off loopback without authentication.'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l check -d 'Check settings, certificates, lists and database, then exit.'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l allow-network-fs -d 'Open a database on NFS or SMB all the same.'

@@ -71,6 +71,9 @@ aimem serve --config /etc/aimem/aimem.toml --check
     "--catchup-interval-secs", type=click.IntRange(0), metavar="SECONDS", help="Between catch-ups; 0: when poked. [30]"
 )
 @click.option("--max-skew", type=click.IntRange(1), metavar="SECONDS", help="How far clocks may be apart. [30]")
+@click.option(
+    "--count-legacy-acks", is_flag=True, default=None, help="Count acknowledgements of ai-memory nodes towards W."
+)
 @click.option("--insecure", is_flag=True, default=None, help="Listen off loopback without authentication.")
 @click.option(
     "--check", is_flag=True, default=None, help="Check settings, certificates, lists and database, then exit."

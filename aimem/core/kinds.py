@@ -58,6 +58,9 @@ IDEMPOTENCY = "idempotency"
 QUARANTINE = "quarantine"
 """A record that this store did not take, or set aside; key: `compound_key(peer, kind, key)`. It never leaves this
 store. Body: `peer`, `record` as it travels, `reason`, `since`."""
+HOLDS = "legacy_holds"
+"""Which version of a record a peer of the existing system is known to hold; key: `compound_key(peer, kind, key)`. It
+never leaves this store. Body: `version`."""
 
 DAY_NS = 86_400 * 10**9
 
@@ -92,6 +95,7 @@ KINDS: dict[str, Kind] = {
     IDEMPOTENCY: Kind(digested=False, life_ns=DAY_NS),
     ACCEPTOR: Kind(digested=False, local=True),
     QUARANTINE: Kind(digested=False, local=True),
+    HOLDS: Kind(digested=False, local=True),
 }
 
 

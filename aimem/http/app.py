@@ -229,6 +229,7 @@ def mesh_settings(settings: ServeSettings, store: Store, door: Door) -> MeshSett
         max_skew=settings.max_skew * SECOND_NS,
         tombstone_days=settings.tombstone_days,
         keep_superseded=settings.archive_superseded,
+        count_legacy_acks=settings.count_legacy_acks,
         carries_of=door.carries_of,
     )
 

@@ -356,8 +356,17 @@ QUARANTINE = (
         body=_ROWS,
     ),
 )
-SYNC = tuple(
-    Route("POST", path, sync.message, "A message of another node", {200: OBJECT}, body=OBJECT) for path in PATHS
+SYNC = (
+    *(Route("POST", path, sync.message, "A message of another node", {200: OBJECT}, body=OBJECT) for path in PATHS),
+    Route("POST", sync.LEGACY_PUSH, sync.legacy_push, "A push of an existing node", {200: OBJECT}, body=OBJECT),
+    Route(
+        "GET",
+        sync.LEGACY_SINCE,
+        sync.legacy_since,
+        "Memories that an existing node has not seen yet",
+        {200: OBJECT},
+        parameters={"since": TEXT, "limit": _NUMBER, "peer": TEXT},
+    ),
 )
 _DESCRIBED = (*MEMORIES, *FINDING, *AGENTS, *RULES, *PENDING, *LINKS, *ARCHIVE, *MOVING, *ABOUT, *QUARANTINE, *SYNC)
 ROUTES: tuple[Route, ...] = (

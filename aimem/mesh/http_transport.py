@@ -30,6 +30,15 @@ class HttpTransport:
 
     async def post(self, url: str, path: str, body: bytes, *, timeout: float, lane: str) -> bytes:
         """See `Transport.post`."""
+        status, content = await self.exchange("POST", url, path, body, timeout=timeout, lane=lane)
+        if status == 200:
+            return content
+        raise _refused(url, status, content)
+
+    async def exchange(
+        self, method: str, url: str, path: str, body: bytes, *, timeout: float, lane: str
+    ) -> tuple[int, bytes]:
+        """See `Transport.exchange`."""
         key = (url, lane)
         turn = self._turns.setdefault(key, asyncio.Lock())
         try:
@@ -37,12 +46,13 @@ class HttpTransport:
                 link = self._links.get(key)
                 if link is None or not link.open:
                     link = self._links[key] = await Link.connect(Address.parse(url), self._context_of(url))
-                status, content = await link.post(path, body, self._key())
+                return await link.send(method, path, body, self._key())
         except TimeoutError:
             raise NoAnswer(f"{url} did not answer within {timeout:g} s") from None
-        if status == 200:
-            return content
-        raise _refused(url, status, content)
+
+    def address(self, url: str) -> str | None:
+        """See `Transport.address`."""
+        return next((link.address for (to, _), link in self._links.items() if to == url and link.open), None)
 
     def drop(self) -> None:
         """Close all connections; the next messages make new ones."""

@@ -28,6 +28,7 @@ from aimem.mesh.asking import Asking, ask
 from aimem.mesh.batched import Batched
 from aimem.mesh.carrying import carried
 from aimem.mesh.in_flight import InFlight
+from aimem.mesh.legacy import Legacy
 from aimem.mesh.links import PeerLink
 from aimem.mesh.messages import ELECT, PROTOCOL, Envelope
 from aimem.mesh.meters import MeshMeters
@@ -76,7 +77,6 @@ class Mesh:
         self.standing = Standing(store, lane, now, settings.tombstone_days, self._risen)
         self._in_flight = InFlight()
         self._links: list[PeerLink] = []
-        self._links = [self._link(url) for url in settings.peers]
         self.receiving = Receiving(
             store,
             lane,
@@ -91,6 +91,8 @@ class Mesh:
             max_skew=settings.max_skew,
             keep_superseded=settings.keep_superseded,
         )
+        self.legacy = Legacy(store, lane, self.receiving, settings, transport, now, self._took)
+        self._links = [self._link(url) for url in settings.peers]
         self._asking = Asking(store, self._links, self._take_in, settings.node, settings.timeout)
         self._spreading = Spreading(store, self._links, self.receiving.arriving, settings.node, settings.rack)
         self.meters = MeshMeters(self._peers_described, self._quarantined, self._drifted)
@@ -114,9 +116,15 @@ class Mesh:
             self._settings.catchup_secs,
             self._rand,
         )
-        peer.failed = catchup.poke  # one message lost must not leave it out until the next interval
+        legacy = self.legacy.at(peer)
+
+        def failed() -> None:
+            catchup.poke()  # one message lost must not leave it out until the next interval
+            legacy.look()
+
+        peer.failed = failed
         peer.trusted = catchup.poke  # nor must a node that is behind, as it finds now, wait for it
-        link = PeerLink(peer, catchup, Batched(asked, MESH_QUESTIONS // 8))
+        link = PeerLink(peer, legacy, catchup, Batched(asked, MESH_QUESTIONS // 8))
         return link
 
     async def _take_in(
@@ -159,7 +167,7 @@ class Mesh:
             settings.zone,
             known,
             version=__version__,
-            behind=bool(self._links) and self.standing.behind(self._met()),
+            behind=any(not link.legacy.known for link in self._links) and self.standing.behind(self._met()),
         )
 
     def _met(self) -> list[Envelope | None]:
@@ -179,6 +187,7 @@ class Mesh:
         await self._spreading.open()
         for link in self._links:
             self._background.start(f"catchup {link.peer.url}", link.catchup.run)
+            self._background.start(f"legacy {link.peer.url}", link.legacy.run)
         if self._links:
             self._background.start("mesh positions", self._keep_positions)
         self._background.start("mesh quarantine", self._retry_quarantined)
@@ -192,6 +201,14 @@ class Mesh:
     async def answer(self, path: str, body: bytes, identity: Identity | None = None) -> bytes:
         """The reply to a peer's message. `identity` is what its certificate or key says of it."""
         return await self.receiving.answer(path, body, identity)
+
+    async def legacy_push(self, raw: Any, address: str, identity: Identity | None = None) -> dict[str, Any]:
+        """The reply to a push of a node of the existing system."""
+        return await self.legacy.push(raw, address, identity)
+
+    async def legacy_since(self, params: Mapping[str, str], identity: Identity | None = None) -> dict[str, Any]:
+        """The memories that such a node has not seen yet, by the stamp that it shows."""
+        return await self.legacy.since(params, identity)
 
     # The first phase: ask.
 
@@ -210,7 +227,7 @@ class Mesh:
                 f"this store holds versions {(self._store.clock - self._now()) / 1e9:.1f} s ahead of this node's clock",
                 hint="set the clock right, or wait until it has passed them",
             )
-        if self._empty and self.peers and not any(link.catchup.finished.is_set() for link in self._links):
+        if self._empty and self.peers and not any(link.caught_up for link in self._links):
             raise CatchingUp(
                 "this node is new and has not read any peer's feed to its end yet",
                 hint="write to another node meanwhile; aimem status --peers shows how far it is",
@@ -226,7 +243,7 @@ class Mesh:
     async def spread(self, writes: Sequence[Sequence[Record]], turn: Turn) -> list[Met | NotMet]:
         """See `Fleet.spread`."""
         policy = self.policy
-        if policy.writes > reachable(self._settings.node, self.peers):
+        if policy.writes > reachable(self._settings.node, self._links):
             return [NotMet(1, policy.writes, UNREACHABLE) for _ in writes]
         results = await self._spreading.spread(writes, turn, policy)
         for result in results:
@@ -241,6 +258,7 @@ class Mesh:
 
     def _came_back(self, link: PeerLink) -> None:
         node = link.peer.node
+        link.legacy.replaced()
         if link.push is None and node is not None:
             link.push = PushLane(
                 link.peer,
@@ -309,7 +327,7 @@ class Mesh:
         behind sweeps nothing."""
         if self.envelope().behind:
             return 0
-        return self._readers.by_all(map(_incarnation, self.peers))
+        return self._readers.by_all(map(_incarnation, self._readers_waited_for()))
 
     def unswept(self, until: int) -> None:
         """See `Fleet.unswept`."""
@@ -322,8 +340,12 @@ class Mesh:
         await self._readers.pass_by(until, floor + 2 * self._settings.max_skew)
         return True
 
+    def _readers_waited_for(self) -> list[Peer]:
+        """The peers that are to have read a tombstone before it goes. Those of the existing system never read any."""
+        return [link.peer for link in self._links if link.peer.counts and not link.legacy.known]
+
     def _holds_up(self, peer: Peer) -> bool:
-        return peer.counts and self._readers.read(_incarnation(peer)) < self._unswept
+        return peer in self._readers_waited_for() and self._readers.read(_incarnation(peer)) < self._unswept
 
     # What is kept, and retried.
 
@@ -381,8 +403,8 @@ class Mesh:
             found.append(error.code)
         if self.envelope().behind:
             found.append("behind")
-        up, policy = [peer for peer in self.peers if peer.up], self.policy
-        enough = policy.writes <= min(1 + len(up), reachable(self._settings.node, self.peers))
+        up, policy = [link.peer for link in self._links if link.peer.counts and link.up], self.policy
+        enough = policy.writes <= min(1 + len(up), reachable(self._settings.node, self._links))
         if not enough or (policy.racks > 1 and policy.racks > racks_of(self._settings.rack, up)):
             found.append("quorum_short")
         return found
@@ -418,6 +440,8 @@ class Mesh:
             },
             "peers": self._peers_described(),
             "protocol": PROTOCOL,
+            "count_legacy_acks": self._settings.count_legacy_acks,
+            "legacy_skipped": self.legacy.taking.skipped,
             "behind": self.envelope().behind,
             "drifted": self._drifted(),
             "restamped": self.restamped,

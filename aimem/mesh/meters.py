@@ -21,6 +21,7 @@ _GAUGES = {
         "Whether old tombstones wait for a peer to read them.",
         lambda peer: float(peer["holds_up_sweeping"]),
     ),
+    "aimem_peer_legacy": ("Whether a peer is of the existing system.", lambda peer: float(peer["legacy"])),
     "ai_memory_replication_clock_skew_seconds": (
         "How far a peer's clock is ahead of this node's.",
         lambda peer: peer["clock_offset_secs"],
@@ -63,6 +64,12 @@ class MeshMeters:
             Watched("ai_memory_replication_id_drift_total", "Records found to drift, and repaired.", drifted),
             PeerCounter(
                 "aimem_peer_pushed_bytes_total", "Bytes pushed to a peer.", peers, lambda peer: peer["pushed_bytes"]
+            ),
+            PeerCounter(
+                "aimem_peer_legacy_skipped_total",
+                "Items that a peer of the existing system did not take.",
+                peers,
+                lambda peer: peer.get("skipped"),
             ),
             *(PeerGauge(name, help, peers, read) for name, (help, read) in _GAUGES.items()),
         ]

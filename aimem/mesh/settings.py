@@ -31,6 +31,8 @@ class MeshSettings:
     max_skew: int = 30 * SECOND_NS
     tombstone_days: int = 30
     keep_superseded: bool = False
+    count_legacy_acks: bool = False
+    """Whether the acknowledgement of a node of the existing system, which does not sync its disk, counts towards W."""
     carries_of: Callable[[str], Callable[[str], bool] | None] = everything
     """By node id: which namespaces it may carry, None for all."""
 
@@ -45,6 +47,18 @@ class Transport(Protocol):
             Unreachable: it could not be reached, or did not answer within `timeout` seconds.
             AimemError: it answered, and refused.
         """
+
+    async def exchange(
+        self, method: str, url: str, path: str, body: bytes, *, timeout: float, lane: str
+    ) -> tuple[int, bytes]:
+        """Status and body of the reply of whatever answers at `url`: it need not be one of ours.
+
+        Raises:
+            Unreachable: it could not be reached, or did not answer within `timeout` seconds.
+        """
+
+    def address(self, url: str) -> str | None:
+        """The network address that `url` leads to; None when there is no connection to it."""
 
     async def close(self) -> None:
         """Let go of all connections."""

@@ -80,7 +80,9 @@ class Spreading:
         for link in self._links:
             if not link.peer.counts:
                 continue
-            if link.push is not None:
+            if link.legacy.active:
+                link.legacy.lanes.push(item)
+            elif link.push is not None:
                 link.push.push(item)
             else:
                 item.heard(link.peer.url, Failed(UNREACHABLE))

@@ -10,10 +10,12 @@ from aimem.mesh.links import PeerLink
 from aimem.mesh.peer import Peer
 
 
-def reachable(node: str, peers: Sequence[Peer]) -> int:
-    """How many distinct nodes there can be, by what is known of who answers where."""
+def reachable(node: str, links: Sequence[PeerLink]) -> int:
+    """How many distinct nodes there can be that count towards W, by what is known of who answers where."""
+    counted = [link for link in links if link.peer.counts and link.can_acknowledge]
+    peers = [link.peer for link in counted if not link.legacy.active]
     known = {peer.node for peer in peers if peer.node is not None and peer.node != node}
-    return 1 + len(known) + sum(peer.node is None for peer in peers)
+    return 1 + len(known) + sum(peer.node is None for peer in peers) + len(counted) - len(peers)
 
 
 def racks_of(own: str | None, peers: Sequence[Peer]) -> int:
@@ -32,8 +34,12 @@ def warnings(policy: Policy, node: str, rack: str | None, links: Sequence[PeerLi
         told.append(
             f"R={policy.racks} can't be met: the nodes stand in {found} named rack{'s'[found == 1 :]}: see --rack"
         )
-    if policy.writes > reachable(node, peers):
-        told.append(f"W={policy.writes} can't be met: the addresses lead to {reachable(node, peers)} nodes only")
+    if policy.writes > reachable(node, links):
+        told.append(f"W={policy.writes} can't be met: the addresses lead to {reachable(node, links)} nodes only")
+    for link in links:
+        if link.legacy.active:
+            how = "counts, though it does not sync its disk" if link.legacy.counts else "does not count towards W"
+            told.append(f"{link.peer.url} is a node of the existing system: its acknowledgement {how}")
     seen: dict[str | None, str] = {node: "this node"}
     for peer in (link.peer for link in links):
         if peer.is_self:
@@ -76,4 +82,6 @@ def described(link: PeerLink, time: float, *, holds_up: bool) -> dict[str, Any]:
         "pushed_bytes": peer.sent["push"],
         "holds_up_sweeping": holds_up,
         "error": peer.error,
+        "legacy": False,
+        **(link.legacy.described(time) if link.legacy.active else {}),
     }

@@ -75,7 +75,13 @@ class Link(asyncio.Protocol):
         """Whether another message can be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
-    async def post(self, path: str, body: bytes, key: str | None = None) -> tuple[int, bytes]:
+    @property
+    def address(self) -> str:
+        """The network address of the other end."""
+        assert self._transport is not None
+        return str(self._transport.get_extra_info("peername")[0])
+
+    async def send(self, method: str, path: str, body: bytes, key: str | None = None) -> tuple[int, bytes]:
         """Status and body of the reply. `key` is an API key. Cancelling it closes the connection.
 
         Raises:
@@ -89,7 +95,7 @@ class Link(asyncio.Protocol):
             **({"x-api-key": key} if key else {}),
         }
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-        head = f"POST {self._address.prefix}{path} HTTP/1.1\r\n{lines}\r\n"
+        head = f"{method} {self._address.prefix}{path} HTTP/1.1\r\n{lines}\r\n"
         self._reply = asyncio.get_running_loop().create_future()
         self._transport.write(head.encode("ascii") + body)
         try:

@@ -10,7 +10,7 @@ first write that gets through.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from aimem.core.consensus import Ballot, Reply
@@ -62,6 +62,12 @@ class Fleet(Protocol):
 
     async def answer(self, path: str, body: bytes, identity: Identity | None = None) -> bytes:
         """The reply to another node's message. `identity` is what its certificate or key says of it."""
+
+    async def legacy_push(self, raw: Any, address: str, identity: Identity | None = None) -> dict[str, Any]:
+        """The reply to a push of a node of the existing system that speaks from a network address."""
+
+    async def legacy_since(self, params: Mapping[str, str], identity: Identity | None = None) -> dict[str, Any]:
+        """The memories that such a node has not seen yet, by the stamp that it shows."""
 
     def conditions(self) -> list[str]:
         """Stable codes of what keeps this node from doing its part: see aimem-mesh(7)."""

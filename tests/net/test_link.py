@@ -45,7 +45,7 @@ async def test_the_second_address_of_a_name_is_tried_when_nobody_listens_at_the_
 
     monkeypatch.setattr("aimem.net.link.socket.getaddrinfo", found)
     link = await Link.connect(Address.parse(f"http://two.example:{port}"), None)
-    assert await link.post("/x", b"{}") == (200, b"{}")
+    assert await link.send("POST", "/x", b"{}") == (200, b"{}")
     link.close()
     server.close()
 
@@ -53,8 +53,8 @@ async def test_the_second_address_of_a_name_is_tried_when_nobody_listens_at_the_
 async def test_a_connection_is_kept_and_a_late_reply_is_taken_for_no_other() -> None:
     server, port = await listening(REPLY, REPLY)
     link = await Link.connect(Address.parse(f"http://127.0.0.1:{port}"), None)
-    assert await link.post("/x", b"{}") == await link.post("/x", b"{}") == (200, b"{}")
-    waiting = asyncio.ensure_future(link.post("/x", b"{}"))
+    assert await link.send("POST", "/x", b"{}") == await link.send("POST", "/x", b"{}") == (200, b"{}")
+    waiting = asyncio.ensure_future(link.send("POST", "/x", b"{}"))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -71,7 +71,7 @@ async def test_what_is_no_whole_reply_is_no_answer(reply: bytes) -> None:
     server, port = await listening(reply, close=True)
     link = await Link.connect(Address.parse(f"http://127.0.0.1:{port}"), None)
     with pytest.raises(NoAnswer):
-        await link.post("/x", b"{}")
+        await link.send("POST", "/x", b"{}")
     server.close()
 
 

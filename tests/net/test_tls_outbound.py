@@ -46,7 +46,7 @@ async def answer(request: Request) -> Response:
 async def ask(running: Running, files: TlsFiles, host: str = "127.0.0.1") -> tuple[int, bytes]:
     link = await Link.connect(Address.parse(f"https://{host}:{running.port}"), context(files))
     try:
-        return await link.post("/x", b"+body")
+        return await link.send("POST", "/x", b"+body")
     finally:
         link.close()
 
@@ -99,6 +99,6 @@ async def test_many_messages_take_one_handshake(serve: Serve, pair: Pair) -> Non
     link = await Link.connect(Address.parse(f"https://127.0.0.1:{running.port}"), context(pair.files(pair.ca)))
     body = bytes(range(256)) * 4_096
     for _ in range(3):
-        assert (await link.post("/x", body))[1].endswith(body)
+        assert (await link.send("POST", "/x", body))[1].endswith(body)
     link.close()
     assert running.server.counters.connections_total == 1

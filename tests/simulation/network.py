@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from aimem.errors import AimemError, NoAnswer, Unreachable
 
 Handler = Callable[[str, bytes], Awaitable[bytes]]
+Plain = Callable[[str, str, str, bytes], Awaitable[tuple[int, bytes]]]
+"""Who asks, method, path and body; status and body."""
 
 
 @dataclass
@@ -35,6 +37,7 @@ class Network:
         self.calls = 0
         self._rand = rand
         self._handlers: dict[str, Handler] = {}
+        self._plain: dict[str, Plain] = {}
         self._cut: set[tuple[str, str]] = set()
         self._clogged: dict[tuple[str, str], float] = {}
 
@@ -42,13 +45,34 @@ class Network:
     def url_of(name: str) -> str:
         return f"sim://{name}"
 
-    def attach(self, name: str, handler: Handler) -> None:
-        """A node is up."""
-        self._handlers[name] = handler
+    def attach(self, name: str, handler: Handler | None, plain: Plain | None = None) -> None:
+        """A node is up. `handler` takes messages of the mesh, `plain` other requests."""
+        if handler is not None:
+            self._handlers[name] = handler
+        if plain is not None:
+            self._plain[name] = plain
 
     def detach(self, name: str) -> None:
         """A node is down: what comes to it is lost."""
         self._handlers.pop(name, None)
+        self._plain.pop(name, None)
+
+    async def exchange(
+        self, source: str, target: str, method: str, path: str, body: bytes, timeout: float
+    ) -> tuple[int, bytes]:
+        """One request that is no message of the mesh."""
+        self.calls += 1
+        try:
+            async with asyncio.timeout(timeout):
+                await self._travel(source, target)
+                handler = self._plain.get(target)
+                if handler is None:
+                    raise Unreachable(f"nobody listens at {target}")
+                reply = await asyncio.shield(asyncio.ensure_future(handler(source, method, path, body)))
+                await self._travel(target, source)
+                return reply
+        except TimeoutError:
+            raise NoAnswer(f"{target} did not answer in {timeout:g} s") from None
 
     def cut(self, source: str, target: str) -> None:
         """Messages from one to the other are lost from now on."""
@@ -124,6 +148,14 @@ class SimulatedTransport:
 
     async def post(self, url: str, path: str, body: bytes, *, timeout: float, lane: str) -> bytes:
         return await self._network.call(self._name, url.removeprefix("sim://"), path, body, timeout)
+
+    async def exchange(
+        self, method: str, url: str, path: str, body: bytes, *, timeout: float, lane: str
+    ) -> tuple[int, bytes]:
+        return await self._network.exchange(self._name, url.removeprefix("sim://"), method, path, body, timeout)
+
+    def address(self, url: str) -> str | None:
+        return url.removeprefix("sim://")
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -7,12 +7,14 @@ dropped. Time is the loop's; each node has a clock of its own that may be off.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from aimem.core.intent import Intent
 from aimem.core.quorum import Met, NotMet, majority
@@ -204,8 +206,22 @@ class World:
         settings = NodeSettings(db=Path(f"/nowhere/{name}.db"), **self._node)
         member.node = await Node.open(settings, store=member.store, now=lambda: self.now(member), make_fleet=fleet)
         assert member.mesh is not None
-        self.network.attach(name, member.mesh.answer)
+        self.network.attach(name, member.mesh.answer, partial(self._plain, member))
         return member
+
+    async def _plain(self, member: Member, source: str, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        """What a node says to one of the existing system, as its HTTP does."""
+        mesh, where, query = member.mesh, urlsplit(path).path, dict(parse_qsl(urlsplit(path).query))
+        assert mesh is not None
+        if where == "/api/v1/health":
+            told: dict[str, Any] = {"service": "ai-memory", "product": "aimem"}
+        elif where == "/api/v1/sync/push":
+            told = await mesh.legacy_push(json.loads(body), source)
+        elif where == "/api/v1/sync/since":
+            told = await mesh.legacy_since(query)
+        else:
+            return 404, b""
+        return 200, json.dumps(told, separators=(",", ":")).encode()
 
     async def crash(self, name: str) -> None:
         """End a node at once: nothing more reaches its disk."""

@@ -143,12 +143,21 @@ def pending(row: Sequence[Any], horizon: Horizon, notes: Notes) -> list[Record]:
         decider = optional_text(decided_by, "decided_by", notes)
         if decider is not None and status in _VERDICTS:
             voted.setdefault((decider, _VERDICTS[status]), decided)
-        ending: dict[str, Any] = {"outcome": status, "decided_by": decider, "decided_at": decided, "records": []}
-        records.append(record_of(DECISION, key, decided, ending, horizon))
-    for (voter, verdict), at in voted.items():
-        vote = {"pending_id": key, "voter": voter, "verdict": verdict, "voted_at": at}
-        records.append(record_of(VOTE, compound_key(key, voter, verdict), at, vote, horizon))
+        records.append(decision(key, status, decider, decided, horizon))
+    records += [vote(key, voter, verdict, at, horizon) for (voter, verdict), at in voted.items()]
     return records
+
+
+def vote(pending_id: str, voter: str, verdict: str, at: int, horizon: Horizon) -> Record:
+    """One agent's verdict."""
+    body = {"pending_id": pending_id, "voter": voter, "verdict": verdict, "voted_at": at}
+    return record_of(VOTE, compound_key(pending_id, voter, verdict), at, body, horizon)
+
+
+def decision(pending_id: str, outcome: str, decider: str | None, at: int, horizon: Horizon) -> Record:
+    """How a parked action ended. The old program has carried it out already: there is nothing left to do."""
+    body: dict[str, Any] = {"outcome": outcome, "decided_by": decider, "decided_at": at, "records": []}
+    return record_of(DECISION, pending_id, at, body, horizon)
 
 
 def _approver(metadata: Any) -> Any:
