@@ -423,7 +423,7 @@ def test_hole_12_a_late_copy_of_a_parked_action_does_not_reopen_it() -> None:
         await asyncio.sleep(2)
         decided = await mixed.record("a", DECISION, "p1")
         assert decided is not None
-        assert (decided.body["outcome"], decided.body["records"]) == ("approved", [])
+        assert (decided.body["outcome"], decided.body["wrote"]) == ("approved", [])
         await mixed.x.spread(pendings=[_PARKED])
         await mixed.x.spread(pending_decisions=[{"id": "p1", "approved": False, "decider": "human:eve"}])
         await asyncio.sleep(2)

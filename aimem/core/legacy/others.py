@@ -156,7 +156,7 @@ def vote(pending_id: str, voter: str, verdict: str, at: int, horizon: Horizon) -
 
 def decision(pending_id: str, outcome: str, decider: str | None, at: int, horizon: Horizon) -> Record:
     """How a parked action ended. The old program has carried it out already: there is nothing left to do."""
-    body: dict[str, Any] = {"outcome": outcome, "decided_by": decider, "decided_at": at, "records": []}
+    body: dict[str, Any] = {"outcome": outcome, "decided_by": decider, "decided_at": at, "wrote": []}
     return record_of(DECISION, pending_id, at, body, horizon)
 
 
