@@ -73,6 +73,7 @@ class Mesh:
         self._readers = Readers(store, lane)
         self._unswept = 0
         self.restamped = 0
+        self._warned: set[str] = set()  # at the start nothing is known of the peers: it is logged as they answer
         self._last_kept: dict[str, int] = {}
         self.standing = Standing(store, lane, now, settings.tombstone_days, self._risen)
         self._in_flight = InFlight()
@@ -273,6 +274,10 @@ class Mesh:
             link.push.came_back()
         if node == self._settings.node and not link.peer.is_self:
             log.error("%s says that it is node %s, as this one: it is not counted", link.peer.url, node)
+        for words in self.warnings():
+            if words not in self._warned:
+                self._warned.add(words)
+                log.warning("%s", words)
 
     def _heard(self, sender: Envelope) -> None:
         for link in self._links:

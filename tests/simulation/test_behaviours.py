@@ -436,6 +436,20 @@ def test_the_own_address_is_not_counted_and_two_addresses_of_one_node_are_one() 
     run(story)
 
 
+def test_a_quorum_that_one_rack_can_meet_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        racks = {"n0": "a", "n1": "a", "n2": "b", "n3": "b"}
+        world = await up(World(random.Random(1), full(4), racks_of=racks, writes=2))
+        await world.crash("n1")
+        await asyncio.sleep(60)
+        await world.start("n1")
+        await asyncio.sleep(60)
+
+    run(story)
+    told = [record.getMessage() for record in caplog.records if "can be met inside" in record.getMessage()]
+    assert told.count("W=2 can be met inside rack b: see --quorum-racks") == 2  # by each node of that rack
+
+
 def test_racks_that_can_not_be_met_are_told() -> None:
     async def story() -> None:
         world = await up(World(random.Random(1), full(3), racks_of={"n0": "a", "n1": "a"}, racks=2))
