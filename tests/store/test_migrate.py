@@ -130,7 +130,7 @@ async def test_the_control_plane_arrives(tmp_path: Path) -> None:
     assert found[VOTE, compound_key(waiting, "ai:mara", "approve")].body["pending_id"] == waiting
     assert (DECISION, waiting) not in found
     assert found[DECISION, approved].body["outcome"] == "approved"
-    assert found[DECISION, approved].body["records"] == []
+    assert found[DECISION, approved].body["wrote"] == []
     assert found[VOTE, compound_key(approved, "rack-a/approvers", "approve")].body["voter"] == "rack-a/approvers"
     assert found[AGENT, "rack-a/approvers"].body["capabilities"] == ["store", "recall"]
     hook = found[SUBSCRIPTION, "75bb502c-47a0-4f8c-a348-b186299abc17"].body
