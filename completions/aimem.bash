@@ -370,7 +370,7 @@ _aimem() {
                 --idempotency-key) return ;;
             esac ;;
         agents)
-            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file --skills --rack --type --capabilities --idempotency-key' words='list register' files=
+            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file --skills --rack --agent-type --capabilities --idempotency-key' words='list register' files=
             case "$prev" in
                 --to) return ;;
                 --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
@@ -383,7 +383,7 @@ _aimem() {
                 --pin) return ;;
                 --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --rack) return ;;
-                --type) return ;;
+                --agent-type) return ;;
                 --capabilities) return ;;
                 --idempotency-key) return ;;
             esac ;;

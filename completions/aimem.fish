@@ -396,7 +396,7 @@ complete -c aimem -n '__fish_seen_subcommand_from agents' -l pin -x -d 'Fingerpr
 complete -c aimem -n '__fish_seen_subcommand_from agents' -l api-key-file -r -F -d 'File with the key to show to the node.'
 complete -c aimem -n '__fish_seen_subcommand_from agents' -l skills -d 'Only skills.'
 complete -c aimem -n '__fish_seen_subcommand_from agents' -l rack -x -d 'Where it runs.'
-complete -c aimem -n '__fish_seen_subcommand_from agents' -l type -x -d 'human, system or ai:NAME.'
+complete -c aimem -n '__fish_seen_subcommand_from agents' -l agent-type -x -d 'human, system or ai:NAME.'
 complete -c aimem -n '__fish_seen_subcommand_from agents' -l capabilities -x -d 'What it can do, separated by commas.'
 complete -c aimem -n '__fish_seen_subcommand_from agents' -l idempotency-key -x -d 'Repeat an earlier call safely.'
 complete -c aimem -n '__fish_seen_subcommand_from agents' -a 'list register'

@@ -7,6 +7,7 @@ import click
 from aimem.cli import output
 from aimem.cli.invocation import Invocation
 from aimem.cli.options import Group, node_command, node_options, split_tags
+from aimem.errors import Usage
 from aimem.net.client import path_of
 
 
@@ -15,8 +16,8 @@ from aimem.net.client import path_of
     cls=Group,
     params=node_options(),
     examples="""
-aimem agents register ai:planner --type ai:generic --capabilities plan,store
-aimem agents register skill/translate --type ai:skill.translate --rack rack-a
+aimem agents register ai:planner --agent-type ai:generic --capabilities plan,store
+aimem agents register skill/translate --agent-type ai:skill.translate --rack rack-a
 aimem agents list --skills
 """,
 )
@@ -58,12 +59,17 @@ def list_(invocation: Invocation, skills: bool, rack: str | None) -> None:
 
 
 @node_command("register", changes=True)
-@click.argument("agent")
-@click.option("--type", "agent_type", metavar="TYPE", required=True, help="human, system or ai:NAME.")
+@click.argument("agent", required=False)
+@click.option("--agent-type", metavar="TYPE", required=True, help="human, system or ai:NAME.")
 @click.option("--capabilities", metavar="WORD,...", help="What it can do, separated by commas.")
 @click.option("--rack", metavar="NAME", help="Where it runs.")
-def register(invocation: Invocation, agent: str, agent_type: str, capabilities: str | None, rack: str | None) -> None:
-    """Register an agent, or say anew what it is."""
+def register(
+    invocation: Invocation, agent: str | None, agent_type: str, capabilities: str | None, rack: str | None
+) -> None:
+    """Register an agent (the caller, when none is named), or say anew what it is."""
+    agent = agent or invocation.identity.get("X-Agent-Id")
+    if agent is None:
+        raise Usage("name the agent to register")
     body = {"agent_id": agent, "agent_type": agent_type, "capabilities": split_tags(capabilities), "rack": rack}
     reply = invocation.change("POST", path_of("agents"), {name: each for name, each in body.items() if each})
     if invocation.json:

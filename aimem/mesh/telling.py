@@ -29,7 +29,7 @@ def warnings(policy: Policy, node: str, rack: str | None, links: Sequence[PeerLi
     peers = [link.peer for link in links if link.peer.counts]
     if fits_in_one_rack(policy, rack, [peer.identity.rack if peer.identity else None for peer in peers]):
         told.append(f"W={policy.writes} can be met inside rack {rack}: see --quorum-racks")
-    if policy.racks > racks_of(rack, peers) and all(peer.identity for peer in peers):
+    if policy.racks > max(1, racks_of(rack, peers)) and all(peer.identity for peer in peers):
         found = racks_of(rack, peers)
         told.append(
             f"R={policy.racks} can't be met: the nodes stand in {found} named rack{'s'[found == 1 :]}: see --rack"

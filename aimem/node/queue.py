@@ -14,6 +14,7 @@ from aimem.core.kinds import DECISION, PENDING
 from aimem.core.namespace import is_within
 from aimem.core.policy import EVERYWHERE
 from aimem.core.record import Record
+from aimem.limits import EXPORT_PAGE_BYTES, EXPORT_PAGE_ROWS
 from aimem.store.base import Change, Store
 
 
@@ -42,23 +43,26 @@ class OpenActions:
 
     async def load(self, store: Store) -> None:
         """Read all that is open."""
-        self._decided |= {record.key async for batch in store.scan(DECISION) for _, record in batch}
-        async for batch in store.scan(PENDING):
-            for _, record in batch:
-                if record.key not in self._decided:
-                    self._add(record)
+        after, more = 0, True
+        while more:
+            page = await store.changes(after, EXPORT_PAGE_ROWS, EXPORT_PAGE_BYTES, (DECISION, PENDING))
+            for _, record in page.changes:
+                self._learn(record)
+            after, more = page.cursor.seq, page.more
 
     def changed(self, changes: Sequence[Change]) -> None:
         """Follow a committed group."""
-        for record in (change.record for change in changes):
-            if record.kind == DECISION and not record.deleted:
-                self._decided.add(record.key)
-                self._remove(record.key)
-            elif record.kind == PENDING:
-                if record.deleted:
-                    self._remove(record.key)
-                elif record.key not in self._decided:
-                    self._add(record)
+        for change in changes:
+            self._learn(change.record)
+
+    def _learn(self, record: Record) -> None:
+        if record.kind == DECISION and not record.deleted:
+            self._decided.add(record.key)
+            self._remove(record.key)
+        elif record.kind == PENDING and record.deleted:
+            self._remove(record.key)
+        elif record.kind == PENDING and record.key not in self._decided:
+            self._add(record)
 
     def ids(self, namespace: str | None, approver: str | None, limit: int) -> list[str]:
         """Ids of open actions, the latest first: of one `namespace` (with `/**` behind it also of those below) and of

@@ -67,7 +67,7 @@ def test_a_write_that_is_denied_ends_with_5(aimem: Life) -> None:
 
 def test_an_action_is_listed_approved_by_two_and_carried_out(aimem: Life) -> None:
     for name in ("ai:a", "ai:b"):
-        done = aimem("agents", "register", name, "--type", "ai:x", "--capabilities", "judge")
+        done = aimem("agents", "register", name, "--agent-type", "ai:x", "--capabilities", "judge")
         assert (done.code, done.out) == (0, f"registered: {name} [ai:x]\n")
     assert [line.split("\t")[:3] for line in aimem("agents", "list").out.splitlines()] == [
         ["ai:a", "ai:x", "judge"],
