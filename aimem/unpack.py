@@ -4,11 +4,16 @@ Parts lie in `carried.zip` inside the file, each file once under the hash of its
 is unpacked to `<cache>/<hash of its index>/`: made beside it and renamed into place, so it is whole or not there, and
 two processes that start at once do no harm. In a source checkout there is nothing to unpack. Only the standard library
 is imported here.
+
+A process holds a shared lock on the file `.in-use` of each part that it uses, for as long as it lives, and sets its
+time. A part that no other process holds, unused for a month, is removed by the next start of any aimem; a folder
+without that file is not ours to remove.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import stat
@@ -34,7 +39,11 @@ _CARRIED = "carried.zip"
 _SHARED = Path("/var/tmp")  # noqa: S108 - what lies in it is used only after `_check_trusted`
 _UNFINISHED = ".unpacking-"
 _ABANDONED_SECS = 24 * 3600  # a killed process leaves its half; nobody takes a day to unpack
+_PART = 32 * "[0-9a-f]"
+_IN_USE = ".in-use"
+_UNUSED_SECS = 30 * 24 * 3600  # of a build that was replaced: who goes back to it within this finds it unpacked
 _chosen: Path | None = None
+_held: dict[Path, int] = {}  # open files with the locks of this process
 
 
 def set_cache_dir(path: Path) -> None:
@@ -159,28 +168,94 @@ def _unpack_to(cache: Path, described: dict[str, Any], *, executable: bool) -> P
     if executable and os.statvfs(cache).f_flag & os.ST_NOEXEC:
         raise OSError(errno.EACCES, "mounted noexec, so native parts can't be loaded from it")
     files: dict[str, str] = described["files"]
-    if _is_whole(target, files):
-        return target
+    if not (_hold(target) and _is_whole(target, files)):
+        _unpack_into(target, files)
+        _hold(target)
+    _remove_unused(cache)
+    return target
+
+
+def _unpack_into(target: Path, files: dict[str, str]) -> None:
+    """Make a part's folder, in the place of one that has lost files."""
+    with _own_folder(target.parent) as made:
+        try:
+            _write_files(files, made / "part")
+            if target.is_dir() and not _is_whole(target, files):
+                os.rename(target, made / "replaced")
+            os.rename(made / "part", target)
+        except OSError:
+            if not _is_whole(target, files):
+                raise
+            # else another process was faster
+
+
+@contextmanager
+def _own_folder(cache: Path) -> Iterator[Path]:
+    """A folder for what is not whole yet, or no longer; what is in it at the end is removed."""
     made = cache / f"{_UNFINISHED}{os.urandom(8).hex()}"
     made.mkdir()
     try:
-        _write_files(files, made / "part")
-        if target.is_dir() and not _is_whole(target, files):
-            os.rename(target, made / "replaced")
-        os.rename(made / "part", target)
-    except OSError:
-        if not _is_whole(target, files):
-            raise
-        # else another process was faster
+        yield made
     finally:
         import shutil
 
         shutil.rmtree(made, ignore_errors=True)
+
+
+def _hold(part: Path) -> bool:
+    """Let nobody remove a part while this process lives. Whether it is there."""
+    marker = part / _IN_USE
+    handle = _opened(marker)
+    if handle is None:
+        return part.is_dir()  # somebody else's, never marked: its owner's starts don't remove it
+    with suppress(OSError):  # a file system without locks: then its time alone counts
+        fcntl.flock(handle, fcntl.LOCK_SH)
+    with suppress(OSError):  # only its owner may set it
+        os.utime(handle)
+    with suppress(OSError):
+        if os.path.samestat(os.fstat(handle), os.stat(marker)):
+            if (before := _held.pop(part, None)) is not None:
+                os.close(before)
+            _held[part] = handle
+            return True
+    os.close(handle)  # it was being removed
+    return False
+
+
+def _opened(marker: Path) -> int | None:
+    """The marker of a part, made where it may be."""
+    for flags in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
+        with suppress(OSError):
+            return os.open(marker, flags | os.O_NOFOLLOW, 0o644)
+    return None
+
+
+def _remove_unused(cache: Path) -> None:
+    """Remove parts that nobody has used for long, and what killed processes left half done."""
+    now = time.time()
+    with suppress(OSError):  # to look after the cache is no condition for a start
+        for marker in cache.glob(f"{_PART}/{_IN_USE}"):
+            if marker.stat().st_mtime < now - _UNUSED_SECS:
+                _remove(marker)
         for left in cache.glob(f"{_UNFINISHED}*"):
-            with suppress(OSError):
-                if left.stat().st_mtime < time.time() - _ABANDONED_SECS:
-                    shutil.rmtree(left, ignore_errors=True)
-    return target
+            if left.stat().st_mtime < now - _ABANDONED_SECS:
+                import shutil
+
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _remove(marker: Path) -> None:
+    """Remove a part unless a process holds it. It goes in one step, so no start finds it half."""
+    handle = os.open(marker, os.O_RDWR | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(handle).st_mtime < time.time() - _UNUSED_SECS:
+            with _own_folder(marker.parent.parent) as made:
+                os.rename(marker.parent, made / "unused")
+    except BlockingIOError:
+        pass  # in use
+    finally:
+        os.close(handle)
 
 
 def _is_whole(folder: Path, files: dict[str, str]) -> bool:

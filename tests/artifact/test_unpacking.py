@@ -5,6 +5,7 @@ Mounts are real ones, in a mount namespace that ends with the command.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -54,7 +55,7 @@ def assert_whole(cache: Path) -> None:
         found = {
             path.relative_to(cache / name).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in (cache / name).rglob("*")
-            if path.is_file() and "__pycache__" not in path.parts
+            if path.is_file() and "__pycache__" not in path.parts and path.name != ".in-use"
         }
         assert found == files
 
@@ -102,6 +103,47 @@ def test_what_a_killed_start_leaves_is_never_trusted_and_removed_in_the_end(empt
     done(check(tmp_path, "--cache-dir", empty_cache))
     assert {path.name for path in empty_cache.iterdir()} == {*parts(), young.name}
     assert_whole(empty_cache)
+
+
+def test_parts_of_earlier_builds_are_removed_when_nobody_has_used_them_for_long(
+    empty_cache: Path, tmp_path: Path
+) -> None:
+    """Those that were used lately, that a process holds, or that no aimem has marked, stay."""
+    empty_cache.mkdir()
+    month_ago = time.time() - 31 * 24 * 3600
+    folders = {
+        name: empty_cache / (str(number) * PART_NAME_LENGTH) for number, name in enumerate(("old", "new", "held"))
+    }
+    for folder in folders.values():
+        folder.mkdir()
+        (folder / "model.json").write_text("{}")
+        (folder / ".in-use").touch()
+    for name in ("old", "held"):
+        os.utime(folders[name] / ".in-use", (month_ago, month_ago))
+    foreign = empty_cache / ("a" * PART_NAME_LENGTH)
+    foreign.mkdir()
+    os.utime(foreign, (month_ago, month_ago))
+    with (folders["held"] / ".in-use").open() as holder:
+        fcntl.flock(holder, fcntl.LOCK_SH)
+        done(check(tmp_path, "--cache-dir", empty_cache))
+        assert {name for name, folder in folders.items() if folder.exists()} == {"new", "held"}
+    done(check(tmp_path, "--cache-dir", empty_cache))
+    assert {name for name, folder in folders.items() if folder.exists()} == {"new"}
+    assert foreign.is_dir()
+    assert_whole(empty_cache)
+
+
+def test_a_running_node_holds_the_parts_that_it_uses(cache: Path, tmp_path: Path) -> None:
+    markers = [cache / name / ".in-use" for name in parts()]
+    with serving([*AIMEM, "serve", "--db", tmp_path / "a.db", "--cache-dir", cache]) as (_, url):
+        done([*AIMEM, "status", "--to", url])
+        for marker in markers:
+            with marker.open() as other, pytest.raises(BlockingIOError):
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            assert marker.stat().st_mtime > time.time() - 3600
+    for marker in markers:
+        with marker.open() as other:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_what_a_cleaner_of_old_files_left_is_made_whole_again(cache: Path, tmp_path: Path) -> None:
