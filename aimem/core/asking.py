@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aimem.core.intent import Decision, Get, Holding, Intent, Plan, Read, Stamp, get, holding
-from aimem.core.kinds import MEMORY
+from aimem.core.kinds import MEMORY, kind_of
 from aimem.core.pairs import Pair, PairState
-from aimem.core.record import Record, Ref
+from aimem.core.record import Record, Ref, is_text
 from aimem.core.version import Version, parse_version
 from aimem.errors import Invalid
 
@@ -36,10 +36,12 @@ Question = AboutRecord | AboutPair
 
 def questions(reads: Iterable[tuple[Read, Any]]) -> dict[Ref | Pair, Question]:
     """The questions that a rehearsal raises, one per address and pair. Touches and links are left out: they spread
-    without a quorum, and no write is refused for them."""
+    without a quorum, and no write is refused for them; so are kinds that never leave their store."""
     asked: dict[Ref | Pair, Question] = {}
     for read, found in reads:
         if isinstance(read, Get):
+            if kind_of(read.ref.kind).local:
+                continue
             asked[read.ref] = AboutRecord(read.ref, found.version if found is not None else None)
         elif isinstance(read, Holding):
             known = {each.key: each.version for each in _members(found)}
@@ -58,7 +60,8 @@ def newer(asked: Sequence[Question]) -> Intent:
         found: dict[Ref, Record] = {}
         for question in asked:
             if isinstance(question, AboutRecord):
-                record = yield from get(*question.ref)
+                local = kind_of(question.ref.kind).local  # never told
+                record = None if local else (yield from get(*question.ref))
                 candidates: tuple[Record, ...] = () if record is None else (record,)
                 versions: Mapping[str, Version | None] = {question.ref.key: question.version}
             else:
@@ -91,8 +94,8 @@ def question_from_wire(value: Any) -> Question:
         Invalid: when it is none.
     """
     match value:
-        case [str(kind), str(key), version]:
+        case [str(kind), str(key), version] if is_text(kind + key):
             return AboutRecord(Ref(kind, key), None if version is None else parse_version(version))
-        case [[str(namespace), str(title)], dict(known)]:
+        case [[str(namespace), str(title)], dict(known)] if is_text(namespace + title):
             return AboutPair(Pair(namespace, title), tuple((key, parse_version(known[key])) for key in known))
     raise Invalid("not a question about a record or a pair")

@@ -40,6 +40,15 @@ def canonical(value: Any) -> bytes:
         raise Invalid(f"not expressible as JSON text: {error}") from error
 
 
+def is_text(value: str) -> bool:
+    """False for text that UTF-8 can't express: JSON can spell a lone surrogate."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Record:
     """One record. Immutable by convention; `raw` is the canonical body, `body` the same parsed (do not change it).
 
@@ -143,6 +152,8 @@ def from_wire(value: Mapping[str, Any]) -> Record:
         raise Invalid(f"not a record: {error}") from error
     if not (isinstance(kind, str) and kind and isinstance(key, str) and key):
         raise Invalid("not a record: kind and key must be nonempty text")
+    if not (is_text(kind) and is_text(key)):
+        raise Invalid("not a record: kind and key must be expressible as UTF-8")
     if not (isinstance(deleted, bool) and isinstance(body, dict)):
         raise Invalid(f"not a record: deleted must be a boolean and body an object in {kind} {key}")
     unknown = {name: value[name] for name in value if name not in _ENVELOPE}

@@ -7,14 +7,14 @@ its batch go on. A member's record is never judged by policy again, or stores wo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aimem.core.automatic import RANK
 from aimem.core.intent import Decision, Intent, Plan, Stamp, get
 from aimem.core.kinds import LINK, MEMORY, QUARANTINE, SUPERSEDED, TOUCH, compound_key, kind_of, source_key
 from aimem.core.record import Record, Ref, from_wire, to_wire
 from aimem.core.upkeep import receive
-from aimem.core.version import STEP_MAX, Version
+from aimem.core.version import STEP_MAX, TIME_MAX, Version
 from aimem.errors import Conflict
 
 APPLIED, SUPERSEDED_BY, REFUSED = "applied", "superseded", "refused"
@@ -37,6 +37,19 @@ _SHAPES: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     LINK: {"source_id": _TEXT, "target_id": _TEXT, "created_at": _WHOLE},
     TOUCH: {"count": _WHOLE, "last": _WHOLE, "rank": _WHOLE, "expires": _WHOLE},
 }
+
+
+_MAY_HAVE: Mapping[str, tuple[type, ...]] = {
+    "created_at": _WHOLE,
+    "updated_at": _WHOLE,
+    "expires_at": _WHOLE,
+    "valid_from": _WHOLE,
+    "valid_until": _WHOLE,
+    "confidence": (int, float),
+    "source": _TEXT,
+    "archived": (dict,),
+}
+_ARCHIVED: Mapping[str, tuple[type, ...]] = {"at": _WHOLE, "reason": _TEXT}
 
 
 class Taken(NamedTuple):
@@ -64,14 +77,26 @@ def flaw(record: Record, *, now: int, ahead_max: int) -> str | None:
     if record.deleted or record.kind not in _SHAPES:
         return None
     body = record.body
-    for name, types in _SHAPES[record.kind].items():
-        if not isinstance(body.get(name), types) or isinstance(body[name], bool):
-            return f"{MALFORMED}: {record.kind} with {name} of an unknown form"
+    shape = {**_SHAPES[record.kind], **{name: types for name, types in _MAY_HAVE.items() if name in body}}
+    wrong = _misshapen(body, shape) or ("archived" in body and _misshapen(body["archived"], _ARCHIVED))
+    if wrong:
+        return f"{MALFORMED}: {record.kind} with {wrong} of an unknown form"
     if record.kind in (MEMORY, SUPERSEDED):
         if body["tier"] not in RANK:
             return f"{MALFORMED}: unknown tier {body['tier'][:40]!r}"
         if not all(isinstance(tag, str) for tag in body["tags"]):
             return f"{MALFORMED}: a tag that is not text"
+    return None
+
+
+def _misshapen(body: Mapping[str, Any], shape: Mapping[str, tuple[type, ...]]) -> str | None:
+    """The first field that does not have its form; numbers fit into 64 bits, as times and columns do."""
+    for name, types in shape.items():
+        value = body.get(name)
+        if not isinstance(value, types) or isinstance(value, bool):
+            return name
+        if isinstance(value, int) and abs(value) > TIME_MAX:
+            return name
     return None
 
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aimem.core.record import Record, from_wire
+from aimem.core.record import Record, from_wire, is_text
+from aimem.core.version import TIME_MAX
 from aimem.errors import AimemError, Invalid
 
 PROTOCOL = 1
@@ -22,7 +23,9 @@ HELLO, ASK, RECORDS, FEED, FETCH, HELD, POKE, DIGEST, HEADS, ELECT = (
 )
 PATHS = (HELLO, ASK, RECORDS, FEED, FETCH, HELD, POKE, DIGEST, HEADS, ELECT)
 
+_PLACE_CHARS_MAX = 128  # of rack, zone and version, which are only shown
 _NODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")  # a node id is part of names that are kept: no slash in it
+_RUN = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of cursors, in which dots part what they are made of
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -63,8 +66,12 @@ def envelope_of(message: dict[str, Any]) -> Envelope:
                 )
             if not isinstance(peers, list | tuple) or not all(isinstance(each, str) for each in peers):
                 raise Invalid("not a message of the mesh: peers must be a list of node ids")
-            if not _NODE.fullmatch(node):
-                raise Invalid(f"not a message of the mesh: {node[:80]!r} is no node id")
+            if not all(map(_NODE.fullmatch, (node, *peers))):
+                raise Invalid(f"not a message of the mesh: {node[:80]!r}, or one of its peers, is no node id")
+            if not (_RUN.fullmatch(start) and _RUN.fullmatch(incarnation)):
+                raise Invalid("not a message of the mesh: start and incarnation must be names of up to 64 letters")
+            if isinstance(clock, bool) or not 0 <= clock <= TIME_MAX:
+                raise Invalid("not a message of the mesh: the clock reads no time that there is")
             return Envelope(
                 node,
                 start,
@@ -81,7 +88,7 @@ def envelope_of(message: dict[str, Any]) -> Envelope:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+    return value[:_PLACE_CHARS_MAX] if isinstance(value, str) and is_text(value) else None
 
 
 def record_bytes(record: Record) -> bytes:
@@ -109,7 +116,7 @@ def decode(body: bytes) -> dict[str, Any]:
     """
     try:
         message = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Invalid(f"not a message of the mesh: {error}") from error
     if not isinstance(message, dict):
         raise Invalid("not a message of the mesh: not an object")

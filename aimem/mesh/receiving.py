@@ -12,11 +12,12 @@ from typing import Any
 
 from aimem.core.asking import newer, question_from_wire
 from aimem.core.consensus import Reply, elect, parse_ballot
+from aimem.core.digest import BUCKETS
 from aimem.core.feed import Cursor, betrays_the_past, parse_cursor, resolve
 from aimem.core.identity_words import Identity
 from aimem.core.intent import Intent
 from aimem.core.kinds import kind_of
-from aimem.core.record import Record, Ref
+from aimem.core.record import Record, Ref, is_text
 from aimem.core.taking import (
     APPLIED,
     NOT_CARRIED,
@@ -226,6 +227,8 @@ class Receiving:
         shown = message.get("cursor")
         after = 0
         if shown is not None:
+            if not isinstance(shown, str):
+                raise Invalid("not a message of the mesh: cursor must be text")
             cursor = parse_cursor(shown)
             starts = await self._store.starts()
             if betrays_the_past(cursor, incarnation=self._store.incarnation, starts=starts, head=self._store.head):
@@ -266,7 +269,9 @@ class Receiving:
             raise Denied(f"{sender.node} may carry some namespaces only, and a digest covers all")
         if path == DIGEST:
             return encode(self._envelope(), {"buckets": [f"{total:064x}" for total in self._store.digest.sums]})
-        buckets = [each for each in list_of(message, "buckets", MESH_BUCKETS_COMPARED) if isinstance(each, int)]
+        buckets = list_of(message, "buckets", MESH_BUCKETS_COMPARED)
+        if not all(type(each) is int and 0 <= each < BUCKETS for each in buckets):
+            raise Invalid(f"not a message of the mesh: a bucket is a number from 0 to {BUCKETS - 1}")
         found = await heads_of(self._store, buckets)
         return encode(self._envelope(), {"heads": [[*ref, *head] for ref, head in found.items()]})
 
@@ -299,7 +304,7 @@ def _refs(message: dict[str, Any], most: int) -> list[Ref]:
     refs = []
     for each in list_of(message, "refs", most):
         match each:
-            case [str(kind), str(key)] if not kind_of(kind).local:
+            case [str(kind), str(key)] if is_text(kind + key) and not kind_of(kind).local:
                 refs.append(Ref(kind, key))
             case _:
                 raise Invalid("not an address of a record")

@@ -20,8 +20,8 @@ from aimem.core.asking import (
     question_to_wire,
     questions,
 )
-from aimem.core.intent import Intent
-from aimem.core.kinds import IDEMPOTENCY, MEMORY
+from aimem.core.intent import Get, Intent
+from aimem.core.kinds import IDEMPOTENCY, MEMORY, QUARANTINE
 from aimem.core.pairs import Pair, plain_id
 from aimem.core.record import Record, Ref
 from aimem.core.taking import take
@@ -147,3 +147,9 @@ def test_a_question_survives_its_way(question: Question) -> None:
 def test_what_is_no_question_is_refused(value: Any) -> None:
     with pytest.raises(Invalid):
         question_from_wire(value)
+
+
+def test_what_never_leaves_a_store_is_neither_asked_for_nor_told() -> None:
+    kept = Record.make(QUARANTINE, "q", version(1), version(1), {"peer": "p"})
+    assert told(Played(kept), AboutRecord(kept.ref, None)) == []
+    assert questions([(Get(kept.ref), kept)]) == {}

@@ -60,6 +60,13 @@ def test_a_memory_a_link_and_an_unknown_kind_are_taken() -> None:
         {"priority": True},
         {"metadata": []},
         {"namespace": {}},
+        {"priority": 1 << 63},
+        {"created_at": "then"},
+        {"expires_at": 1 << 70},
+        {"updated_at": None},
+        {"confidence": "high"},
+        {"archived": True},
+        {"archived": {"at": 1.5, "reason": "r"}},
     ],
 )
 def test_a_memory_with_a_value_of_an_unknown_form_is_refused_by_itself(fields: dict[str, Any]) -> None:

@@ -86,6 +86,7 @@ def test_the_key_says_who_calls_else_the_certificate() -> None:
 
 
 def test_a_key_in_the_address_is_none() -> None:
+    """HOLE 34: proxies log addresses."""
     request = Request("GET", MEMORIES, "api_key=k-agent", {}, Peer("::1"), "r")
     with pytest.raises(Unauthenticated):
         KEYED.admit(request)
@@ -126,7 +127,7 @@ def test_a_file_of_keys_that_cant_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_a_bound_key_speaks_for_its_agents_only() -> None:
-    """See `Caller.speaking`: the header and the body alike, and anonymity is free."""
+    """HOLE 27. See `Caller.speaking`: the header and the body alike, and anonymity is free."""
     bound = identity_of({"agents": "ai:planner,human:*"})
 
     def caller(agent: str | None) -> Caller:

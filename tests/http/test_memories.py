@@ -185,6 +185,7 @@ def test_a_promoted_memory_is_long_and_has_no_end(api: Checked) -> None:
 
 
 def test_a_bulk_judges_each_row_and_tells_ids_in_order(api: Checked) -> None:
+    """HOLE 19."""
     outcome = api.ok("POST", "/memories/bulk", [PLAIN, {"title": "", "content": "x"}, {"title": "B", "content": "y"}])
     assert outcome["created"] == 2
     assert [error["index"] for error in outcome["errors"]] == [1]

@@ -44,6 +44,7 @@ def test_a_node_joins_without_a_restart_of_the_others(tmp_path: Path) -> None:
 
 
 def test_a_certificate_is_changed_without_a_restart(tmp_path: Path) -> None:
+    """HOLE 34: the list is read anew, and the old one is let in no longer."""
     with running(tmp_path, 3) as fleet:
         held = read_credentials(fleet.folder / "ca.crt", fleet.folder / "ca.key")
         new = Authority(held.leaf, held.key).issue("n0", ["127.0.0.1"], datetime.now(UTC), 30)

@@ -72,6 +72,7 @@ async def test_a_pin_asks_for_no_name_and_a_ca_does(serve: Serve, pair: Pair) ->
 
 
 async def test_a_wrong_peer_gets_nothing(serve: Serve, pair: Pair) -> None:
+    """HOLE 30: a client certificate of our own does not make us trust whoever answers."""
     running = await serve(answer, tls=ServerTls(pair.paths))
     wrong = (
         pair.files(pair.other_ca),

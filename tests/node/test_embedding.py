@@ -294,6 +294,7 @@ async def test_a_text_that_the_model_can_not_take_stops_no_other(
 
 
 async def test_the_mark_of_a_vector_is_that_of_the_embedded_text(meaning_node: Node, reopen: Reopen) -> None:
+    """HOLE 16: whose text it is is told, and another's is not used."""
     (memory_id,) = await fill(meaning_node, 1)
     await embedded(meaning_node)
     await meaning_node.close()

@@ -160,6 +160,8 @@ def test_an_empty_node_takes_no_write_before_it_has_read_a_feed() -> None:
 
 
 def test_a_node_whose_clock_is_off_takes_no_write_and_its_rows_wait_until_they_are_due() -> None:
+    """HOLE 10, 29: a stamp of the future neither wins nor keeps anybody from reading on."""
+
     async def story() -> None:
         world = await up(fleet(writes=1))
         for name in ("n1", "n2"):
@@ -571,7 +573,7 @@ def test_quarantine_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_how_far_others_have_read_is_remembered_of_so_many_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law 8: each incarnation that ever spoke to this node would else be kept for ever."""
+    """Law 8, HOLE 21: each incarnation that ever spoke to this node would else be kept for ever."""
     monkeypatch.setattr("aimem.mesh.readers.MESH_READERS_KEPT", 4)
 
     async def story() -> None:
