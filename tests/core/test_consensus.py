@@ -86,22 +86,26 @@ def test_an_unknown_step_is_refused() -> None:
         elect("q", "decide", FIRST)
 
 
+def reached(proposal: Proposal) -> tuple[bool, bool, bool]:
+    """Ready, chosen, lost."""
+    return proposal.ready, proposal.chosen, proposal.lost
+
+
 def test_a_proposal_is_bound_by_the_highest_ballot_among_its_majority() -> None:
     proposal = Proposal(("1", "2", "3"), Ballot(5, A))
-    proposal.promised("1", Reply(True, Ballot(5, A), Accepted(Ballot(1, A), "old")))
-    assert not proposal.ready
-    proposal.promised("1", Reply(True, Ballot(5, A), Accepted(Ballot(1, A), "old")))
+    first = Reply(True, Ballot(5, A), Accepted(Ballot(1, A), "old"))
+    proposal.promised("1", first)
+    proposal.promised("1", first)
     proposal.promised("stranger", Reply(True, Ballot(5, A), Accepted(Ballot(4, B), "forged")))
-    assert not proposal.ready, "an elector counts once, and nobody else counts"
+    assert reached(proposal) == (False, False, False), "an elector counts once, and nobody else counts"
     proposal.promised("2", Reply(True, Ballot(5, A), Accepted(Ballot(3, B), "new")))
-    assert proposal.ready
-    assert proposal.bound() == Accepted(Ballot(3, B), "new")
-    assert (proposal.chosen, proposal.lost, proposal.missing) == (False, False, 1)
+    assert reached(proposal) == (True, False, False)
+    assert (proposal.bound(), proposal.missing) == (Accepted(Ballot(3, B), "new"), 1)
     proposal.accepted("3", Reply(False, Ballot(7, B), None))
     proposal.accepted("1", Reply(True, Ballot(5, A), None))
-    assert (proposal.chosen, proposal.lost, proposal.highest) == (False, False, Ballot(7, B))
+    assert (reached(proposal), proposal.highest) == ((True, False, False), Ballot(7, B))
     proposal.accepted("2", Reply(False, Ballot(7, B), None))
-    assert proposal.lost
+    assert reached(proposal) == (True, False, True)
 
 
 def chosen_values(seed: int) -> set[str]:
