@@ -1,0 +1,1 @@
+"""What scripts/interop is made of."""

@@ -1,0 +1,115 @@
+"""Four nodes of ai-memory become four of ours, one after the other, while callers write to those that are there."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+
+from interoplib.nodes import Fleet
+
+_PAUSE_SECS = 3.0  # of load on the mesh as it is, before and after each step
+
+
+class Writers:
+    """Callers, one per node: each stores, changes and deletes rows of its own, and knows what was acknowledged."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._over = threading.Event()
+        self.kept: dict[str, str] = {}
+        """Title and content of what was acknowledged last."""
+        self.gone: set[str] = set()
+        self.refused = 0
+        self._threads = [threading.Thread(target=self._write, args=(name,)) for name in fleet.names]
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End, after the requests in flight."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _write(self, name: str) -> None:
+        number = 0
+        while not self._over.is_set():
+            number += 1
+            title = f"{name} row {number}"
+            body = {"title": title, "content": "first", "namespace": "load", "tier": "long"}
+            key = self._do(name, "POST", "/memories", body)
+            if key is None:
+                time.sleep(0.2)
+                continue
+            self.kept[title] = "first"
+            if number % 3 == 0:
+                self.kept.pop(title)  # until it is acknowledged, either may stand
+                if self._do(name, "PUT", f"/memories/{key}", {"content": "second"}) is not None:
+                    self.kept[title] = "second"
+            elif number % 3 == 1:
+                self.kept.pop(title)
+                if self._do(name, "DELETE", f"/memories/{key}") is not None:
+                    self.gone.add(title)
+            time.sleep(0.02)
+
+    def _do(self, name: str, method: str, path: str, body: object = None) -> str | None:
+        """The id when it was acknowledged."""
+        try:
+            got = self._fleet.call(name, method, path, body)
+        except (OSError, http.client.HTTPException):
+            return None
+        if got.status >= 300:
+            self.refused += 1
+            return None
+        return str(got.body.get("id", "done"))
+
+
+def run(fleet: Fleet) -> int:
+    """Replace a fleet. 0 when all that was acknowledged is on every node, and nothing that was deleted."""
+    for name in fleet.names:
+        fleet.start(name, old=True)
+    writers = Writers(fleet)
+    writers.start()
+    try:
+        time.sleep(_PAUSE_SECS)
+        for count, name in enumerate(fleet.names, 1):
+            began = time.monotonic()
+            fleet.stop(name)
+            fleet.migrate(name)
+            fleet.start(name, old=False, **{"count-legacy-acks": ""})
+            fleet.wait_met(name, old=len(fleet.names) - count)
+            print(f"{name} is ours after {time.monotonic() - began:.1f} s", flush=True)
+            time.sleep(_PAUSE_SECS)
+    finally:
+        writers.stop()
+    return _judged(fleet, writers)
+
+
+def _judged(fleet: Fleet, writers: Writers) -> int:
+    def same() -> bool:
+        return len({fleet.call(name, "GET", "/digest").body["digest"] for name in fleet.names}) == 1
+
+    fleet.eventually(same, "the digests are the same", 120)
+    failed = 0
+    for name in fleet.names:
+        rows = _rows(fleet, name)
+        lost = [title for title, content in writers.kept.items() if rows.get(title) != content]
+        back = sorted(writers.gone & rows.keys())
+        print(f"{name}: {len(rows)} rows, lost {len(lost)} {lost[:5]}, deleted and back {len(back)} {back[:5]}")
+        failed += len(lost) + len(back)
+    done = len(writers.kept) + len(writers.gone)
+    print(f"{done} rows acknowledged, {writers.refused} requests refused, all digests the same")
+    return 1 if failed else 0
+
+
+def _rows(fleet: Fleet, name: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    while True:
+        path = f"/memories?namespace=load&limit=1000&offset={len(found)}"
+        page = fleet.call(name, "GET", path).body["memories"]
+        found |= {row["title"]: row["content"] for row in page}
+        if len(page) < 1000:
+            return found
