@@ -16,6 +16,7 @@ from aimem.core.automatic import effect_of
 from aimem.core.intent import Intent
 from aimem.core.kinds import DECISION, MEMORY, PENDING, STANDARD, VOTE
 from aimem.core.legacy import bare, rows
+from aimem.core.legacy.memories import agent_of
 from aimem.core.legacy.message import NOOP, SKIPPED
 from aimem.core.legacy.values import ORIGIN
 from aimem.core.record import Record, Ref
@@ -90,6 +91,8 @@ class LegacyTaking:
                 behind.append(each.ref)
         if notes:
             await self._lane.write(notes)
+        if agents := [agent for each in fresh if (agent := agent_of(each, [])) is not None]:
+            await self._receiving.take_in(agents, sender.envelope)
         await self._policies([each for each in fresh if "governance" in each.body["metadata"]], sender)
         return self._counted(outcomes), behind
 

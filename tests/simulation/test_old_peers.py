@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from aimem.core.kinds import DECISION, MEMORY, PENDING, POLICY, STANDARD, VOTE
+from aimem.core.kinds import AGENT, DECISION, MEMORY, PENDING, POLICY, STANDARD, VOTE
 from aimem.core.legacy.values import ORIGIN
 from aimem.core.record import Record, Ref
 from aimem.core.timestamp import parse_timestamp
@@ -157,6 +157,19 @@ def test_what_comes_back_with_a_stamp_that_is_held_changes_nothing() -> None:
         assert await mixed.record("a", MEMORY, key) == before
         assert before is not None
         assert before.version.origin != ORIGIN
+
+    run(story)
+
+
+def test_an_agent_that_they_register_is_an_agent_here() -> None:
+    async def story(mixed: Mixed) -> None:
+        told = {"agent_id": "ai:z", "agent_type": "ai:generic", "capabilities": ["x"]}
+        await mixed.x.create("agent:ai:z", "{}", namespace="_agents", metadata=told)
+        await asyncio.sleep(2)
+        for name in ("a", "b"):
+            agent = await mixed.record(name, AGENT, "ai:z")
+            assert agent is not None
+            assert agent.body["capabilities"] == ["x"]
 
     run(story)
 

@@ -241,7 +241,7 @@ def embedding_of(memory: Record, data: bytes) -> Record:
 def agent_of(memory: Record, notes: Notes) -> Record | None:
     """The agent that a memory registers, or None when it registers none."""
     body = memory.body
-    if body["namespace"] != _AGENTS or is_archived(memory):
+    if memory.deleted or body["namespace"] != _AGENTS or is_archived(memory):
         return None
     found = body["metadata"] if "agent_type" in body["metadata"] else json_of(body["content"], dict, "agent", notes)
     agent_id = found.get("agent_id") if found else None
