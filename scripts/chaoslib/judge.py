@@ -143,6 +143,8 @@ class _Story:
                 known = effect.version is not None
         self.states |= {effect.state for effect in doubted}
         self.marks |= {effect.mark for effect in doubted if effect.mark is not None}
+        if any(effect.mark is None for effect in doubted):  # it may have been computed on any of the texts before
+            self.marks |= self._ever
 
     def _stands(self, act: Act, effect: Effect, *, sure: bool) -> None:
         """`act` is the last now. Where that is not sure, what was before may stand as well; and one that leaves the

@@ -117,6 +117,15 @@ def test_a_write_on_a_stale_copy_may_bring_an_older_text_back_where_it_was_not_o
         assert told.judged(held(3, LIVE, "m2")).well
 
 
+def test_so_may_one_that_leaves_the_text_as_it_is_and_was_never_answered() -> None:
+    told = Told()
+    told.act("create", LIVE, "m1")
+    told.act("update", LIVE, "m2")
+    assert told.judged(held(3, LIVE, "m1")).lost
+    told.act("promote", LIVE, status=UNKNOWN)
+    assert told.judged(held(3, LIVE, "m1")).well
+
+
 def test_of_two_writers_the_higher_version_stands_whichever_was_answered_first() -> None:
     told = Told()
     told.act("create", LIVE, "m1")
