@@ -68,7 +68,8 @@ class Cycles:
         self._patience = patience
         self._ours = ours
         self._home = f"chaos-{seed}"
-        self.ledger = Ledger(same_lists=mesh.layout.graph == "full")
+        same_lists = all({name, *peers} >= set(mesh.names) for name, peers in mesh.peers.items())
+        self.ledger = Ledger(same_lists=same_lists)
 
     def run(self, name: str, seed: int) -> Outcome:
         """One cycle of a class of faults."""

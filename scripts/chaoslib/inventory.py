@@ -4,11 +4,10 @@ ca_cert = "ca.crt"               # of TLS: who signed the nodes, and what caller
 client_cert = "tls.crt"
 client_key = "tls.key"
 [[node]]
-name = "rack-a-1"
+name = "rack-a-1"                # its --node
 url = "https://rack-a-1:9077"
 rack = "a"
 zone = "1"
-peers = ["rack-b-1"]             # without it: the graph of --graph
 start = "ssh rack-a-1 systemctl start aimem"
 kill = "ssh rack-a-1 systemctl kill -s KILL aimem"
 pause = "ssh rack-a-1 systemctl kill -s STOP aimem"
@@ -22,7 +21,6 @@ A class of faults for which a command is missing is skipped. Nobody else may wri
 from __future__ import annotations
 
 import tomllib
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,7 +29,7 @@ from chaoslib.mesh import Layout, Standing
 from chaoslib.node import Remote
 
 COMMANDS = ("start", "kill", "pause", "resume", "cut", "heal")
-_KEYS = {"name", "url", "rack", "zone", "peers", *COMMANDS}
+_KEYS = {"name", "url", "rack", "zone", *COMMANDS}
 
 
 def read_inventory(path: Path, layout: Layout) -> Standing:
@@ -44,13 +42,9 @@ def read_inventory(path: Path, layout: Layout) -> Standing:
                 raise ValueError(f"{sorted(unknown)[0]} is not a known key of a node")
         names = {"ca_cert", "client_cert", "client_key"}
         files = [path.parent / values[key] if key in values else None for key in sorted(names)]
-        members = [_remote(node, files) for node in nodes]
+        return Standing([_remote(node, files) for node in nodes], layout)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SystemExit(f"chaos: {path}: {error!r}") from error
-    mesh = Standing(members, replace(layout, nodes=len(members)))
-    if all("peers" in node for node in nodes):
-        mesh.peers = {node["name"]: list(node["peers"]) for node in nodes}
-    return mesh
 
 
 def _remote(node: dict[str, Any], files: list[Path | None]) -> Remote:

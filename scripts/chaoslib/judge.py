@@ -4,7 +4,8 @@ Equal counts prove nothing: records are compared by address, version and body. T
 
 - lost: an acknowledged write that neither stands nor gave way to one that may stand above it;
 - resurrected: what was deleted is there again, or something is there that nobody wrote;
-- divergent: two nodes hold different records under one address.
+- divergent: two nodes hold different records under one address. Two tombstones are none: the digest is of what lives,
+  and the later one may have to wait until the clock that made it is not ahead any more.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def judge(ledger: Ledger, states: Mapping[str, State]) -> Verdict:
     for name in names[1:]:
         for ref in sorted(first.keys() | states[name].keys()):
             one, other = first.get(ref), states[name].get(ref)
-            if one != other:
+            if one != other and not (one and other and one.state == other.state == GONE):
                 verdict.divergent.append(f"{ref}: {names[0]} holds {_told(one)}, {name} {_told(other)}")
     for ref, acts in ledger.of.items():
         story = _Story(ref, acts, same_lists=ledger.same_lists)

@@ -15,6 +15,7 @@ from chaoslib.cycle import Outcome
 from chaoslib.faults import CLASSES, why_not
 from chaoslib.graph import GRAPHS, diameter
 from chaoslib.inventory import read_inventory
+from chaoslib.keeping import keep
 from chaoslib.mesh import Layout, Mesh, Minted
 from chaoslib.mutant import planted
 
@@ -48,6 +49,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--previous", type=Path, metavar="FILE", help="an earlier build, for the class upgrade")
     parser.add_argument("--mutant", type=Path, metavar="PATCH", help="plant this bug in the program first")
     parser.add_argument("--inventory", type=Path, metavar="FILE", help="use the nodes that this file names")
+    parser.add_argument("--keep", metavar="WORDS", help="put the report of --out into the repository; what it is of")
     parser.add_argument("--out", type=Path, metavar="DIR", help="for cycles and reports; goes on with what is there")
     return parser
 
@@ -55,6 +57,9 @@ def arguments() -> argparse.ArgumentParser:
 def main() -> int:
     """Run what the command line asks for: the exit code."""
     options = arguments().parse_args()
+    if options.keep is not None:
+        keep(options.out, options.keep)
+        return 0
     if options.inventory is None:
         network.enter()
     with tempfile.TemporaryDirectory(prefix="aimem-chaos-", ignore_cleanup_errors=True) as folder:

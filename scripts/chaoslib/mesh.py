@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chaoslib.graph import peers_of
@@ -45,7 +45,7 @@ class Layout:
 
 
 class Mesh:
-    """What both kinds have in common. `peers` is None where it is not known who is whose peer."""
+    """What both kinds have in common. `peers` are those of each node, by name."""
 
     def __init__(self, members: Sequence[Member], layout: Layout, peers: Mapping[str, list[str]]) -> None:
         self.members = {member.name: member for member in members}
@@ -172,12 +172,23 @@ class Minted(Mesh):
 
 
 class Standing(Mesh):
-    """See the module. Nobody else must write to it meanwhile, or its digests are never equal."""
+    """See the module. Nobody else must write to it meanwhile, or its digests are never equal. What its nodes say of
+    their quorum and their peers stands above `layout`.
+
+    Raises OSError: one does not answer.
+    """
 
     def __init__(self, members: Sequence[Remote], layout: Layout) -> None:
-        super().__init__(members, layout, peers_of(layout.graph, {member.name: member.rack for member in members}))
+        policy = members[0].get("/status")["mesh"]["quorum"]
+        layout = replace(
+            layout, nodes=len(members), graph="theirs", writes=policy["writes"], quorum_racks=policy["racks"]
+        )
+        peers = {each.name: [str(peer["node"]) for peer in _peers_of(each)] for each in members}
+        super().__init__(members, layout, peers)
         self.remotes = {member.name: member for member in members}
-        if {"cut", "heal"} > self.can:
+        if strangers := {name for each in peers.values() for name in each} - self.members.keys():
+            raise ValueError(f"{', '.join(sorted(strangers))}: peers that the inventory does not name")
+        if "heal" not in self.can:
             self.can -= {"cut"}
 
     def cut(self, lines: Iterable[Line]) -> None:

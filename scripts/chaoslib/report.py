@@ -23,14 +23,21 @@ _HEAD = (
 )
 
 
-def write(out: Path, setting: Setting, cycles: Sequence[Cycle]) -> dict[str, Any]:
-    """Write all files of the report into a folder. What convergence.json has."""
+def write(out: Path, setting: Setting, cycles: Sequence[Cycle], origin: str = "") -> dict[str, Any]:
+    """Write all files of the report into a folder. What convergence.json has. `origin`: what was measured, where."""
     names = list(dict.fromkeys(cycle["fault"] for cycle in cycles))
     of = {name: [cycle for cycle in cycles if cycle["fault"] == name] for name in names}
     classes = {name: figures(of[name], setting.timeout) for name in names}
     total = figures(cycles, setting.timeout)
     bound = protocol_bound(setting, total["longest_fault_secs"], total["longest_start_secs"])
-    found = {"schema": 1, "setting": setting.json(), "classes": classes, "total": total, "bound_secs": bound}
+    found = {
+        "schema": 1,
+        "origin": origin,
+        "setting": setting.json(),
+        "classes": classes,
+        "total": total,
+        "bound_secs": bound,
+    }
     (out / "convergence.json").write_text(json.dumps(found, indent=1) + "\n")
     times = {name: [each["equal_secs"] for each in of[name] if each["equal_secs"] is not None] for name in names}
     everything = [time for row in times.values() for time in row]
@@ -75,6 +82,7 @@ def setting_in_words(setting: Mapping[str, Any]) -> str:
 def page(found: Mapping[str, Any]) -> str:
     """The report in Markdown."""
     setting, total, bound = found["setting"], found["total"], found["bound_secs"]
+    origin = f"\nMeasured: {found['origin']}.\n" if found["origin"] else ""
     worst = total["equal_secs"]["max"]
     share = "no cycle ended" if worst is None else f"{worst:.2f} s, {worst / bound['total'] * 100:.0f} % of the bound"
     return f"""# Convergence under faults
@@ -83,7 +91,7 @@ def page(found: Mapping[str, Any]) -> str:
 goes. Then the records of every node are compared by address, version and body, and held against what callers were told.
 
 {table(found["classes"], total)}
-
+{origin}
 - lost: records, on any node, that are older than what was acknowledged, or are not what it said.
 - resurrected: records that were deleted, or that nobody wrote, and that are there.
 - divergent: records that two nodes hold differently when all had their time.

@@ -101,7 +101,8 @@ class Writer(threading.Thread):
         told = effects(reply) if status == ACKED else None
         if told is not None:
             act.acks = int(reply.get("quorum_acks", 0))
-            self._ledger.end(act, ACKED, told, ordered=reply.get("ordered", True) is not False)
+            ordered = reply.get("ordered", True) is not False and not act.repeated  # the first try may not have been
+            self._ledger.end(act, ACKED, told, ordered=ordered)
             return reply
         self._ledger.end(act, UNKNOWN if status == ACKED else status, doubted or [], ordered=False)
         return None

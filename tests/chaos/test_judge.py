@@ -83,6 +83,14 @@ def test_nodes_that_differ_are_divergent_also_by_the_body_alone() -> None:
     assert len(told.judged(held(1, LIVE, "m1"), other).divergent) == 1
 
 
+def test_two_tombstones_of_one_record_are_no_difference() -> None:
+    told = Told()
+    told.act("create", LIVE, "m1")
+    told.act("delete", GONE)
+    assert told.judged(held(2, GONE, None), held(3, GONE, None)).well
+    assert told.judged(held(2, GONE, None), held(1, LIVE, "m1")).divergent
+
+
 def test_an_unanswered_write_may_have_been_done_or_not_and_a_refused_one_may_not() -> None:
     told = Told()
     told.act("create", LIVE, "m1")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from chaoslib.bound import Setting, percentile, protocol_bound, upper_bound
 from chaoslib.graph import diameter, peers_of
+from chaoslib.keeping import KEPT, README, block
 from chaoslib.report import write
 
 SETTING = Setting(4, 2, 1, "full", 1, 2, 1, 2.0, 4.0, 2.0)
@@ -64,3 +65,7 @@ def test_the_report_adds_up_and_says_what_was_bad(tmp_path: Path) -> None:
     for name in ("classes.svg", "all.svg"):
         assert f"({name})" in page
         assert ElementTree.parse(tmp_path / name).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_the_readme_shows_the_report_that_is_kept() -> None:
+    assert block(json.loads((KEPT / "convergence.json").read_text())) in README.read_text()
