@@ -9,8 +9,9 @@ twice.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aimem.core.automatic import effect_of
@@ -19,11 +20,17 @@ from aimem.core.kinds import MEMORY, compound_key
 from aimem.core.legacy import bare, rows
 from aimem.core.legacy.message import COUNTED, NOOP, SKIPPED, Push, parse, reply
 from aimem.core.pairs import pair_of
-from aimem.core.record import Record
+from aimem.core.record import Record, Ref
 from aimem.core.timestamp import parse_timestamp
 from aimem.core.upkeep import advance
 from aimem.errors import AimemError
-from aimem.limits import LEGACY_CURSORS_KEPT, LEGACY_SERVED_BYTES, LEGACY_SERVED_ROWS, LEGACY_SERVED_TIMES
+from aimem.limits import (
+    LEGACY_CURSORS_KEPT,
+    LEGACY_EARLY_KEPT,
+    LEGACY_SERVED_BYTES,
+    LEGACY_SERVED_ROWS,
+    LEGACY_SERVED_TIMES,
+)
 from aimem.mesh.legacy_taking import DONE, LegacyTaking, Sender
 from aimem.mesh.settings import Clock
 from aimem.node.lane import Lane
@@ -51,6 +58,9 @@ class LegacyAnswers:
         self._now = now
         self._others = others
         self._shown: Counter[str] = Counter()
+        self._turn = asyncio.Lock()
+        self._early: dict[tuple[str, str], None] = {}
+        """Deletes of what is not here: the row may come after its delete, on another connection."""
         self.pushes = 0
 
     async def push(self, raw: Any, address: str, identity: Identity | None) -> dict[str, Any]:
@@ -63,7 +73,9 @@ class LegacyAnswers:
         sender = self._sender(push.sender, address, identity)
         self.pushes += 1
         counts: Counter[str] = Counter()
-        for name, outcomes in (await self._outcomes(push, sender)).items():
+        async with self._turn:  # a delete must find what the push before it brought
+            found = await self._outcomes(push, sender)
+        for name, outcomes in found.items():
             for outcome in outcomes:
                 counts[COUNTED[name] if outcome == DONE else outcome] += 1
         return {**reply(counts, push, self._node), "product": "aimem"}
@@ -79,6 +91,11 @@ class LegacyAnswers:
         if push.dry_run:
             return {name: [_valid(name, item, self._now()) for item in items] for name, items in lists.items()}
         memories, _ = await taking.memories(lists["memories"], sender)
+        late = [key for row in lists["memories"] if (key := (sender.name, row["id"])) in self._early]
+        for key in late:
+            del self._early[key]
+        await taking.ask([memory_id for _, memory_id in late], bare.delete, sender)
+        await self._note_early(lists["deletions"], sender)
         return {
             "memories": memories,
             "deletions": await taking.ask(lists["deletions"], bare.delete, sender),
@@ -90,6 +107,12 @@ class LegacyAnswers:
             "namespace_meta": await taking.standards(lists["namespace_meta"], sender),
             "namespace_meta_clears": await taking.ask(lists["namespace_meta_clears"], bare.clear, sender),
         }
+
+    async def _note_early(self, ids: Sequence[str], sender: Sender) -> None:
+        held = await self._store.get([Ref(MEMORY, each) for each in ids])
+        self._early |= {(sender.name, each): None for each, record in zip(ids, held, strict=True) if record is None}
+        while len(self._early) > LEGACY_EARLY_KEPT:
+            del self._early[next(iter(self._early))]
 
     async def since(self, params: Mapping[str, str], carries: Callable[[str], bool] | None = None) -> dict[str, Any]:
         """A page of memories for a reader that shows the greatest stamp it has seen. `carries` narrows it.

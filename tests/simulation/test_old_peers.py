@@ -291,6 +291,26 @@ def test_hole_3_rows_as_old_as_what_was_swept_wait_for_an_operator() -> None:
     run(story)
 
 
+def test_hole_3_a_delete_that_comes_before_its_row_or_right_behind_it_counts() -> None:
+    async def story(mixed: Mixed) -> None:
+        mixed.x.peers = []
+        keys = [await mixed.x.create(title) for title in ("one", "two")]
+        first, second = ({**mixed.x.rows.pop(key)} for key in keys)
+        mesh = mixed.world.members["a"].mesh
+        assert mesh is not None
+
+        async def push(**lists: Any) -> None:
+            await mesh.legacy_push({"sender_agent_id": "host:x", "memories": [], **lists}, "x")
+
+        await push(deletions=[first["id"]])
+        await push(memories=[first])
+        await asyncio.gather(push(memories=[second]), push(deletions=[second["id"]]))
+        await asyncio.sleep(60)
+        assert await mixed.titles("a") == await mixed.titles("b") == set()
+
+    run(story)
+
+
 def test_a_bare_delete_ends_what_the_peer_holds_and_nothing_newer() -> None:
     async def story(mixed: Mixed) -> None:
         key = await mixed.create("one")
