@@ -168,4 +168,5 @@ LEGACY_OVERLAP_NS = 60 * 10**9  # how far a reading between goes back, for the s
 LEGACY_SERVED_ROWS, LEGACY_SERVED_BYTES = 1_000, 1_048_576  # a page for them: it must reach them within their 1.5 s
 LEGACY_SERVED_TIMES = 2  # how often rows are shown to one of them before they count as seen, where nothing tells
 LEGACY_EARLY_KEPT = 10_000  # deletes that came before their row: some seconds of what one of them can send
+LEGACY_EARLY_SECS = 5.0  # how far a row may come behind its delete: they try for 1.5 s, twice
 LEGACY_CURSORS_KEPT = 64  # places in our feed kept for those who read it by their stamps, the newest

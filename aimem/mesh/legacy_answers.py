@@ -20,13 +20,14 @@ from aimem.core.kinds import MEMORY, compound_key
 from aimem.core.legacy import bare, rows
 from aimem.core.legacy.message import COUNTED, NOOP, SKIPPED, Push, parse, reply
 from aimem.core.pairs import pair_of
-from aimem.core.record import Record, Ref
+from aimem.core.record import Record
 from aimem.core.timestamp import parse_timestamp
 from aimem.core.upkeep import advance
 from aimem.errors import AimemError
 from aimem.limits import (
     LEGACY_CURSORS_KEPT,
     LEGACY_EARLY_KEPT,
+    LEGACY_EARLY_SECS,
     LEGACY_SERVED_BYTES,
     LEGACY_SERVED_ROWS,
     LEGACY_SERVED_TIMES,
@@ -59,8 +60,9 @@ class LegacyAnswers:
         self._others = others
         self._shown: Counter[str] = Counter()
         self._turn = asyncio.Lock()
-        self._early: dict[tuple[str, str], None] = {}
-        """Deletes of what is not here: the row may come after its delete, on another connection."""
+        self._early: dict[tuple[str, str], float] = {}
+        """When (loop time) something was to be deleted that its sender was not known to hold: the row may come after
+        its delete, on another connection, and be here from another node already."""
         self.pushes = 0
 
     async def push(self, raw: Any, address: str, identity: Identity | None) -> dict[str, Any]:
@@ -91,14 +93,15 @@ class LegacyAnswers:
         if push.dry_run:
             return {name: [_valid(name, item, self._now()) for item in items] for name, items in lists.items()}
         memories, _ = await taking.memories(lists["memories"], sender)
-        late = [key for row in lists["memories"] if (key := (sender.name, row["id"])) in self._early]
-        for key in late:
-            del self._early[key]
-        await taking.ask([memory_id for _, memory_id in late], bare.delete, sender)
-        await self._note_early(lists["deletions"], sender)
+        since = asyncio.get_running_loop().time() - LEGACY_EARLY_SECS
+        keys = [(sender.name, row["id"]) for row in lists["memories"]]
+        late = [memory_id for name, memory_id in keys if self._early.pop((name, memory_id), 0.0) > since]
+        await taking.ask(late, bare.delete, sender)
+        deletions = await taking.ask(lists["deletions"], bare.delete, sender)
+        self._note_early([each for each, did in zip(lists["deletions"], deletions, strict=True) if did == NOOP], sender)
         return {
             "memories": memories,
-            "deletions": await taking.ask(lists["deletions"], bare.delete, sender),
+            "deletions": deletions,
             "archives": await taking.ask(lists["archives"], bare.archive, sender),
             "restores": await taking.ask(lists["restores"], bare.restore, sender),
             "links": await taking.links(lists["links"], sender),
@@ -108,9 +111,8 @@ class LegacyAnswers:
             "namespace_meta_clears": await taking.ask(lists["namespace_meta_clears"], bare.clear, sender),
         }
 
-    async def _note_early(self, ids: Sequence[str], sender: Sender) -> None:
-        held = await self._store.get([Ref(MEMORY, each) for each in ids])
-        self._early |= {(sender.name, each): None for each, record in zip(ids, held, strict=True) if record is None}
+    def _note_early(self, ids: Sequence[str], sender: Sender) -> None:
+        self._early |= {(sender.name, each): asyncio.get_running_loop().time() for each in ids}
         while len(self._early) > LEGACY_EARLY_KEPT:
             del self._early[next(iter(self._early))]
 

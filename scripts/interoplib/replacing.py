@@ -8,6 +8,7 @@ import time
 
 from interoplib.nodes import Fleet
 
+_QUIET_SECS = 2.0  # from the last call to a node of theirs until it is stopped: its pushes end within 1.5 s
 _PAUSE_SECS = 3.0  # of load on the mesh as it is, before and after each step
 
 
@@ -21,6 +22,8 @@ class Writers:
         """Title and content of what was acknowledged last."""
         self.gone: set[str] = set()
         self.refused = 0
+        self.away: set[str] = set()
+        """Nodes that callers have been led away from."""
         self._threads = [threading.Thread(target=self._write, args=(name,)) for name in fleet.names]
 
     def start(self) -> None:
@@ -37,6 +40,9 @@ class Writers:
     def _write(self, name: str) -> None:
         number = 0
         while not self._over.is_set():
+            if name in self.away:
+                time.sleep(0.05)
+                continue
             number += 1
             title = f"{name} row {number}"
             body = {"title": title, "content": "first", "namespace": "load", "tier": "long"}
@@ -76,11 +82,14 @@ def run(fleet: Fleet) -> int:
     try:
         time.sleep(_PAUSE_SECS)
         for count, name in enumerate(fleet.names, 1):
+            writers.away.add(name)  # what it still has to tell its peers it forgets when it ends
+            time.sleep(_QUIET_SECS)
             began = time.monotonic()
             fleet.stop(name)
             fleet.migrate(name)
             fleet.start(name, old=False, **{"count-legacy-acks": ""})
             fleet.wait_met(name, old=len(fleet.names) - count)
+            writers.away.clear()
             print(f"{name} is ours after {time.monotonic() - began:.1f} s", flush=True)
             time.sleep(_PAUSE_SECS)
     finally:
