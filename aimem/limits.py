@@ -145,6 +145,18 @@ QUARANTINE_LISTED_MAX = 1_000
 QUARANTINE_RECORDS_MAX = 100_000  # some 100 MB of rows that nobody can use: beyond, something is badly wrong
 MESH_READERS_KEPT = 1_000  # stores of which it is known how far they have read the feed: a fleet, and its past
 
+# Knowledge: namespaces, entities, the graph.
+TAXONOMY_LIMIT_DEFAULT, TAXONOMY_LIMIT_MAX = 1_000, 10_000  # namespaces of one tree (wire)
+ALIASES_MAX = 50  # names of one entity in one request: as many as a memory has tags
+GRAPH_DEPTH_MAX = 5  # links between a memory and what is found from it (wire)
+GRAPH_LIMIT_DEFAULT, GRAPH_LIMIT_MAX = 200, 1_000  # links of one answer (wire)
+LINEAGE_NODES_MAX = 1_000  # of one answer: a page
+CONTRADICTIONS_LIMIT_DEFAULT, CONTRADICTIONS_LIMIT_MAX = 50, 1_000  # memories of one answer (wire)
+CONTRADICTION_PAIRS_MAX = 10_000  # two of a thousand memories each: half a million would be 70 MB
+SESSION_LIMIT_DEFAULT, SESSION_LIMIT_MAX = 10, 50  # memories that a session starts with (wire)
+DUPLICATE_THRESHOLD, DUPLICATE_THRESHOLD_MIN = 0.85, 0.5  # cosine (wire)
+ROWS_READ_AT_ONCE = 500  # while all of a namespace is read: the event loop gets its turn between
+
 # Control.
 AGENT_TYPE_CHARS_MAX = 64
 CAPABILITIES_MAX = 50  # of one agent: as many as a memory has tags

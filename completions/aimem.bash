@@ -232,8 +232,11 @@ _aimem() {
                 --older-than-days) return ;;
             esac ;;
         namespaces)
-            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
+            flags='--tree --prefix --depth --limit --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
             case "$prev" in
+                --prefix) return ;;
+                --depth) return ;;
+                --limit) return ;;
                 --to) return ;;
                 --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --agent-id) return ;;

@@ -28,3 +28,7 @@ async def namespaces(call: Call) -> Response:
     if "namespace" in asked:
         return reply(200, await call.node.standard(asked["namespace"], asked, call.reach()))
     return reply(200, await call.node.namespaces(asked, call.reach()))
+
+
+async def taxonomy(call: Call) -> Response:
+    return reply(200, await call.node.taxonomy(call.query(), call.reach()))

@@ -119,6 +119,15 @@ FINDING = (
         parameters={"namespace": TEXT, "inherit": FLAG},
     ),
 )
+KNOWLEDGE = (
+    _get(
+        "/taxonomy",
+        finding.taxonomy,
+        "Namespaces as a tree",
+        "Taxonomy",
+        {"prefix": TEXT, "depth": _NUMBER, "limit": _NUMBER},
+    ),
+)
 RULES = (
     Route(
         "POST",
@@ -368,7 +377,20 @@ SYNC = (
         parameters={"since": TEXT, "limit": _NUMBER, "peer": TEXT},
     ),
 )
-_DESCRIBED = (*MEMORIES, *FINDING, *AGENTS, *RULES, *PENDING, *LINKS, *ARCHIVE, *MOVING, *ABOUT, *QUARANTINE, *SYNC)
+_DESCRIBED = (
+    *MEMORIES,
+    *FINDING,
+    *KNOWLEDGE,
+    *AGENTS,
+    *RULES,
+    *PENDING,
+    *LINKS,
+    *ARCHIVE,
+    *MOVING,
+    *ABOUT,
+    *QUARANTINE,
+    *SYNC,
+)
 ROUTES: tuple[Route, ...] = (
     *_DESCRIBED,
     Route("GET", f"{API}/openapi.json", document_handler(_DESCRIBED), "This document", {200: OBJECT}),

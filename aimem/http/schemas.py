@@ -215,6 +215,16 @@ COMPONENTS: dict[str, Schema] = {
     "Import": fields({}, {"memories": listing(OBJECT), "links": listing(OBJECT)}),
     "Imported": fields({"imported": COUNT, "failed": COUNT, "errors": listing(OBJECT)}),
     "Namespaces": fields({"namespaces": listing(fields({"namespace": TEXT, "count": COUNT}))}),
+    "NamespaceTree": fields(
+        {
+            "namespace": TEXT,
+            "name": TEXT,
+            "count": COUNT,
+            "subtree_count": COUNT,
+            "children": listing(ref("NamespaceTree")),
+        }
+    ),
+    "Taxonomy": fields({"tree": ref("NamespaceTree"), "total_count": COUNT, "truncated": FLAG}),
     "Stats": fields(
         {
             "total": COUNT,

@@ -191,6 +191,10 @@ class Node:
         """Namespaces and their sizes."""
         return await self._reading.namespaces(params, reach)
 
+    async def taxonomy(self, params: Parameters, reach: Reach | None = None) -> dict[str, Any]:
+        """Namespaces as a tree."""
+        return await self._reading.taxonomy(params, reach)
+
     async def register_agent(self, raw: object, caller: Caller) -> Answer:
         """Register an agent."""
         return await self._agents.register(raw, caller)

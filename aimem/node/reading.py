@@ -8,8 +8,10 @@ from typing import Any
 from aimem.core.feed import parse_cursor
 from aimem.core.fields import check_id
 from aimem.core.links import link_json
+from aimem.core.namespace import check_namespace
 from aimem.core.reach import Reach
 from aimem.core.record import to_wire
+from aimem.core.taxonomy import taxonomy
 from aimem.core.text import search_terms
 from aimem.core.wire import list_reply, memory_reply, search_reply
 from aimem.errors import Invalid, NotFound
@@ -19,6 +21,9 @@ from aimem.limits import (
     CHANGES_LIMIT_MAX,
     LIST_LIMIT_DEFAULT,
     LIST_LIMIT_MAX,
+    NAMESPACE_DEPTH_MAX,
+    TAXONOMY_LIMIT_DEFAULT,
+    TAXONOMY_LIMIT_MAX,
 )
 from aimem.node import parameters
 from aimem.node.ids import by_prefix
@@ -73,6 +78,17 @@ class Reading:
         """Namespaces with the number of their memories."""
         found = await self._store.namespaces(self._now(), reach)
         return {"namespaces": [{"namespace": each.name, "count": each.memories} for each in found]}
+
+    async def taxonomy(self, params: Parameters, reach: Reach | None) -> dict[str, Any]:
+        """The namespaces at and below `prefix` as a tree, `depth` levels of it; the largest `limit` of them."""
+        prefix = parameters.text(params, "prefix")
+        prefix = check_namespace(prefix.removesuffix("/"), "prefix") if prefix else None
+        levels = parameters.count(params, "depth", NAMESPACE_DEPTH_MAX, NAMESPACE_DEPTH_MAX)
+        limit = parameters.count(params, "limit", TAXONOMY_LIMIT_DEFAULT, TAXONOMY_LIMIT_MAX)
+        if limit == 0:
+            raise Invalid("limit is 0; a tree shows at least one namespace")
+        found = await self._store.namespaces(self._now(), reach)
+        return taxonomy([(each.name, each.memories) for each in found], prefix, levels, limit)
 
     async def stats(self, reach: Reach | None) -> dict[str, Any]:
         """Figures of the whole store, or of what the caller sees of it."""

@@ -20,6 +20,9 @@ def test_a_memory_s_life(aimem: Life) -> None:
     assert aimem("query", "--list", "--tags", "dns", "--min-priority", "5").out.startswith(id)
     assert aimem("promote", id).out == f"promoted to long-term: {id}\n"
     assert aimem("namespaces").out == "ops\t1\n"
+    assert aimem("namespaces", "--tree").out == "ops\t1\t1\n"
+    assert aimem("namespaces", "--tree", "--prefix", "nowhere").err == "no namespaces\n"
+    assert aimem("namespaces", "--depth", "1").code == 2
     assert "tier long: 1\n" in aimem("stats").out
     assert aimem("status").code == 0
     assert aimem("delete", id).out == f"deleted: {id}\n"

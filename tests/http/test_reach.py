@@ -60,6 +60,7 @@ def test_reads_show_what_is_in_reach(bound: tuple[Checked, dict[str, str]], key:
     assert titles(ok("/recall", context="about")["memories"]) == seen
     assert titles(api.ok("POST", "/recall", {"context": "about"}, x_api_key=key)["memories"]) == seen
     assert {each["namespace"] for each in ok("/namespaces")["namespaces"]} == {PLACES[title][0] for title in seen}
+    assert ok("/taxonomy")["total_count"] == len(seen)
     figures = ok("/stats")
     assert figures["total"] == sum(each["count"] for each in figures["by_namespace"]) == len(seen)
     assert figures["links_count"] == {"k-all": 3, "k-bob": 1, "k-exact": 0}[key]
@@ -84,9 +85,7 @@ def test_no_read_tells_a_word_of_what_is_out_of_reach(bound: tuple[Checked, dict
     api.ok("POST", "/archive", {"ids": [ids["hidden"]]}, x_api_key="k-all")
     query = {"/api/v1/search": {"q": SECRET}, "/api/v1/recall": {"context": SECRET}}.get(path, {})
     for title in ("hidden", "outside"):
-        reply = api.send(
-            "GET", path.format(id=ids[title], namespace="zoo"), query=query, x_api_key="k-bob", accept="*/*"
-        )
+        reply = api.send("GET", path.format(id=ids[title], ns="zoo"), query=query, x_api_key="k-bob", accept="*/*")
         assert SECRET.encode() not in reply.body.replace(b'"query":"zebra"', b"")
         assert title.encode() not in reply.body or path.endswith("openapi.json")
     lines = api.send("GET", "/export", x_api_key="k-bob", accept="application/x-ndjson")
@@ -112,9 +111,9 @@ def outside(ids: dict[str, str]) -> dict[str, list[tuple[str, str, Any]]]:
     rule = {"namespace": "zoo", "governance": {"write": "owner"}}
     return {
         "POST /api/v1/namespaces": [("POST", "/namespaces", rule)],
-        "POST /api/v1/namespaces/{namespace}/standard": [("POST", "/namespaces/zoo/standard", rule)],
+        "POST /api/v1/namespaces/{ns}/standard": [("POST", "/namespaces/zoo/standard", rule)],
         "DELETE /api/v1/namespaces": [("DELETE", "/namespaces?namespace=zoo", None)],
-        "DELETE /api/v1/namespaces/{namespace}/standard": [("DELETE", "/namespaces/zoo/standard", None)],
+        "DELETE /api/v1/namespaces/{ns}/standard": [("DELETE", "/namespaces/zoo/standard", None)],
         "POST /api/v1/memories": [("POST", "/memories", new), ("POST", "/memories", {**new, "title": "outside"})],
         "PUT /api/v1/memories/{id}": [
             ("PUT", f"/memories/{gone}", {"content": "c"}),
@@ -145,8 +144,12 @@ def by_rows(ids: dict[str, str]) -> dict[str, tuple[str, Any]]:
     }
 
 
-OF_NO_NAMESPACE = {"POST /api/v1/gc", "POST /api/v1/quarantine/rescue", "POST /api/v1/quarantine/drop"}
-"""Ending what has expired is nobody's act; of the quarantine only rows in reach are there at all."""
+OF_NO_NAMESPACE = {
+    *("POST /api/v1/gc", "POST /api/v1/quarantine/rescue", "POST /api/v1/quarantine/drop", "POST /api/v1/agents"),
+    *(f"POST /api/v1/pending/{{id}}/{verdict}" for verdict in ("approve", "reject", "cancel")),
+}
+"""Ending what has expired is nobody's act; of the quarantine only rows in reach are there at all; agents are of no
+namespace; who may vote on an action is said by the action."""
 
 
 def test_writes_out_of_reach_are_refused_and_change_nothing(bound: tuple[Checked, dict[str, str]]) -> None:
