@@ -5,6 +5,7 @@ from __future__ import annotations
 from aimem.http.call import Call, reply
 from aimem.http.metrics import CONTENT_TYPE, exposition
 from aimem.net.message import Response
+from aimem.node.capabilities import asked_for
 
 
 async def health(call: Call) -> Response:
@@ -13,7 +14,8 @@ async def health(call: Call) -> Response:
 
 
 async def capabilities(call: Call) -> Response:
-    return reply(200, await call.node.capabilities())
+    shape = asked_for(call.request.headers.get("accept-capabilities"))
+    return reply(200, await call.node.capabilities(shape))
 
 
 async def stats(call: Call) -> Response:

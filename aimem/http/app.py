@@ -15,7 +15,8 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from aimem.config import ServeSettings
 from aimem.errors import AimemError
@@ -51,6 +52,7 @@ def serve(settings: ServeSettings, reload: Reload | None = None, now: Now = time
     _raise_file_limit()
     node_settings = _prepare(settings)
     door = Door(settings)
+    node_settings = replace(node_settings, known_callers=door.knows_all)
     if settings.check:
         from aimem.http.checking import check
 
@@ -65,7 +67,7 @@ def _prepare(settings: ServeSettings) -> NodeSettings:
 
     if settings.cache_dir is not None:
         unpack.set_cache_dir(settings.cache_dir)
-    named = {}
+    named: dict[str, Any] = {}
     if settings.tier == "semantic":
         unpack.native()
         named["model"] = unpack.model_dir()

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aimem.config import ServeSettings
-from aimem.core.identity_words import EVERYWHERE
+from aimem.core.identity_words import AGENT, EVERYWHERE
+from aimem.core.reach import reach_of
 from aimem.errors import Misconfigured
 from aimem.http.admission import Admission, read_keys
 from aimem.http.peer_tls import PeerTls
@@ -18,7 +19,7 @@ from aimem.http.peer_tls import PeerTls
 if TYPE_CHECKING:
     import ssl
 
-    from aimem.core.allowlist import Allowlist
+    from aimem.core.allowlist import Allowlist, Entry
     from aimem.net.tls_server import ServerTls, TlsPaths
 
 
@@ -51,6 +52,16 @@ class Door:
 
         entry = self.tls.find(fingerprint(read_certificates(Path(shown))[0]) if shown else self.tls.fingerprint)
         return entry.node if entry is not None else None
+
+    def knows_all(self) -> bool:
+        """Whether every agent that is let in is bound by its line, so that what it says of itself is more than a
+        claim."""
+        lines = [*(self.tls.entries if self.tls is not None else ()), *self._key_lines()]
+        agents = [line for line in lines if AGENT in line.roles]
+        return bool(agents) and all(reach_of(line) is not None for line in agents)
+
+    def _key_lines(self) -> tuple[Entry, ...]:
+        return self.admission.keys.entries if self.admission.keys is not None else ()
 
     def carries_of(self, node: str) -> Callable[[str], bool] | None:
         """Which namespaces a node may carry, by its line in the allowlist; None for all. Of several lines all count."""

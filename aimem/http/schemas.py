@@ -248,7 +248,7 @@ COMPONENTS: dict[str, Schema] = {
         }
     ),
     "Capabilities": fields(
-        {"schema_version": TEXT, "tier": TEXT, "version": TEXT, "features": OBJECT, "models": OBJECT}
+        {"tier": TEXT, "version": TEXT, "features": OBJECT, "models": OBJECT}, {"schema_version": TEXT}
     ),
     "Status": OBJECT,
     "Changes": fields({"changes": listing(OBJECT), **_COUNTED, "cursor": TEXT, "more": FLAG}),

@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from aimem import __version__
 from aimem.core.timestamp import format_timestamp
+from aimem.node.capabilities import SECOND, capabilities, first_shape
 from aimem.node.conditions import STORAGE_FAILED, Conditions
+from aimem.node.deciding import Deciding
 from aimem.node.lane import Fleet
 from aimem.node.metrics import Meters
-from aimem.node.settings import SEMANTIC, NodeSettings
+from aimem.node.ruling import Ruling
+from aimem.node.settings import NodeSettings
 from aimem.store.base import Store
 
 if TYPE_CHECKING:
     from aimem.node.meaning import Meaning
 
 SERVICE, PRODUCT = "ai-memory", "aimem"  # the name on the wire, and ours
-CAPABILITIES_SCHEMA = "2"
 
 
 class Describing:
@@ -36,6 +38,8 @@ class Describing:
         meters: Meters,
         meaning: Meaning | None,
         now: Callable[[], int],
+        ruling: Ruling,
+        deciding: Deciding,
         fleet: Fleet | None = None,
     ) -> None:
         self._store = store
@@ -44,6 +48,8 @@ class Describing:
         self._meaning = meaning
         self._now = now
         self._fleet = fleet
+        self._ruling = ruling
+        self._deciding = deciding
         self._began = monotonic()
         meters.gauge("ai_memory_memories", "Visible memories.", lambda: store.visible)
         meters.gauge("aimem_feed_head", "The last position of the change feed.", lambda: store.head)
@@ -92,6 +98,9 @@ class Describing:
             "memories": self._store.visible,
             "embedding": self._meaning.describe() if self._meaning is not None else None,
             "mesh": None if self._fleet is None else self._fleet.describe(),
+            "policy": await self._ruling.digest(),
+            "scopes": "enforced" if self._settings.known_callers() else "advisory",
+            "pending": {"waiting": len(self._deciding.open), "without_majority": len(self._deciding.unreached)},
             "uptime_secs": int(monotonic() - self._began),
             "db": {
                 "path": str(self._settings.db),
@@ -104,46 +113,23 @@ class Describing:
             ],
         }
 
-    def capabilities(self) -> dict[str, Any]:
-        """What this node can do, in the shape that clients know."""
-        semantic = self._settings.tier == SEMANTIC
-        loaded = self._meaning is not None and self._meaning.loaded
-        described = self._meaning.describe() if self._meaning is not None else {"model": "none", "dims": 0}
-        ready = self._meaning is not None and self._meaning.ready
-        return {
-            "schema_version": CAPABILITIES_SCHEMA,
-            "tier": self._settings.tier,
-            "version": __version__,
-            "product": PRODUCT,
-            "features": {
-                "keyword_search": True,
-                "semantic_search": semantic,
-                "hybrid_recall": semantic,
-                "query_expansion": False,
-                "auto_consolidation": False,
-                "auto_tagging": False,
-                "contradiction_analysis": False,
-                "cross_encoder_reranking": False,
-                "memory_reflection": False,
-                "embedder_loaded": loaded,
-                "recall_mode_active": ("hybrid" if ready else "degraded") if semantic else "disabled",
-                "reranker_active": "off",
-            },
-            "models": {
-                "embedding": described["model"],
-                "embedding_dim": described["dims"],
-                "llm": "none",
-                "cross_encoder": "none",
-            },
-            "permissions": {"mode": "off", "active_rules": 0, "rule_summary": []},
-            "hooks": {"registered_count": 0, "by_event": {}},
-            "compaction": {"enabled": False, "interval_minutes": None, "last_run_at": None, "last_run_stats": None},
-            "approval": {"subscribers": 0, "pending_requests": 0, "default_timeout_seconds": 0},
-            "transcripts": {"enabled": False, "total_count": 0, "total_size_mb": 0},
-            "state_digest": self._store.digest.root(),
-            "quorum": None if self._fleet is None else self._fleet.describe()["quorum"],
-            "db_schema_version": self._store.schema,
-        }
+    async def capabilities(self, shape: str = SECOND) -> dict[str, Any]:
+        """What this node can do, in the shape that a client knows."""
+        meaning = self._meaning
+        document = capabilities(
+            tier=self._settings.tier,
+            model=meaning.describe() if meaning is not None else {"model": "none", "dims": 0},
+            loaded=meaning is not None and meaning.loaded,
+            ready=meaning is not None and meaning.ready,
+            rules=await self._ruling.count(),
+            policy=await self._ruling.digest(),
+            known=self._settings.known_callers(),
+            waiting=len(self._deciding.open),
+            digest=self._store.digest.root(),
+            schema=self._store.schema,
+            mesh=None if self._fleet is None else self._fleet.describe(),
+        )
+        return document if shape == SECOND else first_shape(document)
 
     def _backlog(self) -> int:
         return self._meaning.embedding.backlog if self._meaning is not None else 0

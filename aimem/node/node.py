@@ -20,6 +20,7 @@ from aimem.node.agents import Agents
 from aimem.node.archiving import Archiving
 from aimem.node.background import Background
 from aimem.node.caller import Caller
+from aimem.node.capabilities import SECOND
 from aimem.node.conditions import Conditions
 from aimem.node.deciding import Deciding
 from aimem.node.describing import Describing
@@ -85,7 +86,9 @@ class Node:
         self._quarantining = Quarantining(store, lane, callers)
         self._moving = Moving(store, callers, self._reading.shown, now)
         self._recalling = Recalling(store, self.touching, self._meters, now, self._meaning)
-        self._describing = Describing(store, settings, conditions, self._meters, self._meaning, now, self.fleet)
+        self._describing = Describing(
+            store, settings, conditions, self._meters, self._meaning, now, self._ruling, self.deciding, self.fleet
+        )
 
     def _make_meaning(
         self, lane: Lane, conditions: Conditions, settings: NodeSettings, now: Callable[[], int]
@@ -333,11 +336,11 @@ class Node:
 
     async def status(self) -> dict[str, Any]:
         """What an operator asks first."""
-        return {**await self._describing.status(), "policy": await self._ruling.digest()}
+        return await self._describing.status()
 
-    async def capabilities(self) -> dict[str, Any]:
-        """What this node can do."""
-        return self._describing.capabilities()
+    async def capabilities(self, shape: str = SECOND) -> dict[str, Any]:
+        """What this node can do, in a shape that the client knows."""
+        return await self._describing.capabilities(shape)
 
     def metrics(self) -> Sequence[Metric]:
         """All that is counted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 from aimem.core import standards
@@ -17,7 +18,7 @@ from aimem.node import parameters
 from aimem.node.caller import Caller
 from aimem.node.lane import CallersLane
 from aimem.node.parameters import Parameters
-from aimem.store.base import Store
+from aimem.store.base import Change, Store
 
 
 class Ruling:
@@ -26,7 +27,9 @@ class Ruling:
     def __init__(self, store: Store, lane: CallersLane) -> None:
         self._store = store
         self._lane = lane
-        self._digest = -1, ""
+        self._sum: tuple[str, int] | None = None
+        self._changes = 0
+        store.subscribe(self._changed)
 
     async def set(self, raw: Any, caller: Caller, namespace: str | None = None) -> Answer:
         """Set the standard of a namespace, its policy, or both: 201."""
@@ -60,15 +63,33 @@ class Ruling:
 
     async def digest(self) -> str:
         """One text for all standards and policies that this store holds: equal where they are."""
-        if self._digest[0] != self._store.head:
+        return (await self._summed())[0]
+
+    async def count(self) -> int:
+        """How many policies stand."""
+        return (await self._summed())[1]
+
+    async def _summed(self) -> tuple[str, int]:
+        if self._sum is None:
+            before = self._changes
             found = [
                 f"{record.kind} {record.key} {record.version}"
                 for kind in (STANDARD, POLICY)
                 async for batch in self._store.scan(kind)
                 for _, record in batch
             ]
-            self._digest = self._store.head, hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()[:16]
-        return self._digest[1]
+            text = "\n".join(sorted(found))
+            policies = sum(each.startswith(f"{POLICY} ") for each in found)
+            told = hashlib.sha256(text.encode()).hexdigest()[:16], policies
+            if before == self._changes:
+                self._sum = told
+            return told
+        return self._sum
+
+    def _changed(self, changes: Sequence[Change]) -> None:
+        if any(change.record.kind in (STANDARD, POLICY) for change in changes):
+            self._sum = None
+            self._changes += 1
 
     async def _read(self, intent: Intent) -> dict[str, Any]:
         (found,) = await self._store.rehearse([intent])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,11 +13,17 @@ CHECKOUT_MODEL = Path(__file__).resolve().parent.parent.parent / "build" / "mode
 """Where a source checkout builds the embedding model. The one-file program names the folder that it unpacked."""
 
 
+def _nobody() -> bool:
+    """Without certificates and keys every name is a claim."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
     """`tier` is `keyword` (words only, no model) or `semantic`.
 
     `memory_max` is what the vector index may take, in bytes; None is no limit.
+    `known_callers()` tells whether the line of every agent's certificate or key binds it.
     """
 
     db: Path
@@ -30,3 +37,4 @@ class NodeSettings:
     archive_superseded: bool = False
     allow_network_fs: bool = False
     memory_max: int | None = None
+    known_callers: Callable[[], bool] = _nobody

@@ -33,6 +33,28 @@ def test_capabilities_have_the_known_shape_and_claim_no_model_that_is_not_there(
     assert found["features"]["embedder_loaded"] is False
 
 
+def test_capabilities_come_in_the_shape_that_is_asked_for(api: Checked) -> None:
+    for word in ("v1", " V1 ", "1"):
+        found = api.ok("GET", "/capabilities", Accept_Capabilities=word)
+        assert found.keys() == {"tier", "version", "features", "models"}
+        assert len(found["features"]) == 10
+    for word in ("v2", "2", "v3", "x"):
+        assert api.ok("GET", "/capabilities", Accept_Capabilities=word)["schema_version"] == "2"
+
+
+def test_capabilities_count_policies_and_what_waits_and_call_names_claims(api: Checked) -> None:
+    before = api.ok("GET", "/capabilities")
+    assert (before["permissions"]["active_rules"], before["approval"]["pending_requests"]) == (0, 0)
+    api.ok("POST", "/namespaces", {"namespace": "g", "governance": {"write": "approve"}})
+    assert api.send("POST", "/memories", {"title": "a", "content": "x", "namespace": "g"}).status == 202
+    after = api.ok("GET", "/capabilities")
+    assert (after["permissions"]["active_rules"], after["approval"]["pending_requests"]) == (1, 1)
+    assert after["permissions"]["policy_digest"] != before["permissions"]["policy_digest"]
+    assert after["permissions"]["scopes"] == api.ok("GET", "/status")["scopes"] == "advisory"
+    assert api.ok("GET", "/status")["policy"] == after["permissions"]["policy_digest"]
+    assert api.ok("GET", "/status")["pending"] == {"waiting": 1, "without_majority": 0}
+
+
 def test_figures_add_up(api: Checked) -> None:
     for number in range(4):
         api.ok("POST", "/memories", {"title": f"n{number}", "content": "x", "tier": "long" if number else "mid"})
