@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, str]] = {
     "delete": "Delete a memory.",
     "promote": "Keep a memory for good.",
     "link": "Link two memories, or list, end and remove links.",
+    "graph": "Follow the links of memories.",
     "forget": "Forget all memories that fit.",
     "archive": "Look into the archive, and move memories in and out of it.",
     "namespaces": "List the namespaces and how many memories each has.",

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from aimem.http import about, agents, archive, finding, links, memories, moving, pending, quarantine, ruling, sync
+from aimem.http import (
+    about,
+    agents,
+    archive,
+    finding,
+    knowledge,
+    links,
+    memories,
+    moving,
+    pending,
+    quarantine,
+    ruling,
+    sync,
+)
 from aimem.http.call import LINES
 from aimem.http.openapi import document_handler
 from aimem.http.router import Handler, Route, Schema
@@ -126,6 +139,28 @@ KNOWLEDGE = (
         "Namespaces as a tree",
         "Taxonomy",
         {"prefix": TEXT, "depth": _NUMBER, "limit": _NUMBER},
+    ),
+    Route(
+        "POST",
+        f"{API}/kg/query",
+        knowledge.query,
+        "What the links of a memory lead to",
+        {200: ref("GraphAnswer")},
+        body=ref("GraphQuery"),
+    ),
+    _get(
+        "/kg/timeline",
+        knowledge.timeline,
+        "The links out of a memory by time",
+        "Timeline",
+        {"source_id": TEXT, "since": TEXT, "until": TEXT, "limit": _NUMBER},
+    ),
+    _get(
+        "/memories/{id}/lineage",
+        knowledge.lineage,
+        "What a memory was made of, or what was made of it",
+        "Lineage",
+        {"direction": TEXT, "max_depth": _NUMBER},
     ),
 )
 RULES = (

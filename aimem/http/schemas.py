@@ -59,6 +59,16 @@ _NEW_OPTIONAL = {
 }
 _COUNTED = {"count": COUNT}
 
+_EVENT = {
+    "target_id": TEXT,
+    "relation": TEXT,
+    "valid_from": TIME,
+    "valid_until": {"type": ["string", "null"]},
+    "observed_by": {"type": ["string", "null"]},
+    "title": TEXT,
+    "target_namespace": TEXT,
+}
+
 _LEVEL: Schema = {"type": "string", "enum": ["any", "registered", "owner", "approve"]}
 COMPONENTS: dict[str, Schema] = {
     "Error": fields({"error": TEXT, "code": TEXT}, {"hint": TEXT}),
@@ -215,6 +225,35 @@ COMPONENTS: dict[str, Schema] = {
     "Import": fields({}, {"memories": listing(OBJECT), "links": listing(OBJECT)}),
     "Imported": fields({"imported": COUNT, "failed": COUNT, "errors": listing(OBJECT)}),
     "Namespaces": fields({"namespaces": listing(fields({"namespace": TEXT, "count": COUNT}))}),
+    "GraphQuery": fields(
+        {"source_id": TEXT},
+        {
+            "max_depth": {"type": ["integer", "null"], "minimum": 1, "maximum": 5},
+            "valid_at": {"type": ["string", "null"]},
+            "allowed_agents": {"type": ["array", "null"], "items": TEXT},
+            "limit": {"type": ["integer", "null"], "minimum": 1},
+        },
+    ),
+    "GraphAnswer": fields(
+        {
+            "source_id": TEXT,
+            "max_depth": COUNT,
+            "memories": listing(fields({**_EVENT, "depth": COUNT, "path": TEXT})),
+            "paths": listing(TEXT),
+            **_COUNTED,
+        }
+    ),
+    "Timeline": fields({"source_id": TEXT, "events": listing(fields(_EVENT)), **_COUNTED}),
+    "Lineage": fields(
+        {
+            "id": TEXT,
+            "direction": {"type": "string", "enum": ["ancestors", "descendants"]},
+            "nodes": listing(
+                fields({"id": TEXT, "cid": {"type": ["string", "null"]}, "relation": TEXT, "depth": COUNT})
+            ),
+            **_COUNTED,
+        }
+    ),
     "NamespaceTree": fields(
         {
             "namespace": TEXT,

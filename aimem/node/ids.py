@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aimem.core.fields import check_id
 from aimem.core.kinds import MEMORY
 from aimem.core.reach import Reach
 from aimem.core.record import Ref
@@ -33,3 +34,17 @@ async def by_prefix(store: Store, prefix: str, reach: Reach | None) -> str:
             extra={"ids": found},
         )
     return found[0]
+
+
+async def known_id(store: Store, named: str, reach: Reach | None) -> str:
+    """The id of the memory that `named`, an id or the beginning of one, leads to, if the caller sees it.
+
+    Raises:
+        NotFound: there is none. Ambiguous: there are several.
+    """
+    (memory,) = await store.memories([check_id(named)])
+    if memory is None:
+        return await by_prefix(store, named, reach)
+    if reach is not None and not reach.sees(memory.record.body):
+        raise NotFound("not found")
+    return memory.record.key

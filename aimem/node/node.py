@@ -24,6 +24,7 @@ from aimem.node.capabilities import SECOND
 from aimem.node.conditions import Conditions
 from aimem.node.deciding import Deciding
 from aimem.node.describing import Describing
+from aimem.node.graph import Graph
 from aimem.node.housekeeping import Housekeeping
 from aimem.node.lane import CallersLane, Fleet, Lane
 from aimem.node.linking import Linking
@@ -76,6 +77,7 @@ class Node:
             keep_superseded=settings.archive_superseded,
         )
         self._reading = Reading(store, self.touching, now)
+        self._graph = Graph(store, now)
         self._agents = Agents(store, callers)
         self._ruling = Ruling(store, callers)
         self.deciding = Deciding(store, lane, callers, self.fleet, now)
@@ -197,6 +199,18 @@ class Node:
     async def taxonomy(self, params: Parameters, reach: Reach | None = None) -> dict[str, Any]:
         """Namespaces as a tree."""
         return await self._reading.taxonomy(params, reach)
+
+    async def graph_query(self, raw: object, reach: Reach | None = None) -> dict[str, Any]:
+        """What links lead to."""
+        return await self._graph.query(raw, reach)
+
+    async def graph_timeline(self, params: Parameters, reach: Reach | None = None) -> dict[str, Any]:
+        """The links of a memory by time."""
+        return await self._graph.timeline(params, reach)
+
+    async def lineage(self, memory_id: str, params: Parameters, reach: Reach | None = None) -> dict[str, Any]:
+        """What a memory was made of, or what was made of it."""
+        return await self._graph.lineage(memory_id, params, reach)
 
     async def register_agent(self, raw: object, caller: Caller) -> Answer:
         """Register an agent."""

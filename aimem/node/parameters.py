@@ -89,14 +89,15 @@ def memory_filter(params: Parameters, now: int, reach: Reach | None = None) -> F
         tier=tier,
         tag=text(params, "tags"),
         min_priority=None if priority is None else max(PRIORITY_MIN, min(priority, PRIORITY_MAX + 1)),
-        since=_time(params, "since"),
-        until=_time(params, "until"),
+        since=instant(params, "since"),
+        until=instant(params, "until"),
         agent_id=None if agent is None else check_agent_id(agent),
         visible_from=None if viewer is None else check_namespace(viewer, "as_agent"),
         reach=reach,
     )
 
 
-def _time(params: Parameters, name: str) -> int | None:
+def instant(params: Parameters, name: str) -> int | None:
+    """A time, in ns."""
     value = params.get(name)
     return None if value is None else parse_timestamp(text_of(value, name), name)

@@ -30,6 +30,17 @@ def test_a_memory_s_life(aimem: Life) -> None:
     assert aimem("delete", id).code == 3
 
 
+def test_links_are_followed(aimem: Life) -> None:
+    ids = [aimem("push", "-T", title, "-c", title, "--json").json["id"] for title in "ab"]
+    assert aimem("link", *ids, "--relation", "derived_from").code == 0
+    row = aimem("graph", "query", ids[0][:8]).out.rstrip("\n").split("\t")
+    assert row == ["1", "derived_from", ids[1], "global", "b", f"{ids[0]}->{ids[1]}"]
+    assert aimem("graph", "timeline", ids[0], "--json").json["count"] == 1
+    assert aimem("graph", "lineage", ids[0]).out.startswith(f"1\tderived_from\t{ids[1]}\t")
+    assert aimem("graph", "query", ids[1]).err == "no links lead on\n"
+    assert aimem("graph", "lineage", "nobody").code == 3
+
+
 def test_the_same_key_does_a_thing_once(aimem: Life) -> None:
     line = ("push", "-T", "t", "-c", "c", "--on-conflict", "version", "--idempotency-key", "k", "--json")
     assert aimem(*line).json["id"] == aimem(*line).json["id"]

@@ -72,6 +72,11 @@ def test_reads_show_what_is_in_reach(bound: tuple[Checked, dict[str, str]], key:
         for named in (memory_id, memory_id[:20]):
             reply = api.send("GET", f"/memories/{named}", x_api_key=key)
             assert reply.status == (200 if title in seen else 404)
+        reply = api.send("GET", f"/memories/{memory_id}/lineage", x_api_key=key)
+        assert reply.status == (200 if title in seen else 404)
+        found = api.ok("POST", "/kg/query", {"source_id": memory_id, "max_depth": 5}, x_api_key=key)["memories"]
+        assert titles(found) | titles(ok("/kg/timeline", source_id=memory_id)["events"]) <= seen
+        assert not found or title in seen
         links = ok(f"/links/{memory_id}")["links"]
         assert all({link["source_id"], link["target_id"]} <= {ids[each] for each in seen} for link in links)
 
