@@ -1,4 +1,4 @@
-"""The speed table from a file of figures, as it stands in README.md and, with --man, in aimem-limits(7)."""
+"""The tables of speed and of the mesh from files of figures, as they stand in README.md and in aimem-limits(7)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ import re
 from pathlib import Path
 from typing import Any
 
-from benchlib import figures
+from benchlib import figures, mesh_goals
 from benchlib.figures import Figure
 from benchlib.goals import missed, table
 from benchlib.node import ROOT
 
 KEPT = ROOT / "scripts" / "speed.json"
+MESH = ROOT / "scripts" / "mesh.json"
 README, PAGE = ROOT / "README.md", ROOT / "man" / "aimem-limits.7"
-_BLOCK = re.compile(
-    r"(?<=<!-- speed table: scripts/bench table --write -->\n).*?(?=<!-- end of the speed table -->)", re.S
-)
+
+
+def _block(name: str) -> re.Pattern[str]:
+    return re.compile(
+        rf"(?<=<!-- {name} table: scripts/bench table --write -->\n).*?(?=<!-- end of the {name} table -->)", re.S
+    )
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,24 +30,45 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     told, found = figures.read(options.file)
+    of_mesh = figures.read(MESH)
     if options.write:
-        README.write_text(with_table(README.read_text(), told, found))
-        PAGE.write_text(page(told, found))
+        README.write_text(with_tables(README.read_text(), told, found, *of_mesh))
+        PAGE.write_text(page(told, found, *of_mesh))
         return 0
     print(told_of(told) + "\n\n" + table(found))
+    print("\n" + mesh_told(of_mesh[0]) + "\n\n" + mesh_goals.table(of_mesh[1]))
     for line in missed(found):
         print(f"missed: {line}")
     return 0
 
 
-def with_table(readme: str, told: dict[str, Any], found: list[Figure]) -> str:
-    """The README with the table of these figures."""
-    return _BLOCK.sub(lambda _: f"{told_of(told)}\n\n{table(found)}\n", readme)
+def with_tables(
+    readme: str, told: dict[str, Any], found: list[Figure], mesh: dict[str, Any], meshed: list[Figure]
+) -> str:
+    """The README with the tables of these figures."""
+    readme = _block("speed").sub(lambda _: f"{told_of(told)}\n\n{table(found)}\n", readme)
+    return _block("mesh").sub(lambda _: f"{mesh_told(mesh)}\n\n{mesh_goals.table(meshed)}\n", readme)
+
+
+def mesh_told(told: dict[str, Any]) -> str:
+    """Where figures of the mesh come from."""
+    cores, load = told["machine"]["cores"], told["machine"]["load_before"]
+    busy = (
+        " Other work had most of them, so rates and times tell little, and CPU time tells what they would be without."
+    )
+    return (
+        f"Measured at commit {_short(told['commit'])}; all nodes and the load generator together on the same {cores} "
+        f"cores, whose load was {load:.1f} before.{busy * (load > 2 * cores)}"
+    )
+
+
+def _short(commit: str) -> str:
+    return commit[:12] + "+" * commit.endswith("+")
 
 
 def told_of(told: dict[str, Any]) -> str:
     """Where figures come from."""
-    machine, commit = told["machine"], told["commit"][:12] + "+" * told["commit"].endswith("+")
+    machine, commit = told["machine"], _short(told["commit"])
     return (
         f"Measured at commit {commit} on {machine['cores']} cores of an {machine['cpu']}, "
         f"{machine['memory_gb']:.0f} GB, Python {machine['python']}, load generator on the same machine, "
@@ -58,11 +83,16 @@ def _version() -> str:
     return found[1] if found else ""
 
 
-def page(told: dict[str, Any], found: list[Figure]) -> str:
-    """aimem-limits(7)."""
-    lines = [line.strip("| ").replace("**", "").split(" | ") for line in table(found).splitlines()]
+def _as_roff(markdown: str) -> str:
+    """A table of Markdown as one of tbl(1)."""
+    lines = [line.strip("|").replace("**", "").split("|") for line in markdown.splitlines()]
     rows = "\n".join("\t".join(f"T{{\n{cell.strip()}\nT}}" for cell in line) for line in (lines[0], *lines[2:]))
     columns = " ".join(["lx"] + ["l"] * (len(lines[0]) - 1))
+    return f".TS\nallbox;\n{columns}.\n{rows}\n.TE"
+
+
+def page(told: dict[str, Any], found: list[Figure], mesh: dict[str, Any], meshed: list[Figure]) -> str:
+    """aimem-limits(7)."""
     return f"""'\\" t
 .TH AIMEM-LIMITS 7 "" "aimem {_version()}" "aimem manual"
 .SH NAME
@@ -72,11 +102,16 @@ What a node was measured to do, by
 .BR "scripts/bench \\-\\-all \\-\\-big" .
 {told_of(told)}
 .PP
-.TS
-allbox;
-{columns}.
-{rows}
-.TE
+{_as_roff(table(found))}
+.SH A MESH
+Nodes that are one memory, by
+.BR "scripts/bench mesh \\-\\-all" ,
+each write acknowledged on W of them.
+{mesh_told(mesh)}
+A copy of a row costs the same however many nodes there are, so what a fleet can store goes down as it grows where all
+of it shares one machine; on machines of their own the entry node is what ends it.
+.PP
+{_as_roff(mesh_goals.table(meshed))}
 .SH WHERE IT ENDS
 The vector index is in memory and takes some 0.9 KB a row. At the ceiling given by
 .B \\-\\-memory\\-max
