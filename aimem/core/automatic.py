@@ -9,7 +9,7 @@ whichever came first. A user's own tombstone (step zero) is never changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from aimem.core.kinds import TOUCH
@@ -149,8 +149,10 @@ def touch(
     return Record.make(TOUCH, touch_key(record.key, record.born, incarnation), version, version, body)
 
 
-def use_of(record: Record, touches: Iterable[Record]) -> Use:
+def use_of(record: Record, touches: Sequence[Record]) -> Use:
     """What the touches that belong to this birth of the memory add up to."""
+    if not touches:
+        return NO_USE
     base, prefix = str(record.version.base()), f"{record.key}/{record.born}."
     count = last = expires = rank = 0
     for item in touches:
@@ -170,7 +172,7 @@ def settled(record: Record, use: Use) -> Record:
 
     An extension does not move a record that is alive: it is shown and respected from the touches.
     """
-    if deleted_by_user(record):
+    if use == NO_USE or deleted_by_user(record):
         return record
     record = with_rank(record, use.rank)
     effect = effect_of(record)

@@ -10,7 +10,6 @@ held, so the order in which they arrived can't matter.
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -40,7 +39,8 @@ def _derive(*parts: str) -> str:
     digest = hashlib.sha256("\0".join(("aimem id", *parts)).encode()).digest()
     number = int.from_bytes(digest[:16], "big")
     number = number & ~(0xF << 76) | 8 << 76  # version 8: an id of one's own making (RFC 9562, section 5.8)
-    return str(uuid.UUID(int=number & ~(0x3 << 62) | 2 << 62))
+    text = f"{number & ~(0x3 << 62) | 2 << 62:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def plain_id(pair: Pair) -> str:

@@ -115,7 +115,7 @@ class Round:
     place as well as the write itself would. In an unordered one a newer version may be older news.
     """
 
-    __slots__ = ("_committed", "_outcomes", "_over", "ordered", "peers", "policy", "rack", "this")
+    __slots__ = ("_committed", "_hopeful", "_outcomes", "_over", "ordered", "peers", "policy", "rack", "this")
 
     def __init__(self, policy: Policy, this: str, peers: Sequence[str], *, rack: str | None, ordered: bool) -> None:
         self.policy = policy
@@ -124,6 +124,7 @@ class Round:
         self.rack = rack
         self.ordered = ordered
         self._outcomes: dict[str, Outcome] = {}
+        self._hopeful = 0  # addresses that acknowledged: at least as many as nodes did
         self._committed = False
         self._over = False
 
@@ -136,6 +137,7 @@ class Round:
         held = self._outcomes.get(peer)
         if peer in self.peers and (held is None or not self._acknowledges(held)):
             self._outcomes[peer] = outcome
+            self._hopeful += self._acknowledges(outcome)
 
     def time_is_up(self) -> None:
         """Nothing more is waited for."""
@@ -143,13 +145,16 @@ class Round:
 
     def result(self) -> Met | NotMet | None:
         """What has come of the round; None while that is open."""
+        waiting = not self._over and len(self._outcomes) < len(self.peers)
+        if waiting and self._hopeful + 1 < self.policy.writes:
+            return None
         acks = self._acks()
         racks = {rack for rack in (self.rack, *acks.values()) if rack is not None}
         got = self._committed + len(acks)
         enough = self._committed and got >= self.policy.writes
         if enough and (self.policy.racks == 1 or len(racks) >= self.policy.racks):
             return Met(got, len(racks), self._newer())
-        if not self._over and len(self._outcomes) < len(self.peers):
+        if waiting:
             return None
         newer = self._newer()
         if enough:

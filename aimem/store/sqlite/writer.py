@@ -14,7 +14,7 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,6 +61,14 @@ def pack(digest: Digest) -> bytes:
     return b"".join(total.to_bytes(WIDTH, "big") for total in digest.sums)
 
 
+def repacked(stored: bytes, digest: Digest, changed: Iterable[int]) -> bytes:
+    """The state row's digest after some of its buckets have changed: packing all takes as long as storing a memory."""
+    made = bytearray(stored)
+    for bucket in changed:
+        made[bucket * WIDTH : (bucket + 1) * WIDTH] = digest.sums[bucket].to_bytes(WIDTH, "big")
+    return bytes(made)
+
+
 def unpack(stored: bytes) -> Digest:
     """The digest that a state row holds."""
     return Digest(int.from_bytes(stored[at * WIDTH : (at + 1) * WIDTH], "big") for at in range(BUCKETS))
@@ -94,6 +102,8 @@ class Writer:
         self._wake = threading.Condition()
         self._closing = False
         self._unchecked = 0
+        self._packed = pack(state.digest)
+        self._untold: list[tuple[list[Change], int]] = []
         self._thread = threading.Thread(target=self._run, name="aimem-writer", daemon=True)
         self._thread.start()
 
@@ -130,7 +140,8 @@ class Writer:
     def _run(self) -> None:
         while jobs := self._next_group():
             self._write_group(jobs)
-            self._loop.call_soon_threadsafe(self._answer, jobs)
+            committed, self._untold = self._untold, []
+            self._loop.call_soon_threadsafe(self._answer, jobs, committed)
             self._checkpoint_when_due()
         with contextlib.suppress(sqlite3.Error):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -190,7 +201,8 @@ class Writer:
             digest = Digest(state.digest.sums)
             digest.apply(transaction.deltas)
             after = State(transaction.incarnation, transaction.head, transaction.clock.last, transaction.floor, digest)
-            self._save(after)
+            packed = repacked(self._packed, digest, transaction.deltas)
+            self._save(after, packed)
             self._connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
@@ -198,17 +210,17 @@ class Writer:
             raise
         self.fsyncs += 1
         self._unchecked += len(transaction.changes)
-        self.state = after
+        self.state, self._packed = after, packed
         self.resident.update(transaction.resident)
         if transaction.changes:
-            self._loop.call_soon_threadsafe(self._committed, transaction.changes, transaction.shown)
+            self._untold.append((transaction.changes, transaction.shown))
 
-    def _save(self, state: State) -> None:
+    def _save(self, state: State, packed: bytes) -> None:
         """Write the state row, when it changed."""
         if state != self.state:
             self._connection.execute(
                 "UPDATE state SET incarnation = ?, head = ?, clock = ?, floor = ?, digest = ?",
-                (state.incarnation, state.head, state.clock, state.floor, pack(state.digest)),
+                (state.incarnation, state.head, state.clock, state.floor, packed),
             )
 
     def _give_up(self, jobs: list[_Job], error: sqlite3.Error) -> None:
@@ -238,7 +250,10 @@ class Writer:
 
     # Back on the event loop.
 
-    def _answer(self, jobs: list[_Job]) -> None:
+    def _answer(self, jobs: list[_Job], committed: list[tuple[list[Change], int]]) -> None:
+        """Tell of what was committed, then whoever waits: one wake of the loop for both."""
+        for changes, shown in committed:
+            self._committed(changes, shown)
         for job in jobs:
             if job.future.done():
                 continue
