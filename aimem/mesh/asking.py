@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
-from aimem.core.asking import Question, question_to_wire, questions
-from aimem.core.intent import Intent, Rehearsed
+from aimem.core.asking import Question, questions
+from aimem.core.intent import Intent
 from aimem.core.pairs import Pair
 from aimem.core.quorum import Policy
-from aimem.core.record import Record, Ref
-from aimem.limits import MESH_QUESTIONS, MESH_READ_SHARE
-from aimem.mesh.batched import Batched
-from aimem.mesh.links import PeerLink
-from aimem.mesh.messages import ASK, list_of, records_of
-from aimem.mesh.peer import Peer
+from aimem.core.record import Ref
+from aimem.limits import MESH_LATE_SHARE, MESH_QUESTIONS, MESH_READ_SHARE
+from aimem.mesh.inquiry import Inquiry
+from aimem.mesh.links import Links
 from aimem.mesh.repair import TakeIn
 from aimem.node.lane import Turn
 from aimem.store.base import Store
@@ -30,16 +27,15 @@ _ASKS_MAX = 3  # rounds of questions before one write: what the answers bring ma
 class Asking:
     """See the module. `node` is this node's id; `timeout` the quorum's, in seconds."""
 
-    def __init__(self, store: Store, links: Sequence[PeerLink], take_in: TakeIn, node: str, timeout: float) -> None:
+    def __init__(self, store: Store, links: Links, take_in: TakeIn, node: str, timeout: float) -> None:
+        self._store = store
         self._links = links
         self._take_in = take_in
         self._node = node
         self._timeout = timeout
-        self._rehearse: Batched[Intent, Rehearsed] = Batched(store.rehearse, MESH_QUESTIONS)
 
     async def close(self) -> None:
         """End what is under way; those who wait are told."""
-        await self._rehearse.close()
         for link in self._links:
             await link.ask.close()
 
@@ -52,7 +48,7 @@ class Asking:
         asked: set[Ref | Pair] = set()
         ordered = True
         for _ in range(_ASKS_MAX):
-            rehearsed = await asyncio.gather(*(self._rehearse(intent) for intent in intents))
+            rehearsed = await self._store.rehearse(intents)
             raised = questions(read for each in rehearsed for read in each.reads)
             fresh = [question for about, question in raised.items() if about not in asked]
             if not fresh:
@@ -65,45 +61,21 @@ class Asking:
 
     async def _ask_peers(self, asked: Sequence[Question], needed: int, until: float) -> tuple[bool, bool]:
         """Whether `needed` distinct peers answered in time, and whether any had something newer."""
-        links = [link for link in self._links if link.peer.counts and link.peer.up]
-        tasks = {asyncio.ensure_future(link.ask(asked)): link for link in links}
-        for task in tasks:
-            task.add_done_callback(_forget)  # late answers are not awaited
-        pending = set(tasks)
-        answered: set[str] = set()
-        brought = False
-        while pending and len(answered) < needed:
-            done, pending = await asyncio.wait(
-                pending,
-                timeout=max(0.0, until - asyncio.get_running_loop().time()),
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            if not done:
-                break
-            for task in done:
-                source = tasks[task].peer.identity
-                if task.exception() is not None or source is None or source.node == self._node:
-                    continue
-                answered.add(source.node)
-                if records := task.result():
-                    brought = True
-                    await self._take_in(records, source, None)
-        return len(answered) >= needed, brought
+        parts = [asked[at : at + MESH_QUESTIONS] for at in range(0, len(asked), MESH_QUESTIONS)]
+        answers = [await self._ask(part, needed, until) for part in parts]
+        return all(ordered for ordered, _ in answers), any(brought for _, brought in answers)
 
-
-async def ask(peer: Peer, batch: Sequence[Sequence[Question]], timeout: float) -> list[list[Record]]:
-    """One message with the questions of many writes; whoever asked gets all answers, merging is idempotent."""
-    flat = list(dict.fromkeys(question for asked in batch for question in asked))
-    found: list[Record] = []
-    for at in range(0, len(flat), MESH_QUESTIONS):
-        wire = [question_to_wire(question) for question in flat[at : at + MESH_QUESTIONS]]
-        reply = await peer.call(ASK, {"questions": wire}, lane="ask", timeout=timeout)
-        records = records_of(list_of(reply, "records", 4 * MESH_QUESTIONS))
-        found += [each for each in records if isinstance(each, Record)]
-    return [found for _ in batch]
-
-
-def _forget(task: asyncio.Future[Any]) -> None:
-    """A late answer is not awaited; what it raised is told by the peer's state."""
-    if not task.cancelled():
-        task.exception()
+    async def _ask(self, asked: Sequence[Question], needed: int, until: float) -> tuple[bool, bool]:
+        lanes = [link.ask for link in self._links.others if link.peer.up]
+        inquiry = Inquiry(asked, lanes, needed, self._node)
+        loop = asyncio.get_running_loop()
+        late = loop.call_later(self._timeout * MESH_LATE_SHARE, inquiry.ask_the_rest)
+        over = loop.call_at(until, inquiry.end)
+        try:
+            await inquiry.done
+        finally:
+            late.cancel()
+            over.cancel()
+        for source, records in inquiry.brought:
+            await self._take_in(records, source, None)
+        return inquiry.enough, bool(inquiry.brought)

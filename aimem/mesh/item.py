@@ -61,7 +61,7 @@ class Spread:
         round.committed()
         for item in items:
             item.spreads.append(self)
-        for peer in round.peers:
+        for peer in items[0].outcomes if items else round.peers:
             self.heard(peer)
         self._settle()
 

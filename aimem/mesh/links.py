@@ -1,12 +1,10 @@
-"""All that belongs to one peer of this node, in one place."""
+"""All that belongs to one peer of this node, in one place, and what follows from who answers at all the addresses."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from aimem.core.asking import Question
-from aimem.core.record import Record
-from aimem.mesh.batched import Batched
+from aimem.mesh.inquiry import Questions
 from aimem.mesh.legacy_peer import LegacyPeer
 from aimem.mesh.peer import Peer
 from aimem.mesh.pulling import Catchup
@@ -17,9 +15,7 @@ class PeerLink:
     """A peer, catching up with it, asking it, and pushing to it. `kept` is how far it had the own feed when this
     process started, `met` whether it was ever met."""
 
-    def __init__(
-        self, peer: Peer, legacy: LegacyPeer, catchup: Catchup, ask: Batched[Sequence[Question], list[Record]]
-    ) -> None:
+    def __init__(self, peer: Peer, legacy: LegacyPeer, catchup: Catchup, ask: Questions) -> None:
         self.peer = peer
         self.legacy = legacy
         self.catchup = catchup
@@ -42,3 +38,29 @@ class PeerLink:
     def up(self) -> bool:
         """Whether it would count now: it answers, and may."""
         return self.legacy.counts if self.legacy.active else self.peer.up
+
+
+class Links:
+    """All peers of a node. What every write wants to know of them is worked out when somebody else answers at an
+    address, not with every write."""
+
+    def __init__(self, urls: Sequence[str], make: Callable[[str], PeerLink]) -> None:
+        self._all = [make(url) for url in urls]
+        for link in self._all:
+            link.peer.changed = self._work_out
+        self._work_out()
+
+    def __iter__(self) -> Iterator[PeerLink]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def _work_out(self) -> None:
+        self.others = [link for link in self._all if link.peer.counts]
+        """Those that do not lead back to this very process."""
+        peers = [link.peer for link in self.others]
+        self.urls = tuple(peer.url for peer in peers)
+        """Where those are found."""
+        self.known = tuple(sorted({peer.node for peer in peers if peer.node}))
+        """The node ids of who answered there."""

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aimem import __version__
-from aimem.core.asking import Question
 from aimem.core.consensus import Ballot, Reply, reply_from_wire
 from aimem.core.identity_words import Identity
 from aimem.core.intent import Intent
@@ -23,13 +22,13 @@ from aimem.core.quorum import UNREACHABLE, Met, NotMet, Policy, describe, majori
 from aimem.core.record import Record
 from aimem.core.upkeep import advance
 from aimem.errors import AimemError, CatchingUp, ClockSkewed, Misconfigured
-from aimem.limits import MESH_KEEP_POSITIONS_SECS, MESH_QUESTIONS
-from aimem.mesh.asking import Asking, ask
-from aimem.mesh.batched import Batched
+from aimem.limits import MESH_KEEP_POSITIONS_SECS
+from aimem.mesh.asking import Asking
 from aimem.mesh.carrying import carried
 from aimem.mesh.in_flight import InFlight
+from aimem.mesh.inquiry import Questions
 from aimem.mesh.legacy import Legacy
-from aimem.mesh.links import PeerLink
+from aimem.mesh.links import Links, PeerLink
 from aimem.mesh.messages import ELECT, PROTOCOL, Envelope
 from aimem.mesh.meters import MeshMeters
 from aimem.mesh.peer import Peer
@@ -40,6 +39,7 @@ from aimem.mesh.receiving import Receiving
 from aimem.mesh.settings import Clock, MeshSettings, Transport
 from aimem.mesh.spreading import Spreading
 from aimem.mesh.standing import Standing
+from aimem.mesh.tail import Tail
 from aimem.mesh.telling import described, racks_of, reachable, warnings
 from aimem.node.background import Background
 from aimem.node.lane import Lane, Turn
@@ -77,7 +77,7 @@ class Mesh:
         self._last_kept: dict[str, int] = {}
         self.standing = Standing(store, lane, now, settings.tombstone_days, self._risen)
         self._in_flight = InFlight()
-        self._links: list[PeerLink] = []
+        self._tail = Tail(store)
         self.receiving = Receiving(
             store,
             lane,
@@ -91,20 +91,19 @@ class Mesh:
             carries_of=settings.carries_of,
             max_skew=settings.max_skew,
             keep_superseded=settings.keep_superseded,
+            tail=self._tail,
         )
         self.legacy = Legacy(store, lane, self.receiving, settings, transport, now, self._took)
-        self._links = [self._link(url) for url in settings.peers]
+        self._links = Links(settings.peers, self._link)
         self._asking = Asking(store, self._links, self._take_in, settings.node, settings.timeout)
-        self._spreading = Spreading(store, self._links, self.receiving.arriving, settings.node, settings.rack)
+        self._spreading = Spreading(
+            store, self._links, self.receiving.arriving, settings.node, settings.rack, lambda: self.policy
+        )
         self.meters = MeshMeters(self._peers_described, self._quarantined, self._drifted)
         _check(self.policy)
 
     def _link(self, url: str) -> PeerLink:
         peer = Peer(url, self._store.start, self._transport, self.envelope, self._now, self._rand)
-
-        async def asked(batch: Sequence[Sequence[Question]]) -> list[list[Record]]:
-            return await ask(peer, batch, self._settings.timeout)
-
         catchup = Catchup(
             peer,
             self._store,
@@ -114,6 +113,7 @@ class Mesh:
             lambda: self.envelope().behind,
             lambda node: self._settings.carries_of(node) is not None,
             self._in_flight,
+            self._tail,
             self._settings.catchup_secs,
             self._rand,
         )
@@ -125,7 +125,7 @@ class Mesh:
 
         peer.failed = failed
         peer.trusted = catchup.poke  # nor must a node that is behind, as it finds now, wait for it
-        link = PeerLink(peer, legacy, catchup, Batched(asked, MESH_QUESTIONS // 8))
+        link = PeerLink(peer, legacy, catchup, Questions(peer, self._settings.timeout))
         return link
 
     async def _take_in(
@@ -138,7 +138,7 @@ class Mesh:
     @property
     def policy(self) -> Policy:
         """The quorum as it is with what is known of the peers: N is never lowered but by addresses that are ours."""
-        nodes = 1 + sum(link.peer.counts for link in self._links)
+        nodes = 1 + len(self._links.others)
         settings = self._settings
         writes = majority(nodes) if settings.writes is None else settings.writes
         if writes > 0:
@@ -153,12 +153,11 @@ class Mesh:
     @property
     def peers(self) -> list[Peer]:
         """The peers by address, this very process left out."""
-        return [link.peer for link in self._links if link.peer.counts]
+        return [link.peer for link in self._links.others]
 
     def envelope(self) -> Envelope:
         """Who this node is, now."""
         settings, store = self._settings, self._store
-        known = tuple(sorted({link.peer.node for link in self._links if link.peer.node and link.peer.counts}))
         return Envelope(
             settings.node,
             store.start,
@@ -166,14 +165,14 @@ class Mesh:
             self._now(),
             settings.rack,
             settings.zone,
-            known,
+            self._links.known,
             version=__version__,
-            behind=any(not link.legacy.known for link in self._links) and self.standing.behind(self._met()),
+            behind=any(not link.legacy.known for link in self._links) and self.standing.behind(self._met),
         )
 
     def _met(self) -> list[Envelope | None]:
         """Who was ever met at the addresses. One where nobody ever was holds up nothing: it may not be built yet."""
-        met = (link for link in self._links if link.peer.counts and (link.peer.identity is not None or link.met))
+        met = (link for link in self._links.others if (link.peer.identity is not None or link.met))
         return [link.peer.identity for link in met]
 
     async def start(self) -> None:
@@ -186,6 +185,7 @@ class Mesh:
             link.met = f"push/{link.peer.url}" in kept
             link.kept = kept.get(f"push/{link.peer.url}", 0)
         await self._spreading.open()
+        self._tail.open()
         for link in self._links:
             self._background.start(f"catchup {link.peer.url}", link.catchup.run)
             self._background.start(f"legacy {link.peer.url}", link.legacy.run)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,10 +102,11 @@ def record_bytes(record: Record) -> bytes:
     return head.encode() + record.raw + b"}"
 
 
-def encode(envelope: Envelope, fields: dict[str, Any], records: Sequence[bytes] | None = None) -> bytes:
-    """A message: the envelope, fields, and records that are encoded already."""
+def encode(envelope: Envelope, fields: dict[str, Any], lists: Mapping[str, Sequence[bytes]] | None = None) -> bytes:
+    """A message: the envelope, fields, and lists whose members are encoded already."""
     body = _encode({"from": envelope.to_wire(), **fields}).encode()
-    return body if records is None else body[:-1] + b',"records":[' + b",".join(records) + b"]}"
+    parts = [b',"%b":[%b]' % (name.encode(), b",".join(members)) for name, members in (lists or {}).items()]
+    return b"".join([body[:-1], *parts, b"}"])
 
 
 def decode(body: bytes) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aimem.errors import AimemError, NoAnswer, Unreachable
@@ -45,6 +45,8 @@ class Peer:
         """Called when a message to it has failed."""
         self.trusted: Callable[[], None] = lambda: None
         """Called when it is behind no longer: now this node may be, until it has read its feed."""
+        self.changed: Callable[[], None] = lambda: None
+        """Called when another node than before answers there."""
         self._start = start
         self._transport = transport
         self._envelope = envelope
@@ -77,17 +79,17 @@ class Peer:
         fields: dict[str, Any],
         *,
         lane: str,
-        records: Sequence[bytes] | None = None,
+        lists: Mapping[str, Sequence[bytes]] | None = None,
         timeout: float = MESH_CALL_SECS,
     ) -> dict[str, Any]:
-        """The reply to one message.
+        """The reply to one message; members of `lists` are encoded already.
 
         Raises:
             AimemError: no answer, or none that could be understood; noted here already.
         """
         sent = self._now()
         try:
-            body = encode(self._envelope(), fields, records)
+            body = encode(self._envelope(), fields, lists)
             self.sent[lane] += len(body)
             reply = decode(await self._transport.post(self.url, path, body, timeout=timeout, lane=lane))
             envelope = envelope_of(reply)
@@ -128,10 +130,13 @@ class Peer:
             self.read, self.read_at = seq, asyncio.get_running_loop().time()
 
     def _met(self, envelope: Envelope, sent: int, received: int) -> None:
+        before = self.node, self.is_self
         self.is_self = envelope.start == self._start
         if self.identity is not None and self.identity.behind and not envelope.behind:
             self.trusted()
         self.identity = envelope
+        if (envelope.node, self.is_self) != before:
+            self.changed()
         self.offset = envelope.clock - (sent + received) // 2
         self.heard_at = asyncio.get_running_loop().time()
         self._failures = 0

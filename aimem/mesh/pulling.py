@@ -21,6 +21,7 @@ from aimem.mesh.in_flight import InFlight
 from aimem.mesh.messages import FEED, FETCH, Envelope, list_of, records_of
 from aimem.mesh.peer import Peer
 from aimem.mesh.repair import Head, Repair, TakeIn
+from aimem.mesh.tail import Tail
 from aimem.store.base import Store
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Catchup:
         hurries: Callable[[], bool],
         narrowed: Callable[[str], bool],
         in_flight: InFlight,
+        tail: Tail,
         secs: float,
         rand: random.Random,
     ) -> None:
@@ -50,6 +52,7 @@ class Catchup:
         self._hurries = hurries
         self._narrowed = narrowed
         self._in_flight = in_flight
+        self._tail = tail
         self._secs = secs
         self._rand = rand
         self.repair = Repair(peer, store, take_in)
@@ -148,19 +151,18 @@ class Catchup:
         return page.get("more") is True
 
     def _heads(self, heads: Sequence[Any]) -> dict[Ref, Head]:
-        found: dict[Ref, Head] = {}
-        for head in heads:
-            match head:
-                case [str(kind), str(key), str(version), str(content)]:
-                    found[Ref(kind, key)] = (version, content)
-                case _:
-                    raise Invalid(f"{self._peer.url} sent a head that is none")
-        return found
+        flat = all(isinstance(head, list) and len(head) == 4 for head in heads)
+        if not flat or {type(part) for head in heads for part in head} - {str}:
+            raise Invalid(f"{self._peer.url} sent a head that is none")
+        return {Ref(kind, key): (version, content) for kind, key, version, content in heads}
 
     async def _missing(self, heads: Mapping[Ref, Head]) -> list[Ref]:
         """What of a page is not held here, or older."""
         missing: list[Ref] = []
-        for (ref, (version, content)), held in zip(heads.items(), await self._store.get(list(heads)), strict=True):
+        doubted = {ref: head for ref, head in heads.items() if not self._tail.holds(ref, head)}
+        if not doubted:
+            return missing
+        for (ref, (version, content)), held in zip(doubted.items(), await self._store.get(list(doubted)), strict=True):
             if held is None or (parse_version(version), content) > (held.version, held.hash.hex()[: len(content)]):
                 missing.append(ref)
         return missing

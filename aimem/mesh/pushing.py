@@ -1,4 +1,5 @@
 """The push lane to one peer: own changes go out at once, and what queues up while one message is under way goes next.
+To a peer that no quorum needs they go out at a pace, the first of them at once too.
 
 The lane knows how far the peer has acknowledged the own feed. What was not delivered (the peer was away, or the queue
 was over its bound) is a gap: a stretch of the feed. The peer, when it is back, fetches what it misses itself; when it
@@ -16,7 +17,14 @@ from aimem.core.quorum import Applied, Failed, Outcome, Superseded
 from aimem.core.record import Record
 from aimem.core.taking import APPLIED, CLOCK_SKEW, REFUSED, SUPERSEDED_BY
 from aimem.errors import AimemError, Invalid
-from aimem.limits import MESH_BATCH_BYTES, MESH_BATCH_RECORDS, MESH_GAP_SECS, MESH_QUEUE_BYTES
+from aimem.limits import (
+    MESH_BATCH_BYTES,
+    MESH_BATCH_RECORDS,
+    MESH_GAP_SECS,
+    MESH_PACE_SECS,
+    MESH_QUEUE_BYTES,
+    MESH_SMOOTH,
+)
 from aimem.mesh.item import Item
 from aimem.mesh.messages import POKE, RECORDS, record_bytes
 from aimem.mesh.peer import Peer, reason_of
@@ -46,6 +54,7 @@ class PushLane:
         self._head = head
         self._timeout = timeout
         self._may_have = may_have
+        self._loop = asyncio.get_running_loop()
         self._queue: deque[Item] = deque()
         self._queued = 0
         self._in_flight: Sequence[Item] = ()
@@ -53,6 +62,10 @@ class PushLane:
         self._gap_since = 0.0
         self._poke = False
         self._wake = asyncio.Event()
+        self._hurry = False
+        self._sent_at = -MESH_PACE_SECS
+        self._took = 0.0
+        self._paced: asyncio.TimerHandle | None = None
 
     @property
     def position(self) -> int:
@@ -72,8 +85,13 @@ class PushLane:
         """Places of the feed that were not delivered and are not fetched yet."""
         return 0 if self._gap is None else self._gap[1] - max(self._gap[0], min(self._peer.read, self._gap[1]))
 
-    def push(self, item: Item) -> None:
-        """Send a record as soon as the message under way is answered."""
+    @property
+    def promise(self) -> tuple[bool, float]:
+        """Sorts the lanes by who is likely to answer first: those last whose message has been under way the longest."""
+        return (True, -self._sent_at) if self._in_flight else (False, self._took)
+
+    def push(self, item: Item, *, needed: bool = True) -> None:
+        """Send a record as soon as the message under way is answered; where it is not `needed`, at the lane's pace."""
         if not self._peer.up:
             self._lose([item], "unreachable")
         elif self._queued + len(item.data) > MESH_QUEUE_BYTES:
@@ -81,7 +99,9 @@ class PushLane:
         else:
             self._queue.append(item)
             self._queued += len(item.data)
-            self._wake.set()
+            self._hurry = self._hurry or needed
+            if not self._in_flight:
+                self._go_on()
 
     def poke(self) -> None:
         """Have the peer catch up at once. Several pokes before the next message are one."""
@@ -90,7 +110,7 @@ class PushLane:
 
     def came_back(self) -> None:
         """The peer answers again."""
-        self._gap_since = asyncio.get_running_loop().time()
+        self._gap_since = self._loop.time()
         if self._gap is not None:
             self._poke = True
         self._wake.set()
@@ -112,9 +132,25 @@ class PushLane:
             except AimemError as error:
                 log.info("push to %s: %s", self._peer.url, error.message)
 
+    def _due(self) -> bool:
+        """Whether something is to go out now."""
+        return bool(self._queue) and (self._hurry or self._loop.time() >= self._sent_at + MESH_PACE_SECS)
+
+    def _go_on(self) -> None:
+        """Wake the lane for what waits, when it is due."""
+        if self._due():
+            self._wake.set()
+        elif self._queue and self._paced is None:
+            self._paced = self._loop.call_at(self._sent_at + MESH_PACE_SECS, self._pace_over)
+
+    def _pace_over(self) -> None:
+        self._paced = None
+        self._wake.set()
+
     async def _send_all(self) -> None:
-        while self._queue:
+        while self._due():
             await self._send_queued()
+        self._go_on()
         if self._poke:
             self._poke = False
             await self._peer.call(POKE, {}, lane="push")
@@ -129,6 +165,8 @@ class PushLane:
             size += len(item.data)
         self._queued -= size
         self._in_flight = batch
+        self._hurry = False
+        self._sent_at = self._loop.time()
         try:
             outcomes = await self._send([item.record for item in batch], [item.data for item in batch])
         except AimemError as error:
@@ -139,6 +177,7 @@ class PushLane:
             self._lose([*batch, *rest], reason_of(error))
             raise
         self._in_flight = ()
+        self._took += (self._loop.time() - self._sent_at - self._took) / MESH_SMOOTH
         for item, outcome in zip(batch, outcomes, strict=True):
             item.heard(self._peer.url, outcome)
 
@@ -146,7 +185,11 @@ class PushLane:
         """Send what the peer may have. What became of each; the others count as refused."""
         allowed = await self._may_have(records)
         sent = [data for data, may in zip(encoded, allowed, strict=True) if may]
-        reply = await self._peer.call(RECORDS, {}, records=sent, lane="push", timeout=self._timeout) if sent else {}
+        reply = (
+            await self._peer.call(RECORDS, {}, lists={"records": sent}, lane="push", timeout=self._timeout)
+            if sent
+            else {}
+        )
         results = reply.get("results", [])
         if not isinstance(results, list) or len(results) != len(sent):
             raise Invalid(f"{self._peer.url} did not say what became of each record")
@@ -175,7 +218,7 @@ class PushLane:
                 self._gap = None
                 return
             since = max(self._gap_since, self._peer.read_at)
-            if asyncio.get_running_loop().time() < since + MESH_GAP_SECS:
+            if self._loop.time() < since + MESH_GAP_SECS:
                 return
             records, reached = await self._own_after(after)
             if records:

@@ -52,12 +52,15 @@ from aimem.mesh.messages import (
     record_bytes,
     records_of,
 )
-from aimem.mesh.repair import head_of, heads_of
+from aimem.mesh.repair import heads_of
 from aimem.mesh.settings import Clock
+from aimem.mesh.tail import Tail, encoded_head
 from aimem.node.lane import Lane
 from aimem.store.base import Outcome, Store, Written
 
 log = logging.getLogger(__name__)
+
+_QUESTIONS_OF_AN_INTENT = 8  # so that a store can tell from their number how long it will take
 
 
 class Receiving:
@@ -80,6 +83,7 @@ class Receiving:
         carries_of: Callable[[str], Carries | None],
         max_skew: int,
         keep_superseded: bool,
+        tail: Tail,
     ) -> None:
         self._store = store
         self._lane = lane
@@ -90,6 +94,7 @@ class Receiving:
         self._read = read
         self._poked = poked
         self._floor_for = floor_for
+        self._tail = tail
         self._carries_of = carries_of
         self._ahead_max = 2 * max_skew
         self._keep_superseded = keep_superseded
@@ -214,10 +219,16 @@ class Receiving:
 
     async def _asked(self, message: dict[str, Any], sender: Envelope) -> bytes:
         asked = [question_from_wire(each) for each in list_of(message, "questions", MESH_QUESTIONS)]
-        (found,) = await self._store.rehearse([newer(asked)])
-        if isinstance(found.reply, AimemError):
-            raise found.reply
-        return encode(self._envelope(), {}, [record_bytes(each) for each in await self._may_have(found.reply, sender)])
+        parts = [
+            newer(asked[at : at + _QUESTIONS_OF_AN_INTENT]) for at in range(0, len(asked), _QUESTIONS_OF_AN_INTENT)
+        ]
+        found = await self._store.rehearse(parts)
+        for part in found:
+            if isinstance(part.reply, AimemError):
+                raise part.reply
+        records = list({each.ref: each for part in found for each in part.reply}.values())
+        encoded = [record_bytes(each) for each in await self._may_have(records, sender)]
+        return encode(self._envelope(), {}, {"records": encoded})
 
     async def _may_have(self, records: Sequence[Record], sender: Envelope) -> list[Record]:
         allowed = await carried(self._store, records, self._carries_of(sender.node))
@@ -239,21 +250,29 @@ class Receiving:
             here = shown or str(Cursor(self._store.incarnation, self._store.start, 0))
             return encode(self._envelope(), {"heads": [], "cursor": here, "more": False, "head": self._store.head})
         self._read(sender, after)
+        narrowed = self._carries_of(sender.node) is not None
+        heads = None if narrowed else self._tail.after(after)
+        cursor, more = Cursor(self._store.incarnation, self._store.start, self._tail.seq), False
+        if heads is None:
+            heads, cursor, more = await self._page(after, sender)
+        fields = {
+            "cursor": str(cursor),
+            "more": more,
+            "head": self._store.head,
+            "floor": self._store.floor,
+            **({} if narrowed else {"digest": self._store.digest.root()}),
+        }
+        return encode(self._envelope(), fields, {"heads": heads})
+
+    async def _page(self, after: int, sender: Envelope) -> tuple[list[bytes], Cursor, bool]:
+        """Heads of a page of the feed, encoded, where it ends, and whether there is more."""
         page = await self._store.changes(after, MESH_PAGE_HEADS, 4 * MESH_BATCH_BYTES)
         heads = [
-            [record.kind, record.key, *head_of(record)]
+            encoded_head(record)
             for record in await self._may_have([record for _, record in page.changes], sender)
             if not kind_of(record.kind).local and not outlived(record, self._now())
         ]
-        fields = {
-            "heads": heads,
-            "cursor": str(page.cursor),
-            "more": page.more,
-            "head": self._store.head,
-            "floor": self._store.floor,
-            **({} if self._carries_of(sender.node) else {"digest": self._store.digest.root()}),
-        }
-        return encode(self._envelope(), fields)
+        return heads, page.cursor, page.more
 
     async def _held(self, message: dict[str, Any], sender: Envelope) -> bytes:
         """Which addresses are held here. What the sender may not have counts as held: it is to conclude nothing."""
@@ -289,7 +308,7 @@ class Receiving:
             size += len(data)
             if data:
                 found.append(data)
-        return encode(self._envelope(), {"answered": answered}, found)
+        return encode(self._envelope(), {"answered": answered}, {"records": found})
 
 
 def _taken(outcome: Outcome) -> Taken:

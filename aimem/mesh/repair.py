@@ -106,7 +106,7 @@ class Repair:
             assert identity is not None
             await self._take_in(records_of(list_of(reply, "records", len(batch))), identity, None)
             ours = [record_bytes(each) for each in await self._store.get(batch) if each is not None]
-            await self._peer.call(RECORDS, {}, records=ours, lane="pull")
+            await self._peer.call(RECORDS, {}, lists={"records": ours}, lane="pull")
 
 
 def _heads(reply: dict[str, Any], url: str) -> dict[Ref, Head]:

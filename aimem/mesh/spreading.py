@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 
 from aimem.core.kinds import TOUCH, VECTOR, kind_of
 from aimem.core.quorum import UNREACHABLE, Failed, Met, NotMet, Policy, Round
 from aimem.core.record import Record
 from aimem.limits import MESH_BATCH_BYTES, MESH_BATCH_RECORDS, MESH_ITEMS_KEPT
 from aimem.mesh.item import Item, ItemKey, Spread
-from aimem.mesh.links import PeerLink
+from aimem.mesh.links import Links, PeerLink
 from aimem.mesh.pushing import Page
 from aimem.node.lane import Turn
 from aimem.store.base import Change, Store
@@ -25,13 +25,20 @@ class Spreading:
     """See the module. `arriving` are the writes that are being merged from peers right now."""
 
     def __init__(
-        self, store: Store, links: Sequence[PeerLink], arriving: Set[ItemKey], node: str, rack: str | None
+        self,
+        store: Store,
+        links: Links,
+        arriving: Set[ItemKey],
+        node: str,
+        rack: str | None,
+        policy: Callable[[], Policy],
     ) -> None:
         self._store = store
         self._links = links
         self._arriving = arriving
         self._node = node
         self._rack = rack
+        self._policy = policy
         self._own_origins = {store.start}
         self._items: OrderedDict[ItemKey, Item] = OrderedDict()
         self.seen = store.head
@@ -46,7 +53,7 @@ class Spreading:
     async def spread(self, writes: Sequence[Sequence[Record]], turn: Turn, policy: Policy) -> list[Met | NotMet]:
         """What the rounds of these writes, durable here, come to: each the records of one."""
         loop = asyncio.get_running_loop()
-        peers = tuple(link.peer.url for link in self._links if link.peer.counts)
+        peers = self._links.urls
         spreads = []
         for records in writes:
             round = Round(policy, self._node, peers, rack=self._rack, ordered=turn.ordered)
@@ -67,29 +74,36 @@ class Spreading:
         """The item of a record that was just committed. What is repeated goes out anew: what a peer said of it then it
         may have lost with its disk since."""
         item = self._items.pop((record.ref, record.version), None)
-        return item if item is not None else self._send(self._made(record, 0))
+        return item if item is not None else self._send(self._made(record, 0), self._needed())
 
     def _made(self, record: Record, seq: int) -> Item:
-        return Item(record, seq, sum(link.peer.counts for link in self._links), self._forget_item)
+        return Item(record, seq, len(self._links.others), self._forget_item)
 
     def _forget_item(self, item: Item) -> None:
         if self._items.get(item.key) is item:
             del self._items[item.key]
 
-    def _send(self, item: Item) -> Item:
-        for link in self._links:
-            if not link.peer.counts:
-                continue
+    def _needed(self) -> Set[PeerLink]:
+        """The peers that a quorum is likely to be made of: they get what is new before the others."""
+        policy = self._policy()
+        up = [link for link in self._links.others if link.push is not None and link.peer.up]
+        if policy.racks == 1:
+            up = sorted(up, key=lambda link: link.push.promise if link.push else (True, 0.0))[: policy.writes - 1]
+        return set(up)
+
+    def _send(self, item: Item, needed: Set[PeerLink]) -> Item:
+        for link in self._links.others:
             if link.legacy.active:
                 link.legacy.lanes.push(item)
             elif link.push is not None:
-                link.push.push(item)
+                link.push.push(item, needed=link in needed)
             else:
                 item.heard(link.peer.url, Failed(UNREACHABLE))
         return item
 
     def committed(self, changes: Sequence[Change]) -> None:
         """The store has committed a group: own records go out."""
+        needed: Set[PeerLink] | None = None
         for change in changes:
             self.seen = max(self.seen, change.seq)
             record = change.record
@@ -99,7 +113,8 @@ class Spreading:
             if (own and not kind_of(record.kind).local) or record.kind == VECTOR:
                 item = self._made(record, change.seq)
                 self._items[item.key] = item  # before it goes out: when no peer is up, all have spoken of it at once
-                self._send(item)
+                needed = self._needed() if needed is None else needed
+                self._send(item, needed)
         while len(self._items) > MESH_ITEMS_KEPT:
             self._items.popitem(last=False)
 

@@ -9,7 +9,7 @@ When every peer is behind too, none is.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from aimem.core.digest import counts
 from aimem.core.kinds import DAY_NS
@@ -43,12 +43,12 @@ class Standing:
         """Find out when this store last read a peer's feed to its end."""
         self._read_at = await self._store.progress(self._name())
 
-    def behind(self, peers: Iterable[Envelope | None]) -> bool:
-        """Whether this store is behind. `peers` are those that were ever met, each as it last spoke: None for one that
-        has not answered since the start."""
+    def behind(self, met: Callable[[], Sequence[Envelope | None]]) -> bool:
+        """Whether this store is behind. `met()` are the peers that were ever met, each as it last spoke: None for one
+        that has not answered since the start."""
         if self._now() - self._read_at < self._retention:
             return False
-        known = list(peers)
+        known = met()
         return not known or not all(peer is not None and peer.behind for peer in known)
 
     async def finished(self, peer: Peer, floor: int) -> None:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from aimem.core.quorum import Policy, fits_in_one_rack
-from aimem.mesh.links import PeerLink
+from aimem.mesh.links import Links, PeerLink
 from aimem.mesh.peer import Peer
 
 
-def reachable(node: str, links: Sequence[PeerLink]) -> int:
+def reachable(node: str, links: Links) -> int:
     """How many distinct nodes there can be that count towards W, by what is known of who answers where."""
-    counted = [link for link in links if link.peer.counts and link.can_acknowledge]
+    counted = [link for link in links.others if link.can_acknowledge]
     peers = [link.peer for link in counted if not link.legacy.active]
     known = {peer.node for peer in peers if peer.node is not None and peer.node != node}
     return 1 + len(known) + sum(peer.node is None for peer in peers) + len(counted) - len(peers)
@@ -23,10 +23,10 @@ def racks_of(own: str | None, peers: Sequence[Peer]) -> int:
     return len({own, *(peer.identity.rack for peer in peers if peer.identity)} - {None})
 
 
-def warnings(policy: Policy, node: str, rack: str | None, links: Sequence[PeerLink]) -> list[str]:
+def warnings(policy: Policy, node: str, rack: str | None, links: Links) -> list[str]:
     """What about the setting an operator should know."""
     told = []
-    peers = [link.peer for link in links if link.peer.counts]
+    peers = [link.peer for link in links.others]
     if fits_in_one_rack(policy, rack, [peer.identity.rack if peer.identity else None for peer in peers]):
         told.append(f"W={policy.writes} can be met inside rack {rack}: see --quorum-racks")
     if policy.racks > max(1, racks_of(rack, peers)) and all(peer.identity for peer in peers):

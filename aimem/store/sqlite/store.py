@@ -19,6 +19,7 @@ from aimem.core.reach import Reach
 from aimem.core.record import Record, Ref
 from aimem.core.version import ORIGIN_HEX
 from aimem.errors import Damaged
+from aimem.limits import REHEARSED_HERE_MAX
 from aimem.store.base import (
     Change,
     Counted,
@@ -285,7 +286,7 @@ class SqliteStore:
             )
             return [view.rehearse(intent) for intent in intents]
 
-        return await self._readers.run(read)
+        return self._readers.here(read) if len(intents) <= REHEARSED_HERE_MAX else await self._readers.run(read)
 
     async def memories(self, ids: Sequence[str]) -> list[Memory | None]:
         return await self._readers.run(reading.memories, ids)
