@@ -51,9 +51,9 @@ def of_load(outcome: Outcome, cpu: float) -> dict[str, float]:
     }
 
 
-def write(path: Path, figures: list[Figure], **more: Any) -> None:
-    """Keep figures, and where they come from."""
-    told = {**more, "commit": _commit(), "machine": machine(), "figures": [asdict(each) for each in figures]}
+def write(path: Path, figures: list[Figure], on: dict[str, Any] | None = None, **more: Any) -> None:
+    """Keep figures, and where they come from: `on` is the `machine()` as it was before."""
+    told = {**more, "commit": _commit(), "machine": on or machine(), "figures": [asdict(each) for each in figures]}
     path.write_text(json.dumps(_rounded(told), indent=1) + "\n")
 
 

@@ -36,6 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the nodes are ended first
+    machine = figures.machine()
     found: list[Figure] = []
     for part in options.parts or ["four"]:
         for figure in _PARTS[part][1](options):
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         kept = figures.read(options.json)[1] if options.json.exists() else []
         measured = {figure.row for figure in found}
-        figures.write(options.json, [*(each for each in kept if each.row not in measured), *found])
+        figures.write(options.json, [*(each for each in kept if each.row not in measured), *found], machine)
     failed = [each for each in found if each.errors]
     for each in failed:
         print(f"FAILED: {each.errors} errors in {each.row}", file=sys.stderr)

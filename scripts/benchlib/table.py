@@ -53,12 +53,9 @@ def with_tables(
 def mesh_told(told: dict[str, Any]) -> str:
     """Where figures of the mesh come from."""
     cores, load = told["machine"]["cores"], told["machine"]["load_before"]
-    busy = (
-        " Other work had most of them, so rates and times tell little, and CPU time tells what they would be without."
-    )
     return (
         f"Measured at commit {_short(told['commit'])}; all nodes and the load generator together on the same {cores} "
-        f"cores, whose load was {load:.1f} before.{busy * (load > 2 * cores)}"
+        f"cores, whose load was {load:.1f} before. Other work had a part of them: below a rate stands what the CPU time that it took allows."
     )
 
 
