@@ -218,10 +218,7 @@ def answered(intent: Intent, render: Callable[[Any], tuple[int, dict[str, Any]]]
                         hint="send a new key with a new request; repeat a key only with the same request",
                     )
                 wrote = (*(tuple(each) for each in held.body.get("wrote", ())), held.ref)
-                for (
-                    kind,
-                    key,
-                ) in wrote:  # so that what is newer elsewhere is asked for, and taken in, before it is spread
+                for kind, key in wrote:  # so that peers are asked for what is newer before it is spread anew
                     yield from get(kind, key)
                 return Decision((), Answer(held.body["status"], held.body["reply"], True, wrote))
         decision = yield from intent(stamp)

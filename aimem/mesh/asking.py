@@ -14,6 +14,7 @@ from aimem.core.intent import Intent
 from aimem.core.pairs import Pair
 from aimem.core.quorum import Policy
 from aimem.core.record import Ref
+from aimem.core.taking import REFUSED
 from aimem.limits import MESH_LATE_SHARE, MESH_QUESTIONS, MESH_READ_SHARE
 from aimem.mesh.inquiry import Inquiry
 from aimem.mesh.links import Links
@@ -44,6 +45,8 @@ class Asking:
         began = asyncio.get_running_loop().time()
         if not policy.asks:
             return Turn(policy.writes >= policy.nodes, began + self._timeout, asks=False)
+        if policy.reads - 1 > sum(not link.legacy.active for link in self._links.others):  # old nodes can't be asked
+            return Turn(False, began + self._timeout, asks=False)
         until = began + self._timeout * MESH_READ_SHARE
         asked: set[Ref | Pair] = set()
         ordered = True
@@ -60,7 +63,8 @@ class Asking:
         return Turn(ordered, began + self._timeout)
 
     async def _ask_peers(self, asked: Sequence[Question], needed: int, until: float) -> tuple[bool, bool]:
-        """Whether `needed` distinct peers answered in time, and whether any had something newer."""
+        """Whether `needed` distinct peers answered in time, and all that is newer there could be taken in (what is too
+        far ahead can't: a write here would not stand above it); and whether there was anything."""
         parts = [asked[at : at + MESH_QUESTIONS] for at in range(0, len(asked), MESH_QUESTIONS)]
         answers = [await self._ask(part, needed, until) for part in parts]
         return all(ordered for ordered, _ in answers), any(brought for _, brought in answers)
@@ -76,6 +80,8 @@ class Asking:
         finally:
             late.cancel()
             over.cancel()
+        usable = True
         for source, records in inquiry.brought:
-            await self._take_in(records, source, None)
-        return inquiry.enough, bool(inquiry.brought)
+            taken = await self._take_in(records, source, None)
+            usable = usable and all(each.outcome != REFUSED for each in taken)
+        return inquiry.enough and usable, bool(inquiry.brought)

@@ -20,6 +20,7 @@ from aimem.core.intent import Intent
 from aimem.core.parking import electors_of
 from aimem.core.quorum import UNREACHABLE, Met, NotMet, Policy, describe, majority
 from aimem.core.record import Record
+from aimem.core.taking import Taken
 from aimem.core.upkeep import advance
 from aimem.errors import AimemError, CatchingUp, ClockSkewed, Misconfigured
 from aimem.limits import MESH_KEEP_POSITIONS_SECS
@@ -130,8 +131,8 @@ class Mesh:
 
     async def _take_in(
         self, records: Sequence[Record | str], source: Envelope, progress: dict[str, int] | None
-    ) -> None:
-        await self.receiving.take_in(records, source, progress)
+    ) -> Sequence[Taken]:
+        return await self.receiving.take_in(records, source, progress)
 
     # Who is who.
 

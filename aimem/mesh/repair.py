@@ -12,6 +12,7 @@ from typing import Any
 
 from aimem.core.digest import bucket_of, counts
 from aimem.core.record import Record, Ref
+from aimem.core.taking import Taken
 from aimem.errors import Invalid
 from aimem.limits import MESH_BATCH_RECORDS, MESH_BUCKETS_COMPARED
 from aimem.mesh.messages import DIGEST, FETCH, HEADS, RECORDS, Envelope, list_of, record_bytes, records_of
@@ -25,7 +26,7 @@ Head = tuple[str, str]
 Difference = tuple[Head | None, Head | None]
 """What stands here and at the peer."""
 
-TakeIn = Callable[[Sequence[Record | str], Envelope, dict[str, int] | None], Awaitable[object]]
+TakeIn = Callable[[Sequence[Record | str], Envelope, dict[str, int] | None], Awaitable[Sequence[Taken]]]
 HASH_HEX = 16  # of a content hash: enough to tell two records of one version apart
 
 
