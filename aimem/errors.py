@@ -237,3 +237,9 @@ class NotOffered(AimemError):
     """A call that exists and that this node, as it is set up, can't serve: recall by meaning without a model."""
 
     code, status, exit_code = "not_offered", 503, 78
+
+
+class NotBuilt(AimemError):
+    """A call that clients of the existing system know, and that this program does not have."""
+
+    code, status, exit_code = "not_built", 501, 1

@@ -15,6 +15,7 @@ from aimem.core.automatic import RANK, is_archived
 from aimem.core.intent import Intent, Plan, Read, Stamp, get, look
 from aimem.core.kinds import (
     AGENT,
+    ALIAS,
     EMBEDDING,
     IDEMPOTENCY,
     LINK,
@@ -162,6 +163,7 @@ def asks_of(records: Iterable[Record]) -> Generator[Read, Any, list[Ask]]:
     """`yield from asks_of(...)`: everything that these records need leave for, each once."""
     written = list(records)
     ruled = {record.body.get("memory_id") for record in written if record.kind == STANDARD}
+    stored = {record.key for record in written if record.kind == MEMORY}
     gone = {record.key for record in written if record.kind == MEMORY and record.deleted}
     asks: dict[Ask, None] = {}
     for record in written:
@@ -173,7 +175,7 @@ def asks_of(records: Iterable[Record]) -> Generator[Read, Any, list[Ask]]:
         elif record.kind == LINK:
             if not gone & {record.body.get("source_id"), record.body.get("target_id")}:
                 asks[Ask(WRITE, "link", (yield from _place_of(record.body.get("source_id"))))] = None
-        else:
+        elif record.kind != ALIAS or record.body.get("entity_id") not in stored:  # else its entity asks for it
             asks[(yield from _of_other(record))] = None
     return list(asks)
 

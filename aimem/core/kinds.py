@@ -25,7 +25,7 @@ LINK = "link"
 known `valid_from`, `valid_until`, `observed_by`, `signature` (base64). One that is no longer true has `valid_until`."""
 ALIAS = "alias"
 """Another name of an entity, which is a memory; key: `compound_key(entity_id, alias)`. Body: `entity_id`, `alias`,
-`created_at`."""
+`created_at`, and where known `born`, the birth of the entity that it names."""
 AGENT = "agent"
 """A registered agent; key: its agent id. Body: `agent_id`, `agent_type`, `capabilities`, `registered_at`,
 `last_seen_at`, and where said `rack`."""

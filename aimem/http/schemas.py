@@ -254,6 +254,49 @@ COMPONENTS: dict[str, Schema] = {
             **_COUNTED,
         }
     ),
+    "NewEntity": fields(
+        {"canonical_name": TEXT, "namespace": TEXT},
+        {
+            "aliases": {"type": ["array", "null"], "items": TEXT},
+            "metadata": {"type": ["object", "null"]},
+            "agent_id": {"type": ["string", "null"]},
+        },
+    ),
+    "Registration": fields(
+        {
+            "entity_id": TEXT,
+            "canonical_name": TEXT,
+            "namespace": TEXT,
+            "aliases": listing(TEXT),
+            "created": FLAG,
+            "version": TEXT,
+        }
+    ),
+    "Entity": fields(
+        {
+            "found": FLAG,
+            **{name: {"type": ["string", "null"]} for name in ("entity_id", "canonical_name", "namespace")},
+            "aliases": listing(TEXT),
+        }
+    ),
+    "Contradictions": fields(
+        {
+            "memories": listing(ref("Memory")),
+            "links": listing(fields({"source_id": TEXT, "target_id": TEXT, "relation": TEXT, "synthesized": FLAG})),
+        }
+    ),
+    "SessionRequest": fields(
+        {},
+        {
+            "namespace": {"type": ["string", "null"]},
+            "limit": {"type": ["integer", "null"]},
+            "agent_id": {"type": ["string", "null"]},
+        },
+    ),
+    "Session": fields(
+        {"memories": listing(ref("Recalled")), **_COUNTED, "mode": TEXT, "session_id": TEXT},
+        {"agent_id": TEXT, "standard": OBJECT, "standards": listing(OBJECT)},
+    ),
     "NamespaceTree": fields(
         {
             "namespace": TEXT,

@@ -22,8 +22,10 @@ from aimem.node.background import Background
 from aimem.node.caller import Caller
 from aimem.node.capabilities import SECOND
 from aimem.node.conditions import Conditions
+from aimem.node.contradicting import Contradicting
 from aimem.node.deciding import Deciding
 from aimem.node.describing import Describing
+from aimem.node.entities import Entities
 from aimem.node.graph import Graph
 from aimem.node.housekeeping import Housekeeping
 from aimem.node.lane import CallersLane, Fleet, Lane
@@ -37,6 +39,7 @@ from aimem.node.reading import Reading
 from aimem.node.recalling import Recalling
 from aimem.node.retiring import Retiring
 from aimem.node.ruling import Ruling
+from aimem.node.sessions import Sessions
 from aimem.node.settings import SEMANTIC, NodeSettings
 from aimem.node.touching import Touching
 from aimem.node.writing import Writing
@@ -78,8 +81,11 @@ class Node:
         )
         self._reading = Reading(store, self.touching, now)
         self._graph = Graph(store, now)
+        self._entities = Entities(store, callers)
+        self._contradicting = Contradicting(store, self.touching, now)
         self._agents = Agents(store, callers)
         self._ruling = Ruling(store, callers)
+        self._sessions = Sessions(store, self.touching, self._ruling, now)
         self.deciding = Deciding(store, lane, callers, self.fleet, now)
         self._pending = Pending(store, callers, self.deciding, DECISION_PATIENCE_SECS)
         self._linking = Linking(store, callers)
@@ -211,6 +217,22 @@ class Node:
     async def lineage(self, memory_id: str, params: Parameters, reach: Reach | None = None) -> dict[str, Any]:
         """What a memory was made of, or what was made of it."""
         return await self._graph.lineage(memory_id, params, reach)
+
+    async def register_entity(self, raw: object, caller: Caller) -> Answer:
+        """Make an entity, or name it."""
+        return await self._entities.register(raw, caller)
+
+    async def entity_by_alias(self, params: Parameters, reach: Reach | None = None) -> dict[str, Any]:
+        """The entity of a name."""
+        return await self._entities.by_alias(params, reach)
+
+    async def contradictions(self, params: Parameters, reach: Reach | None = None) -> dict[str, Any]:
+        """Memories that may contradict each other."""
+        return await self._contradicting.listed(params, reach)
+
+    async def start_session(self, raw: object, caller: Caller) -> dict[str, Any]:
+        """What an agent is told when it begins."""
+        return await self._sessions.start(raw, caller)
 
     async def register_agent(self, raw: object, caller: Caller) -> Answer:
         """Register an agent."""

@@ -102,7 +102,7 @@ def test_the_manual_knows_every_key_of_the_configuration() -> None:
 
 def test_the_manual_knows_every_route() -> None:
     page = plain(page_source("aimem-api.7"))
-    documented = set(re.findall(r"\b(GET|POST|PUT|DELETE) (/[a-z/{}.]*)", page))
+    documented = set(re.findall(r"\b(GET|POST|PUT|DELETE) (/[a-z_/{}.]*)", page))
     assert documented == {(route.method, route.path.removeprefix(API)) for route in ROUTES}
 
 

@@ -63,6 +63,7 @@ ATTEMPTS: dict[str, Attempt] = {
         "/consolidate",
         {"ids": [held["a"], held["b"]], "title": "both", "summary": "s", "namespace": OPEN},
     ),
+    "POST /api/v1/entities": lambda held: ("POST", "/entities", {"canonical_name": "n", "namespace": CLOSED}),
     "POST /api/v1/agents": lambda held: ("POST", "/agents", {"agent_id": "ai:new", "agent_type": "ai:x"}),
     "POST /api/v1/import": lambda held: ("POST", "/import", {"memories": [{**_NEW, "tier": "mid"}]}),
 }

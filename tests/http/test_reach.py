@@ -67,6 +67,9 @@ def test_reads_show_what_is_in_reach(bound: tuple[Checked, dict[str, str]], key:
     changed = ok("/changes")["changes"]
     assert titles([each["body"] for each in changed if each["kind"] == "memory"]) == seen
     assert sum(each["kind"] == "link" for each in changed) == figures["links_count"]
+    for query in ({"topic": "hidden"}, {"topic": "own"}, {"namespace": "org/eu/team/ann"}):
+        assert titles(ok("/contradictions", **query)["memories"]) <= seen
+    assert titles(api.ok("POST", "/session/start", {}, x_api_key=key)["memories"]) == seen
     assert titles(ok("/export")["memories"]) == seen
     for title, memory_id in ids.items():
         for named in (memory_id, memory_id[:20]):
@@ -95,6 +98,14 @@ def test_no_read_tells_a_word_of_what_is_out_of_reach(bound: tuple[Checked, dict
         assert title.encode() not in reply.body or path.endswith("openapi.json")
     lines = api.send("GET", "/export", x_api_key="k-bob", accept="application/x-ndjson")
     assert SECRET.encode() not in lines.body
+
+
+def test_an_entity_out_of_reach_is_not_found(bound: tuple[Checked, dict[str, str]]) -> None:
+    api, _ = bound
+    entity = {"canonical_name": "gate", "namespace": "zoo", "aliases": ["tor"]}
+    api.ok("POST", "/entities", entity, x_api_key="k-all")
+    for key, found in (("k-all", True), ("k-bob", False)):
+        assert api.ok("GET", "/entities/by_alias", query={"alias": "tor"}, x_api_key=key)["found"] is found
 
 
 def test_the_archive_shows_what_is_in_reach(bound: tuple[Checked, dict[str, str]]) -> None:
@@ -127,6 +138,7 @@ def outside(ids: dict[str, str]) -> dict[str, list[tuple[str, str, Any]]]:
         ],
         "DELETE /api/v1/memories/{id}": [("DELETE", f"/memories/{each}", None) for each in (gone, hidden)],
         "POST /api/v1/memories/{id}/promote": [("POST", f"/memories/{each}/promote", None) for each in (gone, hidden)],
+        "POST /api/v1/entities": [("POST", "/entities", {"canonical_name": "n", "namespace": "zoo", "aliases": ["m"]})],
         "POST /api/v1/links": [("POST", "/links", pair)],
         "DELETE /api/v1/links": [("DELETE", "/links", {"source_id": gone, "target_id": ids["own"]})],
         "POST /api/v1/kg/invalidate": [("POST", "/kg/invalidate", {"source_id": gone, "target_id": ids["own"]})],
