@@ -29,6 +29,7 @@ BODY_DEPTH_MAX = 128
 ITEMS_MAX = 1_000
 LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX = 20, 1_000
 RECALL_LIMIT_DEFAULT, RECALL_LIMIT_MAX = 10, 50
+INBOX_LIMIT_DEFAULT, INBOX_LIMIT_MAX = 50, 500
 IDEMPOTENCY_KEY_BYTES_MAX = 255  # longer than any UUID or composite id in use; kept a day, so it must be small
 QUERY_TERMS_MAX = 64  # different terms of one question: as many as a long paragraph has that carry meaning
 TERM_WORDS_MAX = 16  # words of one term, such as a path or a URL: more can't make it more specific

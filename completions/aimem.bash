@@ -12,7 +12,7 @@ _aimem() {
         if [[ $skip ]]; then skip=; continue; fi
         case "$word" in
             --to|--db|--agent-id|--config|--cache-dir|--ca-cert|--client-cert|--client-key|--pin|--api-key-file) skip=1 ;;
-            serve|push|query|get|update|delete|promote|link|graph|forget|archive|namespaces|stats|status|watch|fleet|quarantine|policy|pending|agents|allowlist|gc|export|import|migrate|backup|restore|units|man|completion|licenses) command=$word; break ;;
+            serve|push|query|get|update|delete|promote|link|graph|forget|archive|namespaces|stats|status|watch|fleet|quarantine|policy|pending|agents|notify|inbox|allowlist|gc|export|import|migrate|backup|restore|units|man|completion|licenses) command=$word; break ;;
         esac
     done
     case "$command" in
@@ -411,6 +411,38 @@ _aimem() {
                 --capabilities) return ;;
                 --idempotency-key) return ;;
             esac ;;
+        notify)
+            flags='--priority --tier --idempotency-key --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
+            case "$prev" in
+                -p|--priority) return ;;
+                -t|--tier) COMPREPLY=($(compgen -W 'short mid long' -- "$cur")); return ;;
+                --idempotency-key) return ;;
+                --to) return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --agent-id) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+            esac ;;
+        inbox)
+            flags='--unread --mark-read --limit --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
+            case "$prev" in
+                -l|--limit) return ;;
+                --to) return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --agent-id) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+            esac ;;
         allowlist)
             flags='--file --config --cache-dir --help --node --rack --zone --roles --agents --namespaces --home --comment --json --certs --ca-cert --client-cert --client-key --pin --out --inventory --days --config-dir' words='add remove list check mint' files=
             case "$prev" in
@@ -505,7 +537,7 @@ _aimem() {
                 --out) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
             esac ;;
         man)
-            flags='--list --help' words='serve push query get update delete promote link graph forget archive namespaces stats status watch fleet quarantine policy pending agents allowlist gc export import migrate backup restore units man completion licenses aimem.7 aimem-api aimem-compat aimem-deploy aimem-governance aimem-limits aimem-mesh aimem-recall' files=
+            flags='--list --help' words='serve push query get update delete promote link graph forget archive namespaces stats status watch fleet quarantine policy pending agents notify inbox allowlist gc export import migrate backup restore units man completion licenses aimem.7 aimem-api aimem-compat aimem-deploy aimem-governance aimem-limits aimem-mesh aimem-recall' files=
             case "$prev" in
             esac ;;
         completion)
@@ -517,7 +549,7 @@ _aimem() {
             case "$prev" in
             esac ;;
         *)
-            flags='--version --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='serve push query get update delete promote link graph forget archive namespaces stats status watch fleet quarantine policy pending agents allowlist gc export import migrate backup restore units man completion licenses' files=
+            flags='--version --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='serve push query get update delete promote link graph forget archive namespaces stats status watch fleet quarantine policy pending agents notify inbox allowlist gc export import migrate backup restore units man completion licenses' files=
             case "$prev" in
                 --to) return ;;
                 --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;

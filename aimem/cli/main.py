@@ -42,6 +42,8 @@ COMMANDS: Final[dict[str, str]] = {
     "policy": "Say who may write, promote and delete in a namespace.",
     "pending": "Look at actions that wait for leave, and decide about them.",
     "agents": "List agents, and register them.",
+    "notify": "Send a message to an agent.",
+    "inbox": "Read the messages to an agent.",
     "allowlist": "Say which certificates are let in, and make those of a new fleet.",
     "gc": "End what has expired, now.",
     "export": "Print everything that is stored.",

@@ -22,6 +22,7 @@ from aimem.core.kinds import (
     MEMORY,
     PENDING,
     QUARANTINE,
+    READ_MARK,
     STANDARD,
     SUPERSEDED,
     TOUCH,
@@ -51,7 +52,7 @@ RULE: Final = "rule"
 AGENTS: Final = "_agents"
 """The namespace whose policy says who may register agents."""
 
-_FREE: Final = frozenset({VECTOR, EMBEDDING, TOUCH, IDEMPOTENCY, QUARANTINE})  # follow from others, or stay here
+_FREE: Final = frozenset({VECTOR, EMBEDDING, TOUCH, READ_MARK, IDEMPOTENCY, QUARANTINE})  # change nothing for others
 
 
 class Speaker(NamedTuple):

@@ -49,6 +49,8 @@ SUBSCRIPTION = "subscription"
 """Who is told of changes; key: its id. Body: `url`, `events`, `created_by`, `created_at`, `namespace_filter`,
 `agent_filter`, `dispatch_count`, `failure_count`, `last_dispatched_at`. `secret_hash` alone, with `secret_lost`, is
 what a migrated one has of its secret."""
+READ_MARK = "read_mark"
+"""That an agent has read a message; key: `read_key(memory_id, agent_id)`. Body: `agent_id`, `read_at`."""
 ACCEPTOR = "acceptor"
 """What this store, as an elector, has promised and accepted about a pending action; key: its id. Body: `promised` (a
 ballot), `accepted` (ballot and value), `closed`. It never leaves this store: see `consensus`."""
@@ -91,6 +93,7 @@ KINDS: dict[str, Kind] = {
     VECTOR: Kind(digested=False, derived=True),  # made again from the text, so not every store need hold it
     EMBEDDING: Kind(digested=False, derived=True),  # leaves without a tombstone, at each store in its own time
     SUPERSEDED: Kind(derived=True),
+    READ_MARK: Kind(derived=True),
     TOUCH: Kind(digested=False, derived=True),
     IDEMPOTENCY: Kind(digested=False, life_ns=DAY_NS),
     ACCEPTOR: Kind(digested=False, local=True),
@@ -122,3 +125,8 @@ def compound_key(*parts: str) -> str:
 def link_key(source_id: str, target_id: str, relation: str) -> str:
     """The key of a link."""
     return compound_key(source_id, target_id, relation)
+
+
+def read_key(memory_id: str, agent_id: str) -> str:
+    """The key of the mark that an agent has read a message."""
+    return f"{memory_id}/{compound_key(agent_id)}"

@@ -11,6 +11,7 @@ from aimem.errors import Invalid
 from aimem.limits import NAMESPACE_CHARS_MAX, NAMESPACE_DEPTH_MAX
 
 DEFAULT = "global"
+MESSAGES = "_messages"  # what is below it is the inbox of the agent whose id follows
 
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\x9f\\\ud800-\udfff]")
 
@@ -38,6 +39,16 @@ def check_namespace(text: str, field: str = "namespace") -> str:
     if len(segments) > NAMESPACE_DEPTH_MAX:
         raise Invalid(f"{field} is {len(segments)} segments deep; at most {NAMESPACE_DEPTH_MAX}")
     return text
+
+
+def inbox_of(agent_id: str) -> str:
+    """The namespace of an agent's messages."""
+    return f"{MESSAGES}/{agent_id}"
+
+
+def recipient_of(namespace: str) -> str | None:
+    """The agent whose inbox a namespace is; None for any other."""
+    return namespace.partition("/")[2] if namespace.startswith(f"{MESSAGES}/") else None
 
 
 def depth(namespace: str) -> int:

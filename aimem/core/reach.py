@@ -1,9 +1,10 @@
 """Reach: where a known caller may write, and which memories it sees.
 
 The words of its line bind it. `namespaces=` limits both; of the memories there it sees those that are collective or
-its own (`agents=`), the private ones of a namespace that is named exactly, and what the scopes (`core.visibility`)
-show from its `home=`. What it does not see is as if absent, and nothing that it may change. A line without these three
-words binds nobody: who holds it may all. This is the rule alone: the gate (`core.governing`) applies it to writes.
+its own (written by or sent to one of `agents=`), the private ones of a namespace that is named exactly, and what the
+scopes (`core.visibility`) show from its `home=`. What it does not see is as if absent, and nothing that it may change.
+A line without these three words binds nobody: who holds it may all. This is the rule alone: the gate
+(`core.governing`) applies it to writes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from aimem.core.identity_words import EVERYWHERE, Identity
 from aimem.core.intent import Read, get
 from aimem.core.kinds import ALIAS, LINK, MEMORY, POLICY, STANDARD, SUPERSEDED, TOUCH, kind_of, source_key
+from aimem.core.namespace import recipient_of
 from aimem.core.record import Record, Ref
 from aimem.core.visibility import COLLECTIVE, PRIVATE, View, scope_of, view_from
 from aimem.errors import Denied
@@ -41,7 +43,8 @@ class Reach:
         if not isinstance(namespace, str) or not isinstance(metadata, dict) or not self.covers(namespace):
             return False
         scope, author = scope_of(metadata), metadata.get("agent_id")
-        own = isinstance(author, str) and self.identity.names_agent(author)
+        recipient = recipient_of(namespace)
+        own = any(isinstance(agent, str) and self.identity.names_agent(agent) for agent in (author, recipient))
         named = scope == PRIVATE and namespace in self.identity.namespaces
         view = self.view
         return scope == COLLECTIVE or own or named or (view is not None and view.sees(scope, namespace))

@@ -10,6 +10,7 @@ from aimem.http import (
     knowledge,
     links,
     memories,
+    messages,
     moving,
     pending,
     quarantine,
@@ -43,6 +44,7 @@ _RECALL: dict[str, Schema] = {name: _FILTER[name] for name in ("namespace", "tag
     "budget_tokens": _NUMBER,
 }
 _PAGE: dict[str, Schema] = {"limit": _NUMBER, "offset": _NUMBER}
+_WHOSE: dict[str, Schema] = {"agent_id": TEXT}
 _METRICS = {"text/plain": TEXT}
 
 
@@ -259,6 +261,29 @@ AGENTS = (
         body=ref("NewAgent"),
     ),
 )
+MESSAGES = (
+    Route(
+        "POST",
+        f"{API}/notify",
+        messages.notify,
+        "Send a message to an agent",
+        {201: ref("Sent")},
+        changes=True,
+        body=ref("NewMessage"),
+    ),
+    _get(
+        "/inbox", messages.inbox, "The messages of an agent", "Inbox", {**_WHOSE, "unread_only": FLAG, "limit": _NUMBER}
+    ),
+    Route(
+        "POST",
+        f"{API}/inbox/{{id}}/read",
+        messages.mark_read,
+        "Mark a message as read",
+        {200: ref("MarkedRead")},
+        changes=True,
+        parameters=_WHOSE,
+    ),
+)
 PENDING = (
     _get(
         "/pending",
@@ -451,6 +476,7 @@ _DESCRIBED = (
     *KNOWLEDGE,
     *AGENTS,
     *RULES,
+    *MESSAGES,
     *PENDING,
     *LINKS,
     *ARCHIVE,

@@ -107,6 +107,39 @@ COMPONENTS: dict[str, Schema] = {
             "results": listing(fields({"index": COUNT, "status": COUNT})),
         }
     ),
+    "NewMessage": fields(
+        {},
+        {
+            **dict.fromkeys(("target_agent_id", "to", "title", "subject", "payload", "body", "content"), TEXT),
+            **{
+                name: _NEW_OPTIONAL[name]
+                for name in ("priority", "tier", "scope", "agent_id", "expires_at", "ttl_secs")
+            },
+            "namespace": {"type": ["string", "null"]},
+            "metadata": {"type": ["object", "null"]},
+        },
+    ),
+    "Sent": fields(
+        {**dict.fromkeys(("id", "from", "to", "namespace", "version"), TEXT), "tier": TIER, "delivered_at": TIME}
+    ),
+    "Message": fields(
+        {
+            "id": TEXT,
+            "from": {"type": ["string", "null"]},
+            **dict.fromkeys(("to", "title", "subject", "payload", "body"), TEXT),
+            "priority": _MEMORY["priority"],
+            "tier": TIER,
+            "created_at": TIME,
+            "received_at": TIME,
+            "read": FLAG,
+            "access_count": COUNT,
+            "metadata": OBJECT,
+        }
+    ),
+    "Inbox": fields(
+        {"agent_id": TEXT, "namespace": TEXT, **_COUNTED, "unread_only": FLAG, "messages": listing(ref("Message"))}
+    ),
+    "MarkedRead": fields({"read": FLAG, "id": TEXT, "agent_id": TEXT, "read_at": TIME}),
     "Deleted": fields({"deleted": FLAG, "id": TEXT, "version": TEXT}),
     "Promoted": fields({"promoted": FLAG, "id": TEXT, "tier": TIER, "version": TEXT}),
     "MemoryList": fields({"memories": listing(ref("Memory")), **_COUNTED}),

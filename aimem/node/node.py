@@ -30,6 +30,7 @@ from aimem.node.graph import Graph
 from aimem.node.housekeeping import Housekeeping
 from aimem.node.lane import CallersLane, Fleet, Lane
 from aimem.node.linking import Linking
+from aimem.node.messages import Messages
 from aimem.node.metrics import Meters, Metric
 from aimem.node.moving import Moving
 from aimem.node.parameters import Parameters
@@ -81,8 +82,12 @@ class Node:
         )
         self._reading = Reading(store, self.touching, now)
         self._graph = Graph(store, now)
+<<<<<<< HEAD
         self._entities = Entities(store, callers)
         self._contradicting = Contradicting(store, self.touching, now)
+=======
+        self._messages = Messages(store, callers, self._writing, self._reading, now)
+>>>>>>> a8e5a96 (Messages: notify, inbox, and marks of what was read)
         self._agents = Agents(store, callers)
         self._ruling = Ruling(store, callers)
         self._sessions = Sessions(store, self.touching, self._ruling, now)
@@ -241,6 +246,18 @@ class Node:
     async def agents(self, params: Parameters) -> dict[str, Any]:
         """All agents."""
         return await self._agents.listed(params)
+
+    async def notify(self, raw: object, caller: Caller) -> Answer:
+        """Send a message to an agent."""
+        return await self._messages.notify(raw, caller)
+
+    async def inbox(self, params: Parameters, caller: Caller) -> dict[str, Any]:
+        """The messages of an agent."""
+        return await self._messages.inbox(params, caller)
+
+    async def mark_read(self, memory_id: str, params: Parameters, caller: Caller) -> Answer:
+        """Mark a message as read."""
+        return await self._messages.mark_read(memory_id, params, caller)
 
     async def pending(self, params: Parameters, caller: Caller) -> dict[str, Any]:
         """Actions that wait for leave, or did."""

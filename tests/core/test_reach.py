@@ -42,6 +42,12 @@ def test_words_that_bind_nobody_limit_nothing(words: str) -> None:
         ("agents=ai:y", "private", "a/b", False),
         ("agents=ai:y", "team", "a/b", False),
         ("agents=ai:y", "collective", "a/b", True),
+        # What was sent to it.
+        ("agents=ai:y", "private", "_messages/ai:y", True),
+        ("agents=ai:*", "private", "_messages/ai:y", True),
+        ("agents=ai:y", "private", "_messages/ai:yy", False),
+        ("agents=ai:y", "private", "_messages", False),
+        ("agents=ai:y namespaces=a/**", "private", "_messages/ai:y", False),
         # Namespaces: a bound on everything, and private rows of those that are named exactly.
         ("namespaces=a/b", "private", "a/b", True),
         ("namespaces=a/b", "team", "a/b", False),

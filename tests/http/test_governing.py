@@ -36,6 +36,7 @@ def shut(api: Checked) -> dict[str, str]:
     api.ok("POST", "/links", {"source_id": held["a"], "target_id": held["b"]})
     govern(api, CLOSED, SHUT)
     govern(api, "_agents", SHUT)
+    govern(api, "_messages/ai:shut", SHUT)
     return held
 
 
@@ -65,6 +66,11 @@ ATTEMPTS: dict[str, Attempt] = {
     ),
     "POST /api/v1/entities": lambda held: ("POST", "/entities", {"canonical_name": "n", "namespace": CLOSED}),
     "POST /api/v1/agents": lambda held: ("POST", "/agents", {"agent_id": "ai:new", "agent_type": "ai:x"}),
+    "POST /api/v1/notify": lambda held: (
+        "POST",
+        "/notify",
+        {"target_agent_id": "ai:shut", "title": "t", "payload": "p"},
+    ),
     "POST /api/v1/import": lambda held: ("POST", "/import", {"memories": [{**_NEW, "tier": "mid"}]}),
 }
 UNGOVERNED = {
@@ -74,6 +80,7 @@ UNGOVERNED = {
     "POST /api/v1/pending/{id}/approve": "who may vote is said by the action: see test_pending",
     "POST /api/v1/pending/{id}/reject": "likewise",
     "POST /api/v1/pending/{id}/cancel": "likewise",
+    "POST /api/v1/inbox/{id}/read": "changes nothing for anybody but the agent whose message it is",
     "POST /api/v1/namespaces": "see the tests of who may set a policy",
     "DELETE /api/v1/namespaces": "likewise",
     "POST /api/v1/namespaces/{ns}/standard": "likewise",

@@ -13,21 +13,17 @@ from typing import Any
 import pytest
 from ai_memory import AiMemoryClient as Client
 from ai_memory import AsyncAiMemoryClient, CreateMemory, errors
-from ai_memory.models import MemoryLink, UpdateMemory
+from ai_memory.models import InboxMessage, MemoryLink, UpdateMemory
 
 from .processes import serving
 
 LATER: dict[str, tuple[str, Callable[[Client, str], object]]] = {
-    "agents": ("control", lambda client, _: client.agents()),
-    "register_agent": ("control", lambda client, _: client.register_agent("bob", "human")),
     "subscribe": (
         "control",
         lambda client, _: client.subscribe({"url": "http://127.0.0.1:9/hook", "events": ["memory_store"]}),
     ),
     "subscriptions": ("control", lambda client, _: client.subscriptions()),
     "unsubscribe": ("control", lambda client, _: client.unsubscribe("00000000-0000-0000-0000-000000000000")),
-    "notify": ("control", lambda client, _: client.notify({"to": "bob", "subject": "s", "body": "b"})),
-    "inbox": ("control", lambda client, _: client.inbox(agent_id="bob")),
     "grant": ("control", lambda client, memory_id: client.grant(memory_id, "bob")),
     "revoke": ("control", lambda client, memory_id: client.revoke(memory_id, "bob")),
     "cluster": ("control", lambda client, _: client.cluster({})),
@@ -180,6 +176,20 @@ def test_refusals_have_the_words_of_the_node(client: Client, place: str) -> None
     with pytest.raises(errors.NotFoundError) as raised:
         client.get("00000000-0000-0000-0000-000000000000")
     assert raised.value.status_code == 404
+
+
+def test_agents_are_registered_and_listed(client: Client, place: str) -> None:
+    client.register_agent(place, "human", ["approve"])
+    (agent,) = [each for each in client.agents() if each.agent_id == place]
+    assert (agent.agent_type, agent.capabilities) == ("human", ["approve"])
+
+
+def test_messages_are_sent_and_fit_the_models_of_an_inbox(client: Client, place: str) -> None:
+    sent = client.notify({"to": place, "subject": "s", "body": "b"})
+    (row,) = client.inbox(agent_id=place, unread_only=True)
+    message = InboxMessage.model_validate(row)
+    assert (message.id, message.from_, message.to) == (sent["id"], "alice", place)
+    assert (message.subject, message.body, message.read) == ("s", "b", False)
 
 
 async def test_the_client_for_asyncio_does_the_same(url: str, place: str) -> None:

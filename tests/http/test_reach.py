@@ -123,6 +123,7 @@ def outside(ids: dict[str, str]) -> dict[str, list[tuple[str, str, Any]]]:
     gone, hidden = ids["outside"], ids["hidden"]
     new = {"title": "new", "content": "c", "namespace": "zoo"}
     pair = {"source_id": ids["own"], "target_id": gone}
+    note = {"target_agent_id": "ai:bob", "title": "t", "payload": "p"}
     made = {"title": "m", "summary": "s", "namespace": "zoo"}
     rule = {"namespace": "zoo", "governance": {"write": "owner"}}
     return {
@@ -142,6 +143,8 @@ def outside(ids: dict[str, str]) -> dict[str, list[tuple[str, str, Any]]]:
         "POST /api/v1/links": [("POST", "/links", pair)],
         "DELETE /api/v1/links": [("DELETE", "/links", {"source_id": gone, "target_id": ids["own"]})],
         "POST /api/v1/kg/invalidate": [("POST", "/kg/invalidate", {"source_id": gone, "target_id": ids["own"]})],
+        "POST /api/v1/notify": [("POST", "/notify", note), ("POST", "/notify", {**note, "agent_id": "ai:ann"})],
+        "POST /api/v1/inbox/{id}/read": [("POST", f"/inbox/{gone}/read?agent_id=ai:ann", None)],
         "POST /api/v1/archive": [("POST", "/archive", {"ids": [gone]})],
         "DELETE /api/v1/archive": [("DELETE", "/archive", None)],
         "POST /api/v1/forget": [("POST", "/forget", {"namespace": "zoo"})],

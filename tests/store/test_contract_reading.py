@@ -96,6 +96,19 @@ async def test_select_orders_by_priority_then_last_write_then_id(store: Store, c
     assert [title for title in order if title in "ST"] == [record.body["title"] for record in same]
 
 
+async def test_a_reach_holds_what_was_sent_to_its_agents(store: Store) -> None:
+    places = ("_messages/ai:a", "_messages/ai:ab", "_messages", "ai:a")
+    await written(store, *(creating(place, namespace=place) for place in places))
+
+    async def seen(words: str) -> set[str]:
+        found = await store.select(Filter(NOW, reach=reach(words)), 10, 0)
+        return {memory.record.body["title"] for memory in found}
+
+    assert await seen("agents=ai:a") == {"_messages/ai:a"}
+    assert await seen("agents=x,ai:*") == {"_messages/ai:a", "_messages/ai:ab"}
+    assert await seen("agents=ai:a namespaces=org/**") == set()
+
+
 async def test_select_is_cut_by_limit_and_offset(store: Store) -> None:
     await written(store, *(creating(f"{number}", priority=number) for number in range(1, 6)))
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from aimem.core.automatic import NO_USE, RANK, TIERS, use_of
 from aimem.core.identity_words import covers
 from aimem.core.kinds import LINK, MEMORY
+from aimem.core.namespace import inbox_of
 from aimem.core.pairs import pair_of, plain_id
 from aimem.core.reach import Reach
 from aimem.core.record import Record, Ref
@@ -226,8 +227,9 @@ def _reached(reach: Reach, values: dict[str, Any]) -> list[str]:
     for index, agent in enumerate(who.agents):
         name = f"agent{index}"
         values[name] = agent.removesuffix("*")
-        begins = f"substr({_AUTHOR}, 1, length(:{name})) = :{name}"
-        seen.append(begins if agent.endswith("*") else f"{_AUTHOR} = :{name}")
+        for column, whole in ((_AUTHOR, f":{name}"), ("r.namespace", f"'{inbox_of('')}' || :{name}")):
+            begins = f"substr({column}, 1, length({whole})) = {whole}"
+            seen.append(begins if agent.endswith("*") else f"{column} = {whole}")
     if reach.view is not None:
         seen += _viewed(reach.view, "home", values)
     return [_any(covered), _any(seen)]
