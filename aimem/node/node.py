@@ -82,12 +82,9 @@ class Node:
         )
         self._reading = Reading(store, self.touching, now)
         self._graph = Graph(store, now)
-<<<<<<< HEAD
         self._entities = Entities(store, callers)
         self._contradicting = Contradicting(store, self.touching, now)
-=======
         self._messages = Messages(store, callers, self._writing, self._reading, now)
->>>>>>> a8e5a96 (Messages: notify, inbox, and marks of what was read)
         self._agents = Agents(store, callers)
         self._ruling = Ruling(store, callers)
         self._sessions = Sessions(store, self.touching, self._ruling, now)

@@ -105,7 +105,7 @@ async def test_a_reach_holds_what_was_sent_to_its_agents(store: Store) -> None:
         return {memory.record.body["title"] for memory in found}
 
     assert await seen("agents=ai:a") == {"_messages/ai:a"}
-    assert await seen("agents=x,ai:*") == {"_messages/ai:a", "_messages/ai:ab"}
+    assert await seen("agents=x,ai:a*") == {"_messages/ai:a", "_messages/ai:ab"}
     assert await seen("agents=ai:a namespaces=org/**") == set()
 
 
