@@ -161,6 +161,7 @@ CONTRADICTIONS_LIMIT_DEFAULT, CONTRADICTIONS_LIMIT_MAX = 50, 1_000  # memories o
 CONTRADICTION_PAIRS_MAX = 10_000  # two of a thousand memories each: half a million would be 70 MB
 SESSION_LIMIT_DEFAULT, SESSION_LIMIT_MAX = 10, 50  # memories that a session starts with (wire)
 DUPLICATE_THRESHOLD, DUPLICATE_THRESHOLD_MIN = 0.85, 0.5  # cosine (wire)
+DUPLICATE_CANDIDATES = 3  # compared closely: the first look differs by author and date alone
 ROWS_READ_AT_ONCE = 500  # while all of a namespace is read: the event loop gets its turn between
 
 # Control.

@@ -27,6 +27,10 @@ async def entity_by_alias(call: Call) -> Response:
     return reply(200, await call.node.entity_by_alias(call.query(), call.reach()))
 
 
+async def check_duplicate(call: Call) -> Response:
+    return reply(200, await call.node.check_duplicate(call.json(), call.reach()))
+
+
 async def contradictions(call: Call) -> Response:
     return reply(200, await call.node.contradictions(call.query(), call.reach()))
 

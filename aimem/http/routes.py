@@ -159,6 +159,14 @@ KNOWLEDGE = (
     ),
     Route(
         "POST",
+        f"{API}/check_duplicate",
+        knowledge.check_duplicate,
+        "Whether a memory that is to be stored is there already",
+        {200: ref("DuplicateCheck")},
+        body=ref("DuplicateQuestion"),
+    ),
+    Route(
+        "POST",
         f"{API}/entities",
         knowledge.register_entity,
         "Make an entity, or give it more names",

@@ -287,6 +287,27 @@ COMPONENTS: dict[str, Schema] = {
             **_COUNTED,
         }
     ),
+    "DuplicateQuestion": fields(
+        {"title": TEXT, "content": TEXT},
+        {
+            "namespace": {"type": ["string", "null"]},
+            "threshold": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+        },
+    ),
+    "DuplicateCheck": fields(
+        {
+            "is_duplicate": FLAG,
+            "threshold": NUMBER,
+            "nearest": {
+                "anyOf": [
+                    fields({"id": TEXT, "title": TEXT, "namespace": TEXT, "similarity": NUMBER}),
+                    {"type": "null"},
+                ]
+            },
+            "suggested_merge": {"type": ["string", "null"]},
+            "candidates_scanned": COUNT,
+        }
+    ),
     "NewEntity": fields(
         {"canonical_name": TEXT, "namespace": TEXT},
         {

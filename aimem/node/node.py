@@ -25,6 +25,7 @@ from aimem.node.conditions import Conditions
 from aimem.node.contradicting import Contradicting
 from aimem.node.deciding import Deciding
 from aimem.node.describing import Describing
+from aimem.node.duplicates import Duplicates
 from aimem.node.entities import Entities
 from aimem.node.graph import Graph
 from aimem.node.housekeeping import Housekeeping
@@ -81,6 +82,7 @@ class Node:
             keep_superseded=settings.archive_superseded,
         )
         self._reading = Reading(store, self.touching, now)
+        self._duplicates = Duplicates(store, self._meaning, now)
         self._graph = Graph(store, now)
         self._entities = Entities(store, callers)
         self._contradicting = Contradicting(store, self.touching, now)
@@ -235,6 +237,10 @@ class Node:
     async def start_session(self, raw: object, caller: Caller) -> dict[str, Any]:
         """What an agent is told when it begins."""
         return await self._sessions.start(raw, caller)
+
+    async def check_duplicate(self, raw: object, reach: Reach | None = None) -> dict[str, Any]:
+        """Whether a text is there already."""
+        return await self._duplicates.check(raw, reach)
 
     async def register_agent(self, raw: object, caller: Caller) -> Answer:
         """Register an agent."""

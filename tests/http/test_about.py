@@ -142,7 +142,7 @@ def test_the_document_is_openapi_and_has_every_route_once(api: Checked) -> None:
 def test_writes_are_marked_as_changes_in_the_table() -> None:
     for route in ROUTES:
         message = route.path.startswith("/api/v1/sync/")  # a member's, no client's change: gated where it entered
-        asks = route.path.endswith(("/recall", "/kg/query", "/session/start", "/cluster"))
+        asks = route.path.endswith(("/recall", "/kg/query", "/check_duplicate", "/session/start", "/cluster"))
         reads = route.method == "GET" or asks or message
         assert route.changes != reads, route.path
 

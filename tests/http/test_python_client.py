@@ -26,7 +26,6 @@ LATER: dict[str, tuple[str, Callable[[Client, str], object]]] = {
     "unsubscribe": ("control", lambda client, _: client.unsubscribe("00000000-0000-0000-0000-000000000000")),
     "grant": ("control", lambda client, memory_id: client.grant(memory_id, "bob")),
     "revoke": ("control", lambda client, memory_id: client.revoke(memory_id, "bob")),
-    "cluster": ("control", lambda client, _: client.cluster({})),
 }
 
 
