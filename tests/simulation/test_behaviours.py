@@ -607,3 +607,22 @@ def test_a_narrowed_peer_learns_nothing_of_the_rest() -> None:
         assert held["held"] == [True]
 
     run(story)
+
+
+def test_what_is_told_of_and_can_not_be_taken_in_makes_a_write_unordered() -> None:
+    """Two of three clocks ran ahead together, so a write far ahead was acknowledged; the third refuses it."""
+
+    async def story() -> None:
+        world = await up(fleet(max_skew=2 * SECOND_NS))
+        for name in ("n0", "n1"):
+            world.members[name].offset = 40 * SECOND_NS
+        await asyncio.sleep(3)
+        made = await world.call("n0").create(memory("t", "far ahead"), caller())
+        assert made.body["quorum_acks"] == 2
+        await world.crash("n1")
+        world.members["n0"].offset = 0
+        await asyncio.sleep(1)
+        with pytest.raises(QuorumNotMet):
+            await world.call("n2").create(memory("t", "below it"), caller())
+
+    run(story)
