@@ -166,6 +166,8 @@ ROWS_READ_AT_ONCE = 500  # while all of a namespace is read: the event loop gets
 
 # Control.
 AGENT_TYPE_CHARS_MAX = 64
+WEBHOOK_URL_CHARS_MAX = 2_048  # as long as what common servers and proxies take
+WEBHOOK_SECRET_BYTES_MAX = 1_024  # longer ones add nothing to HMAC-SHA256
 CAPABILITIES_MAX = 50  # of one agent: as many as a memory has tags
 CONSENSUS_MAX = 100  # votes that a policy may ask for: more agents than ever watch one queue
 ELECTORS_MAX = 5  # stores that decide about a parked action: two of them may be lost

@@ -44,6 +44,7 @@ COMMANDS: Final[dict[str, str]] = {
     "agents": "List agents, and register them.",
     "notify": "Send a message to an agent.",
     "inbox": "Read the messages to an agent.",
+    "subscriptions": "Say who is told of which events, and where.",
     "allowlist": "Say which certificates are let in, and make those of a new fleet.",
     "gc": "End what has expired, now.",
     "export": "Print everything that is stored.",

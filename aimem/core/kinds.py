@@ -47,8 +47,8 @@ DECISION = "decision"
 `wrote`: kind, key and version of each record that it led to; none where the existing system carried it out."""
 SUBSCRIPTION = "subscription"
 """Who is told of changes; key: its id. Body: `url`, `events`, `created_by`, `created_at`, `namespace_filter`,
-`agent_filter`, `dispatch_count`, `failure_count`, `last_dispatched_at`. `secret_hash` alone, with `secret_lost`, is
-what a migrated one has of its secret."""
+`agent_filter`, `dispatch_count`, `failure_count`, `last_dispatched_at`, `secret`. `secret_hash` alone, with
+`secret_lost`, is what a migrated one has of its secret."""
 READ_MARK = "read_mark"
 """That an agent has read a message; key: `read_key(memory_id, agent_id)`. Body: `agent_id`, `read_at`."""
 ACCEPTOR = "acceptor"

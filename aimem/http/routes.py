@@ -15,6 +15,7 @@ from aimem.http import (
     pending,
     quarantine,
     ruling,
+    subscriptions,
     sync,
 )
 from aimem.http.call import LINES
@@ -292,6 +293,35 @@ MESSAGES = (
         parameters=_WHOSE,
     ),
 )
+SUBSCRIPTIONS = (
+    _get("/subscriptions", subscriptions.listed, "Who is told of what", "Subscriptions", _WHOSE),
+    Route(
+        "POST",
+        f"{API}/subscriptions",
+        subscriptions.add,
+        "Ask to be told of events",
+        {201: ref("Subscription")},
+        changes=True,
+        body=ref("NewSubscription"),
+    ),
+    Route(
+        "DELETE",
+        f"{API}/subscriptions",
+        subscriptions.remove,
+        "End a subscription, or those of an agent and namespace",
+        {200: ref("Unsubscribed")},
+        changes=True,
+        parameters={"id": TEXT, "namespace": TEXT, **_WHOSE},
+    ),
+    Route(
+        "DELETE",
+        f"{API}/subscriptions/{{id}}",
+        subscriptions.remove_named,
+        "End a subscription",
+        {200: ref("Unsubscribed")},
+        changes=True,
+    ),
+)
 PENDING = (
     _get(
         "/pending",
@@ -485,6 +515,7 @@ _DESCRIBED = (
     *AGENTS,
     *RULES,
     *MESSAGES,
+    *SUBSCRIPTIONS,
     *PENDING,
     *LINKS,
     *ARCHIVE,

@@ -58,6 +58,7 @@ _NEW_OPTIONAL = {
     "expected_version": {"type": ["string", "null"]},
 }
 _COUNTED = {"count": COUNT}
+_OPTIONAL_TEXT: Schema = {"type": ["string", "null"]}
 
 _EVENT = {
     "target_id": TEXT,
@@ -139,6 +140,32 @@ COMPONENTS: dict[str, Schema] = {
     "Inbox": fields(
         {"agent_id": TEXT, "namespace": TEXT, **_COUNTED, "unread_only": FLAG, "messages": listing(ref("Message"))}
     ),
+    "NewSubscription": fields(
+        {},
+        {
+            **dict.fromkeys(("url", "secret", "namespace", "namespace_filter", "agent_filter"), _OPTIONAL_TEXT),
+            "agent_id": _OPTIONAL_TEXT,
+            "events": {"type": ["string", "array", "null"]},
+            "filter": {"type": ["object", "null"]},
+        },
+    ),
+    "Subscription": fields(
+        {
+            "id": TEXT,
+            "url": TEXT,
+            "events": {"type": ["string", "array"]},
+            "event_list": listing(TEXT),
+            **dict.fromkeys(("namespace", "namespace_filter", "agent_filter"), _OPTIONAL_TEXT),
+            **dict.fromkeys(("agent_id", "created_by"), _OPTIONAL_TEXT),
+            "created_at": TIME,
+            "dispatch_count": COUNT,
+            "failure_count": COUNT,
+            "signed": FLAG,
+            "secret_lost": FLAG,
+        }
+    ),
+    "Subscriptions": fields({**_COUNTED, "subscriptions": listing(ref("Subscription"))}),
+    "Unsubscribed": fields({"id": _OPTIONAL_TEXT, "removed": FLAG}),
     "MarkedRead": fields({"read": FLAG, "id": TEXT, "agent_id": TEXT, "read_at": TIME}),
     "Deleted": fields({"deleted": FLAG, "id": TEXT, "version": TEXT}),
     "Promoted": fields({"promoted": FLAG, "id": TEXT, "tier": TIER, "version": TEXT}),

@@ -43,6 +43,7 @@ from aimem.node.retiring import Retiring
 from aimem.node.ruling import Ruling
 from aimem.node.sessions import Sessions
 from aimem.node.settings import SEMANTIC, NodeSettings
+from aimem.node.subscriptions import Subscriptions
 from aimem.node.touching import Touching
 from aimem.node.writing import Writing
 from aimem.store.base import Store
@@ -87,6 +88,7 @@ class Node:
         self._entities = Entities(store, callers)
         self._contradicting = Contradicting(store, self.touching, now)
         self._messages = Messages(store, callers, self._writing, self._reading, now)
+        self._subscriptions = Subscriptions(store, callers)
         self._agents = Agents(store, callers)
         self._ruling = Ruling(store, callers)
         self._sessions = Sessions(store, self.touching, self._ruling, now)
@@ -261,6 +263,18 @@ class Node:
     async def mark_read(self, memory_id: str, params: Parameters, caller: Caller) -> Answer:
         """Mark a message as read."""
         return await self._messages.mark_read(memory_id, params, caller)
+
+    async def subscribe(self, raw: object, caller: Caller) -> Answer:
+        """Ask to be told of events."""
+        return await self._subscriptions.add(raw, caller)
+
+    async def subscriptions(self, params: Parameters, caller: Caller) -> dict[str, Any]:
+        """Who is told of what."""
+        return await self._subscriptions.listed(params, caller)
+
+    async def unsubscribe(self, params: Parameters, caller: Caller) -> Answer:
+        """End a subscription."""
+        return await self._subscriptions.remove(params, caller)
 
     async def pending(self, params: Parameters, caller: Caller) -> dict[str, Any]:
         """Actions that wait for leave, or did."""

@@ -26,6 +26,7 @@ from aimem.core.governing import Speaker
 from aimem.core.intent import Decision, Plan, Stamp
 from aimem.core.kinds import DECISION, MEMORY, PENDING
 from aimem.core.record import Record, Ref, from_wire
+from aimem.core.subscriptions import without_secret
 from aimem.core.timestamp import format_timestamp
 from aimem.core.version import Version
 from aimem.core.wire import memory_json
@@ -225,5 +226,5 @@ def payload_of(pending: Record) -> dict[str, Any]:
     for item in body["records"]:
         plain = {name: value for name, value in item.items() if name not in ("base", "renewed", "born", "version")}
         record = from_wire({**plain, "version": str(now), "born": item.get("born", str(now))})
-        shown.append(memory_json(record) if record.kind == MEMORY and not record.deleted else plain)
+        shown.append(memory_json(record) if record.kind == MEMORY and not record.deleted else without_secret(plain))
     return shown[0] if body["action"] == "store" and shown else {"records": shown}

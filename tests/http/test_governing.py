@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from aimem.http.call import parse_query
 from aimem.http.routes import ROUTES
 
 from .conftest import Checked
@@ -34,6 +35,8 @@ def shut(api: Checked) -> dict[str, str]:
     held["archived"] = store(api, "archived")
     api.ok("POST", "/archive", {"ids": [held["archived"]]})
     api.ok("POST", "/links", {"source_id": held["a"], "target_id": held["b"]})
+    hook = {"url": "https://example.net/x", "namespace": CLOSED}
+    held["subscription"] = api.ok("POST", "/subscriptions", hook, X_Agent_Id="ai:ann")["id"]
     govern(api, CLOSED, SHUT)
     govern(api, "_agents", SHUT)
     govern(api, "_messages/ai:shut", SHUT)
@@ -66,6 +69,17 @@ ATTEMPTS: dict[str, Attempt] = {
     ),
     "POST /api/v1/entities": lambda held: ("POST", "/entities", {"canonical_name": "n", "namespace": CLOSED}),
     "POST /api/v1/agents": lambda held: ("POST", "/agents", {"agent_id": "ai:new", "agent_type": "ai:x"}),
+    "POST /api/v1/subscriptions": lambda held: (
+        "POST",
+        "/subscriptions",
+        {"url": "https://example.net/x", "namespace": CLOSED},
+    ),
+    "DELETE /api/v1/subscriptions/{id}": lambda held: ("DELETE", f"/subscriptions/{held['subscription']}", None),
+    "DELETE /api/v1/subscriptions": lambda held: (
+        "DELETE",
+        f"/subscriptions?agent_id=ai:ann&namespace={CLOSED}",
+        None,
+    ),
     "POST /api/v1/notify": lambda held: (
         "POST",
         "/notify",
@@ -97,7 +111,9 @@ def test_no_route_that_changes_something_is_left_out() -> None:
 def test_a_closed_namespace_takes_no_write_by_any_way(api: Checked, shut: dict[str, str], name: str) -> None:
     """B-14, HOLE 28: the existing system asks for three of these."""
     before = api.ok("GET", "/digest")["digest"]
-    reply = api.send(*ATTEMPTS[name](shut), X_Agent_Id="ai:stranger")
+    method, path, body = ATTEMPTS[name](shut)
+    place, _, query = path.partition("?")
+    reply = api.send(method, place, body, parse_query(query), X_Agent_Id="ai:stranger")
     told = reply.json()
     if name.endswith(("bulk", "import")):  # each row is judged by itself
         assert reply.status == 200

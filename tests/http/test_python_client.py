@@ -18,12 +18,6 @@ from ai_memory.models import InboxMessage, MemoryLink, UpdateMemory
 from .processes import serving
 
 LATER: dict[str, tuple[str, Callable[[Client, str], object]]] = {
-    "subscribe": (
-        "control",
-        lambda client, _: client.subscribe({"url": "http://127.0.0.1:9/hook", "events": ["memory_store"]}),
-    ),
-    "subscriptions": ("control", lambda client, _: client.subscriptions()),
-    "unsubscribe": ("control", lambda client, _: client.unsubscribe("00000000-0000-0000-0000-000000000000")),
     "grant": ("control", lambda client, memory_id: client.grant(memory_id, "bob")),
     "revoke": ("control", lambda client, memory_id: client.revoke(memory_id, "bob")),
 }
@@ -181,6 +175,15 @@ def test_agents_are_registered_and_listed(client: Client, place: str) -> None:
     client.register_agent(place, "human", ["approve"])
     (agent,) = [each for each in client.agents() if each.agent_id == place]
     assert (agent.agent_type, agent.capabilities) == ("human", ["approve"])
+
+
+def test_subscriptions_are_made_listed_and_ended(client: Client, place: str) -> None:
+    url = "http://127.0.0.1:9/hook"
+    made = client.subscribe({"url": url, "events": ["memory_store"], "namespace": place, "secret": "s"})
+    (row,) = [each for each in client.subscriptions() if each.namespace == place]
+    assert (row.id, row.url, row.events) == (made.id, url, ["memory_store"])
+    assert client.unsubscribe(made.id)["removed"] is True
+    assert client.unsubscribe(made.id)["removed"] is False
 
 
 def test_messages_are_sent_and_fit_the_models_of_an_inbox(client: Client, place: str) -> None:

@@ -143,6 +143,10 @@ def outside(ids: dict[str, str]) -> dict[str, list[tuple[str, str, Any]]]:
         "POST /api/v1/links": [("POST", "/links", pair)],
         "DELETE /api/v1/links": [("DELETE", "/links", {"source_id": gone, "target_id": ids["own"]})],
         "POST /api/v1/kg/invalidate": [("POST", "/kg/invalidate", {"source_id": gone, "target_id": ids["own"]})],
+        "POST /api/v1/subscriptions": [
+            ("POST", "/subscriptions", {"url": "https://example.net/x", "namespace": "zoo"}),
+            ("POST", "/subscriptions", {"url": "https://example.net/x"}),
+        ],
         "POST /api/v1/notify": [("POST", "/notify", note), ("POST", "/notify", {**note, "agent_id": "ai:ann"})],
         "POST /api/v1/inbox/{id}/read": [("POST", f"/inbox/{gone}/read?agent_id=ai:ann", None)],
         "POST /api/v1/archive": [("POST", "/archive", {"ids": [gone]})],
@@ -165,11 +169,12 @@ def by_rows(ids: dict[str, str]) -> dict[str, tuple[str, Any]]:
 
 
 OF_NO_NAMESPACE = {
+    *("DELETE /api/v1/subscriptions", "DELETE /api/v1/subscriptions/{id}"),
     *("POST /api/v1/gc", "POST /api/v1/quarantine/rescue", "POST /api/v1/quarantine/drop", "POST /api/v1/agents"),
     *(f"POST /api/v1/pending/{{id}}/{verdict}" for verdict in ("approve", "reject", "cancel")),
 }
 """Ending what has expired is nobody's act; of the quarantine only rows in reach are there at all; agents are of no
-namespace; who may vote on an action is said by the action."""
+namespace; a subscription is ended by who made it; who may vote on an action is said by the action."""
 
 
 def test_writes_out_of_reach_are_refused_and_change_nothing(bound: tuple[Checked, dict[str, str]]) -> None:
