@@ -177,6 +177,12 @@ def test_agents_are_registered_and_listed(client: Client, place: str) -> None:
     assert (agent.agent_type, agent.capabilities) == ("human", ["approve"])
 
 
+def test_groups_of_memories_are_not_built(client: Client) -> None:
+    with pytest.raises(errors.ServerError, match="not grouped") as refused:
+        client.cluster({})
+    assert refused.value.status_code == 501
+
+
 def test_subscriptions_are_made_listed_and_ended(client: Client, place: str) -> None:
     url = "http://127.0.0.1:9/hook"
     made = client.subscribe({"url": url, "events": ["memory_store"], "namespace": place, "secret": "s"})
