@@ -1,4 +1,4 @@
-"""Four real nodes that let each other in by minted certificates, and calls to them."""
+"""Four real nodes, over mutual TLS unless told otherwise, and calls to them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ from typing import Any, NamedTuple
 from aimem.cli.main import main
 
 ROOT = Path(__file__).parent.parent.parent
+
+# The settings of a minted configuration that a transport does without, by how they begin.
+WITHOUT = {
+    "plain": ("tls_", "mtls_", "quorum_client_", "quorum_ca_", "client_", "ca_"),
+    "tls": ("mtls_", "quorum_client_", "client_"),
+    "mtls": (),
+}
 
 
 class Got(NamedTuple):
@@ -41,7 +48,8 @@ def free_ports(count: int) -> list[int]:
 class Fleet:
     """`names` in order; each node has a folder with certificate, list and configuration."""
 
-    def __init__(self, folder: Path, count: int = 4) -> None:
+    def __init__(self, folder: Path, count: int = 4, transport: str = "mtls") -> None:
+        self.transport = transport
         self.folder = folder / "fleet"
         self.names = [f"n{number}" for number in range(count)]
         self.ports = dict(zip(self.names, free_ports(count), strict=True))
@@ -50,7 +58,23 @@ class Fleet:
             main(["allowlist", "mint", "--out", str(self.folder), "--config-dir", f"{self.folder}/{{node}}", *nodes])
             == 0
         )
+        for name in self.names:
+            self._without(self.folder / name / "aimem.toml", WITHOUT[transport])
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def _without(self, config: Path, settings: tuple[str, ...]) -> None:
+        kept = [line for line in config.read_text().splitlines(keepends=True) if not line.startswith(settings)]
+        config.write_text("".join(kept).replace("https://", f"{self.scheme}://"))
+
+    @property
+    def scheme(self) -> str:
+        """That of the nodes' URLs."""
+        return "http" if self.transport == "plain" else "https"
+
+    @property
+    def urls(self) -> list[str]:
+        """Where the nodes listen, in order."""
+        return [f"{self.scheme}://127.0.0.1:{port}" for port in self.ports.values()]
 
     def start(self, name: str, *flags: str) -> None:
         """Start a node on what it holds."""
@@ -80,9 +104,14 @@ class Fleet:
         made.load_cert_chain(str(home / "tls.crt"), str(home / "tls.key"))
         return made
 
+    def _connection(self, name: str) -> http.client.HTTPConnection:
+        if self.transport == "plain":
+            return http.client.HTTPConnection("127.0.0.1", self.ports[name], timeout=30)
+        return http.client.HTTPSConnection("127.0.0.1", self.ports[name], context=self.context(name), timeout=30)
+
     def call(self, name: str, method: str, path: str, body: object = None, **headers: str) -> Got:
         """One request to a node."""
-        connection = http.client.HTTPSConnection("127.0.0.1", self.ports[name], context=self.context(name), timeout=30)
+        connection = self._connection(name)
         try:
             fields = {
                 "Content-Type": "application/json",
@@ -136,9 +165,9 @@ def eventually(true: Callable[[], bool], secs: float, what: str) -> None:
 
 
 @contextmanager
-def running(folder: Path, count: int = 4) -> Iterator[Fleet]:
+def running(folder: Path, count: int = 4, transport: str = "mtls") -> Iterator[Fleet]:
     """A fleet that has met."""
-    fleet = Fleet(folder, count)
+    fleet = Fleet(folder, count, transport)
     try:
         for name in fleet.names:
             fleet.start(name, "--quorum-writes", "2")
