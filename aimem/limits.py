@@ -55,6 +55,7 @@ RETRY_AFTER_SECS = 1  # what a 503 asks for: a group commit takes milliseconds, 
 SWEEP_SECS = 0.5  # how often deadlines are looked at: one timer for all, and none needs to be sharper
 
 # A client's side of one request.
+MCP_LINE_BYTES_MAX = BODY_BYTES_MAX  # a message of `aimem mcp`: what it holds becomes a body
 CONNECT_SECS = 5.0  # a node on the same site answers a connect in milliseconds; a dead host never does
 READ_SECS = 60.0  # silence on an open connection: above any quorum time-out and any recall
 REPLY_HEAD_BYTES_MAX = 65_536

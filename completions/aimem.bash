@@ -12,7 +12,7 @@ _aimem() {
         if [[ $skip ]]; then skip=; continue; fi
         case "$word" in
             --to|--db|--agent-id|--config|--cache-dir|--ca-cert|--client-cert|--client-key|--pin|--api-key-file) skip=1 ;;
-            serve|push|query|get|update|delete|promote|link|graph|forget|archive|namespaces|stats|status|watch|fleet|quarantine|policy|pending|agents|notify|inbox|subscriptions|allowlist|gc|export|import|migrate|backup|restore|units|man|completion|licenses) command=$word; break ;;
+            serve|push|query|get|update|delete|promote|link|graph|forget|archive|namespaces|stats|status|watch|fleet|quarantine|policy|pending|agents|notify|inbox|subscriptions|mcp|allowlist|gc|export|import|migrate|backup|restore|units|man|completion|licenses) command=$word; break ;;
         esac
     done
     case "$command" in
@@ -462,6 +462,20 @@ _aimem() {
                 --secret-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --idempotency-key) return ;;
             esac ;;
+        mcp)
+            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
+            case "$prev" in
+                --to) return ;;
+                --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --agent-id) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+            esac ;;
         allowlist)
             flags='--file --config --cache-dir --help --node --rack --zone --roles --agents --namespaces --home --comment --json --certs --ca-cert --client-cert --client-key --pin --out --inventory --days --config-dir' words='add remove list check mint' files=
             case "$prev" in
@@ -556,7 +570,7 @@ _aimem() {
                 --out) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
             esac ;;
         man)
-            flags='--list --help' words='serve push query get update delete promote link graph forget archive namespaces stats status watch fleet quarantine policy pending agents notify inbox subscriptions allowlist gc export import migrate backup restore units man completion licenses aimem.7 aimem-api aimem-compat aimem-deploy aimem-governance aimem-limits aimem-mesh aimem-recall' files=
+            flags='--list --help' words='serve push query get update delete promote link graph forget archive namespaces stats status watch fleet quarantine policy pending agents notify inbox subscriptions mcp allowlist gc export import migrate backup restore units man completion licenses aimem.7 aimem-api aimem-compat aimem-deploy aimem-governance aimem-limits aimem-mesh aimem-recall' files=
             case "$prev" in
             esac ;;
         completion)
@@ -568,7 +582,7 @@ _aimem() {
             case "$prev" in
             esac ;;
         *)
-            flags='--version --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='serve push query get update delete promote link graph forget archive namespaces stats status watch fleet quarantine policy pending agents notify inbox subscriptions allowlist gc export import migrate backup restore units man completion licenses' files=
+            flags='--version --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='serve push query get update delete promote link graph forget archive namespaces stats status watch fleet quarantine policy pending agents notify inbox subscriptions mcp allowlist gc export import migrate backup restore units man completion licenses' files=
             case "$prev" in
                 --to) return ;;
                 --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;

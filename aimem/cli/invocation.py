@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 from aimem.cli.output import say
 from aimem.config import ClientSettings, ConfigFile, client_settings, load_config
 from aimem.errors import AimemError, Misconfigured, NoAnswer, QuorumNotMet
+from aimem.limits import AGENT_ID_CHARS_MAX
 from aimem.net.reply import Reply, refusal
 
 OLD_NAME: Final = "ai-memory"
@@ -148,17 +149,26 @@ def repeatable(error: AimemError, key: str) -> AimemError:
     return error
 
 
-def author(settings: ClientSettings, env: Mapping[str, str]) -> str | None:
+def author(settings: ClientSettings, env: Mapping[str, str], client: str | None = None) -> str | None:
     """Who writes: `--agent-id` or its like, else this host; nobody when anonymity is asked for.
 
+    `client`: the name of the program that speaks for an agent, which then is `ai:CLIENT@HOST`.
     No process id in it: a repeated command must count as the same caller, or its idempotency key would be another.
     """
     if settings.agent_id:
         return settings.agent_id
     if env.get("AI_MEMORY_ANONYMIZE", "").lower() in ("1", "true", "yes", "on"):
         return None
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", os.uname().nodename).strip("-")
-    return f"host:{name}" if name else None
+    host = _name_part(os.uname().nodename)
+    if not host:
+        return None
+    program = _name_part((client or "")[: AGENT_ID_CHARS_MAX - len(f"ai:@{host}")])
+    return f"ai:{program}@{host}" if program else f"host:{host}"
+
+
+def _name_part(text: str) -> str:
+    """What an agent id may hold of a name."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-")
 
 
 def _api_key(path: str) -> str:

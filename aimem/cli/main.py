@@ -45,6 +45,7 @@ COMMANDS: Final[dict[str, str]] = {
     "notify": "Send a message to an agent.",
     "inbox": "Read the messages to an agent.",
     "subscriptions": "Say who is told of which events, and where.",
+    "mcp": "Give an agent its memory over the Model Context Protocol.",
     "allowlist": "Say which certificates are let in, and make those of a new fleet.",
     "gc": "End what has expired, now.",
     "export": "Print everything that is stored.",
