@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 HEALTH = "/api/v1/health"
 
 
-class _Replaced(AimemError):
+class _Replaced(Exception):
     """One of ours answers there now."""
 
 
