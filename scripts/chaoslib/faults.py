@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 from chaoslib.mesh import Mesh, Minted
@@ -17,7 +18,7 @@ from chaoslib.node import Member, Node, eventually
 _SERVES_SECS = 60.0
 
 
-class Fault:
+class Fault(ABC):
     """One cycle's trouble. `begin` returns at once or when the trouble has taken its course; `heal` undoes it."""
 
     needs: frozenset[str] = frozenset()
@@ -30,20 +31,22 @@ class Fault:
         self.told = ""
         """What was done, in words."""
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 (most need none)
         """Before anybody writes."""
 
+    @abstractmethod
     def begin(self) -> None:
-        raise NotImplementedError
+        """Do it."""
 
     def hold(self) -> None:
         """Let it last."""
         time.sleep(self.rand.uniform(0.4, 1.4))
 
+    @abstractmethod
     def heal(self) -> None:
-        raise NotImplementedError
+        """Undo it."""
 
-    def after(self) -> None:
+    def after(self) -> None:  # noqa: B027 (most need none)
         """When all has been judged."""
 
     def some(self, most: int = 1) -> list[Member]:
@@ -105,8 +108,9 @@ class Cut(Fault):
 
     needs = frozenset({"cut"})
 
+    @abstractmethod
     def lines(self) -> set[Line]:
-        raise NotImplementedError
+        """Which lines are cut."""
 
     def begin(self) -> None:
         lines = self.lines()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,7 +45,7 @@ class Layout:
         return self.zones[int(rack[1:]) % len(self.zones)] if self.zones else "z0"
 
 
-class Mesh:
+class Mesh(ABC):
     """What both kinds have in common. `peers` are those of each node, by name."""
 
     def __init__(self, members: Sequence[Member], layout: Layout, peers: Mapping[str, list[str]]) -> None:
@@ -66,13 +67,13 @@ class Mesh:
             found.setdefault(getattr(member, of), []).append(member.name)
         return found
 
+    @abstractmethod
     def cut(self, lines: Iterable[Line]) -> None:
         """Nothing gets through in these directions, until `join`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def join(self) -> None:
         """No line is cut any more."""
-        raise NotImplementedError
 
     def may_write(self, name: str) -> bool:
         """Whether by the rules a node can have a write acknowledged while the lines are cut as they are."""

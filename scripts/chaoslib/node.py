@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ _CLOCKED = Path(__file__).with_name("clocked.py")
 _GONE_SECS = 30.0
 
 
-class Member:
+class Member(ABC):
     """What all nodes have: a name, a place, and callers."""
 
     can: frozenset[str] = frozenset()
@@ -50,21 +51,25 @@ class Member:
             raise ConnectionError(f"{self.name}: {path}: {status} {body}")
         return body
 
+    @abstractmethod
     def start(self) -> None:
-        raise NotImplementedError
+        """Run it."""
 
+    @abstractmethod
     def kill(self) -> None:
-        raise NotImplementedError
+        """End it at once."""
 
     def stop(self) -> None:
         """End it as an operator does."""
         self.kill()
 
+    @abstractmethod
     def pause(self) -> None:
-        raise NotImplementedError
+        """Let it stand still."""
 
+    @abstractmethod
     def resume(self) -> None:
-        raise NotImplementedError
+        """Let it go on."""
 
 
 class Node(Member):

@@ -13,7 +13,7 @@ from aimem.core.kinds import ACCEPTOR, DECISION
 from aimem.core.record import Record, Ref
 from aimem.errors import AimemError, Conflict, Denied, NotFound
 from aimem.node.caller import Caller
-from tests.simulation.test_behaviours import run, up
+from tests.simulation.stories import run, up
 from tests.simulation.world import World, caller, full
 
 ROW = {"title": "pay", "content": "to the harbour", "namespace": "gov"}

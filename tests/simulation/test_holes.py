@@ -14,7 +14,7 @@ import pytest
 from aimem.core.kinds import TOUCH
 from aimem.limits import BODY_BYTES_MAX
 from aimem.mesh.messages import DIGEST, FEED, RECORDS
-from tests.simulation.test_behaviours import fleet, ids_on, lasting, memory, run, up
+from tests.simulation.stories import fleet, ids_on, lasting, memory, run, up
 from tests.simulation.world import World, caller
 
 PAIR = ("n0", "n1")
