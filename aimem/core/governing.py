@@ -123,8 +123,10 @@ def verdict_of(ask: Ask, who: Speaker, chain: Sequence[Standing]) -> Generator[R
     if ask.action == RULE:
         return (yield from _over_the_rules(who, chain))
     rule = rule_of(chain)
+    if rule is None:  # the common case, met by every write
+        return Verdict.ALLOW, None, None
     registered = (yield from look(AGENT, who.agent_id)) is not None
-    owner = rule.owner if rule is not None and ask.owner is None and ask.action == WRITE else ask.owner
+    owner = rule.owner if ask.owner is None and ask.action == WRITE else ask.owner
     verdict, reason = judge(rule, ask.action, who.agent_id, owner, registered)
     return verdict, reason, rule
 

@@ -186,7 +186,8 @@ class Mesh:
             link.met = f"push/{link.peer.url}" in kept
             link.kept = kept.get(f"push/{link.peer.url}", 0)
         await self._spreading.open()
-        self._tail.open()
+        if self._links:  # without peers nobody reads it
+            self._tail.open()
         for link in self._links:
             self._background.start(f"catchup {link.peer.url}", link.catchup.run)
             self._background.start(f"legacy {link.peer.url}", link.legacy.run)

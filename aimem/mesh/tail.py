@@ -42,7 +42,7 @@ class Tail:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._heads: OrderedDict[Ref, _Head] = OrderedDict()
-        self.since = self.seq = store.head
+        self.since, self.seq = 1, 0  # until it is open it knows of no place
 
     def open(self) -> None:
         """Hear of what is committed from here on."""

@@ -72,3 +72,13 @@ async def test_a_page_longer_than_a_message_is_left_to_the_store(monkeypatch: py
     await put(store, *(record(key, 2) for key in "abc"))
     assert tail.after(0) is None
     assert len(tail.after(1) or ()) == 2
+
+
+async def test_a_tail_that_was_never_opened_knows_of_no_place() -> None:
+    """A node without peers keeps none, and others may read its feed all the same."""
+    store = MemoryStore()
+    tail = Tail(store)
+    assert tail.after(store.head) is None
+    await put(store, record("a", 1))
+    assert tail.after(0) is None
+    assert tail.after(store.head) is None
