@@ -96,7 +96,11 @@ def governed(intent: Intent, who: Speaker) -> Intent:
                 rules[ask.namespace] = yield from chain_of(ask.namespace)
             verdict, reason, rule = yield from verdict_of(ask, who, rules[ask.namespace])
             if verdict is Verdict.DENY:
-                raise Denied(f"{ask.name} denied by governance: {reason}", extra={"namespace": ask.namespace})
+                raise Denied(
+                    f"{ask.name} denied by governance: {reason}",
+                    hint=f"`aimem policy explain {ask.namespace}` tells from which rule that comes",
+                    extra={"namespace": ask.namespace},
+                )
             if verdict is Verdict.PARK:
                 assert rule is not None
                 assert rule.policy is not None
