@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -70,13 +71,16 @@ class Failing:
         self._real.close()
 
 
-@pytest.mark.parametrize("statement", ["COMMIT", "PRAGMA wal_checkpoint"])
+@pytest.mark.parametrize(
+    ("statement", "beside"), [("COMMIT", False), ("PRAGMA wal_checkpoint", True), ("PRAGMA wal_checkpoint", False)]
+)
 async def test_an_io_error_ends_all_acknowledgements_until_the_next_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statement: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statement: str, beside: bool
 ) -> None:
     store = await open_sqlite(tmp_path / "a.db")
-    disk = Failing(store._writer._connection, statement)
-    store._writer._connection = disk  # type: ignore[assignment]
+    owner: Any = store._writer._checkpointer if beside else store._writer
+    disk = Failing(owner._connection, statement)
+    owner._connection = disk
     kept = set()
     if statement == "COMMIT":
         await store.write([storing("before")])
@@ -86,9 +90,13 @@ async def test_an_io_error_ends_all_acknowledgements_until_the_next_start(
             await store.write([storing("lost")])
     else:
         monkeypatch.setattr(writer_module, "_CHECKPOINT_RECORDS", 1)
+        monkeypatch.setattr(writer_module, "_REST_RECORDS", 0 if beside else 1)
         disk.armed = True
         await store.write([storing("durable before the checkpoint failed")])
         kept.add("durable before the checkpoint failed")
+        async with asyncio.timeout(30):
+            while store._writer.failed is None:
+                await asyncio.sleep(0.005)
     with pytest.raises(StorageFailed, match="failed"):
         await store.write([storing("never")])
     disk.armed = False
@@ -168,3 +176,28 @@ async def test_a_read_does_not_wait_for_the_writer(tmp_path: Path) -> None:
     leave.set()
     await writing
     await store.close()
+
+
+async def test_writes_go_on_while_the_log_is_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "_CHECKPOINT_RECORDS", 1)
+    monkeypatch.setattr(writer_module, "_REST_RECORDS", 0)
+    store = await open_sqlite(tmp_path / "a.db")
+    entered, leave = threading.Event(), threading.Event()
+    checkpointer = store._writer._checkpointer
+    run = checkpointer._run
+
+    def slow() -> None:
+        entered.set()
+        assert leave.wait(30)
+        run()
+
+    monkeypatch.setattr(checkpointer, "_run", slow)
+    await store.write([storing("begins a checkpoint")])
+    assert await asyncio.to_thread(entered.wait, 30)
+    async with asyncio.timeout(20):
+        await store.write([storing("written beside it")])
+    leave.set()
+    await store.close()
+    again = await open_sqlite(tmp_path / "a.db")
+    assert await titles(again) == {"begins a checkpoint", "written beside it"}
+    await again.close()
