@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 MEANING_PACKAGES = ("numpy", "onnxruntime")
 TLS_PACKAGES = ("cryptography", "OpenSSL")
-_LOADED_AT_ONCE = {"numpy": "numpy.ma", "OpenSSL": "OpenSSL.SSL"}
+POSTGRES_PACKAGES = ("psycopg", "psycopg_pool", "pgvector")
+_LOADED_AT_ONCE = {"numpy": "numpy.ma", "OpenSSL": "OpenSSL.SSL", "psycopg": "psycopg.pq"}
 """What a package imports at first use only, when a cleaner may have taken the folder."""
 _CARRIED = "carried.zip"
 _SHARED = Path("/var/tmp")  # noqa: S108 - what lies in it is used only after `_check_trusted`
@@ -83,7 +84,7 @@ def native(packages: tuple[str, ...] = MEANING_PACKAGES) -> None:
 
 
 def _without(first: str) -> str:
-    return f"{first}, or do without them: --tier keyword, and no TLS"
+    return f"{first}, or do without them: --tier keyword, no TLS, and no --store-url"
 
 
 def _machine() -> str:

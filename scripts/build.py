@@ -26,8 +26,8 @@ from locked import MODEL, subset
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 VERSIONS = ("3.11", "3.12", "3.13")
-PURE = ("click", "aiosqlite", "h11", "pyopenssl", "typing-extensions")
-NATIVE = ("numpy", "onnxruntime", "cryptography", "cffi")
+PURE = ("click", "aiosqlite", "h11", "pyopenssl", "typing-extensions", "psycopg", "psycopg-pool", "pgvector")
+NATIVE = ("numpy", "onnxruntime", "cryptography", "cffi", "psycopg-binary")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 # What is left out of native wheels, and why: nothing that runs a model or multiplies matrices needs it.
 STRIPPED = (

