@@ -17,7 +17,7 @@ from aimem import __version__
 from aimem.errors import Drift, Misconfigured
 from aimem.store.sqlite import opening, snapshots
 from aimem.store.sqlite.snapshots import PREFIX, WORKING, Manifest
-from aimem.store.sqlite.writer import unpack
+from aimem.store.state import unpack
 
 
 def back_up(database: Path, folder: Path, keep: int) -> Path:

@@ -11,7 +11,7 @@ from aimem.core.record import Record
 from aimem.core.text import indexed_text
 from aimem.store.sqlite.schema import WORDS
 from aimem.store.sqlite.table import COLUMNS, row_of
-from aimem.store.sqlite.writer import unpack
+from aimem.store.state import unpack
 
 _SHOWN_MAX = 20  # complaints of one sort; more say nothing new
 

@@ -26,7 +26,8 @@ from aimem.core.visibility import View, view_from
 from aimem.limits import READERS
 from aimem.store.base import Counted, Filter, Memory, Stats
 from aimem.store.sqlite.faults import meaning
-from aimem.store.sqlite.table import COLUMNS, Row, links_of, pair_text, row_of, touches_of_all
+from aimem.store.sqlite.table import COLUMNS, links_of, row_of, touches_of_all
+from aimem.store.transaction import Row, pair_text
 
 Connection = sqlite3.Connection
 T = TypeVar("T")

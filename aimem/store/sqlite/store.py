@@ -39,7 +39,8 @@ from aimem.store.sqlite.checking import check
 from aimem.store.sqlite.faults import meaning
 from aimem.store.sqlite.lexical import TermCounts, match, matching
 from aimem.store.sqlite.table import Transaction, row_of
-from aimem.store.sqlite.writer import State, Writer, pack, unpack
+from aimem.store.sqlite.writer import Writer
+from aimem.store.state import State, pack, unpack
 
 log = logging.getLogger(__name__)
 

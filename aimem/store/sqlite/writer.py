@@ -14,11 +14,11 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aimem.core.digest import BUCKETS, WIDTH, Digest
+from aimem.core.digest import Digest
 from aimem.core.intent import Intent
 from aimem.errors import AimemError, Busy, DiskFull, StorageFailed
 from aimem.limits import GROUP_INTENTS_MAX, WAL_BYTES_MAX, WRITE_QUEUE_MAX
@@ -26,22 +26,12 @@ from aimem.store.base import Change, Outcome
 from aimem.store.sqlite.checkpointing import Checkpointer
 from aimem.store.sqlite.faults import meaning
 from aimem.store.sqlite.table import Transaction, resident_of
+from aimem.store.state import State, pack, repacked
 
 log = logging.getLogger(__name__)
 
 _CHECKPOINT_RECORDS = 2_000  # about 8 to 20 MiB of log: seldom enough to share pages, often enough to stay short
 _REST_RECORDS = 100  # moved in some 10 ms, for which writes wait; with 500 it was 75 at a million rows
-
-
-@dataclass(slots=True)
-class State:
-    """What the writer has committed."""
-
-    incarnation: str
-    head: int
-    clock: int
-    floor: int
-    digest: Digest
 
 
 Work = Callable[[Transaction], object]
@@ -56,24 +46,6 @@ class _Job:
     work: Work | None = None
     outcomes: list[Outcome] = field(default_factory=list)
     error: AimemError | None = None
-
-
-def pack(digest: Digest) -> bytes:
-    """The digest as it stands in the state row."""
-    return b"".join(total.to_bytes(WIDTH, "big") for total in digest.sums)
-
-
-def repacked(stored: bytes, digest: Digest, changed: Iterable[int]) -> bytes:
-    """The state row's digest after some of its buckets have changed: packing all takes as long as storing a memory."""
-    made = bytearray(stored)
-    for bucket in changed:
-        made[bucket * WIDTH : (bucket + 1) * WIDTH] = digest.sums[bucket].to_bytes(WIDTH, "big")
-    return bytes(made)
-
-
-def unpack(stored: bytes) -> Digest:
-    """The digest that a state row holds."""
-    return Digest(int.from_bytes(stored[at * WIDTH : (at + 1) * WIDTH], "big") for at in range(BUCKETS))
 
 
 class Writer:
@@ -199,7 +171,7 @@ class Writer:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             for job in jobs:
-                job.outcomes = [_outcome(transaction, intent) for intent in job.intents]
+                job.outcomes = [transaction.outcome(intent) for intent in job.intents]
                 if job.work is not None:
                     job.work(transaction)
             digest = Digest(state.digest.sums)
@@ -286,10 +258,3 @@ class Writer:
                 job.future.set_exception(job.error)
             else:
                 job.future.set_result(job.outcomes)
-
-
-def _outcome(transaction: Transaction, intent: Intent) -> Outcome:
-    try:
-        return transaction.run(intent)
-    except AimemError as refusal:
-        return refusal
