@@ -61,6 +61,8 @@ class Fleet:
         for name in self.names:
             self._without(self.folder / name / "aimem.toml", WITHOUT[transport])
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.shown: dict[str, str] = {}
+        """Header fields that every call carries, such as an API key."""
 
     def _without(self, config: Path, settings: tuple[str, ...]) -> None:
         kept = [line for line in config.read_text().splitlines(keepends=True) if not line.startswith(settings)]
@@ -115,6 +117,7 @@ class Fleet:
         try:
             fields = {
                 "Content-Type": "application/json",
+                **self.shown,
                 **{key.replace("_", "-"): each for key, each in headers.items()},
             }
             connection.request(method, f"/api/v1{path}", None if body is None else json.dumps(body), fields)
