@@ -1,4 +1,4 @@
-"""API keys and a mesh go together: agents and nodes show keys of their own, and what a node missed comes all the same."""
+"""API keys and a mesh go together: agents and nodes show keys of their own, and what a node missed still comes."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_messages_between_nodes_are_for_their_key_alone(tmp_path: Path) -> None:
             ]
             for path in MESSAGES
         }
-        assert refused == dict.fromkeys(MESSAGES, [403, 401])
+        assert refused == {path: [403, 401] for path in MESSAGES}
         fleet.shown.clear()
         assert fleet.call("n0", "GET", "/sync/since?since=").status == 401
         assert fleet.call("n0", "GET", "/sync/since?since=", X_API_Key=NODES).status == 200
