@@ -74,6 +74,7 @@ GROUP_INTENTS_MAX = 512  # writers that share one fsync; above some hundred the 
 WRITE_QUEUE_MAX = 20_000  # intents that wait; at 2,000 a second that is ten seconds, longer than anybody should wait
 WAL_BYTES_MAX = 64 * 1024 * 1024  # the existing system's log grew to 8.4 GB; at this size ours waits for its readers
 READERS = 2  # read connections, each a thread: 16 recalls at once come to 226/s with two, 179 with one, 129 with four
+READ_HERE_MAX = 4  # keys looked up on the event loop: some 30 us each, while a thread costs 150 us
 REHEARSED_HERE_MAX = 32  # intents rehearsed on the event loop: some 20 us each, while a thread costs 150 us
 MATCH_ROWS_BUDGET = 10_000  # rows that the words of a question may find: 1 ms, 8 if all are ranked
 RANKED_ROWS_BUDGET = 500  # of them ranked for one word that they hold: at 100,000 rows 995 of 1,000 best stay the same

@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from aimem.core.digest import Digest
 from aimem.core.feed import Cursor, resolve
@@ -19,7 +20,7 @@ from aimem.core.reach import Reach
 from aimem.core.record import Record, Ref
 from aimem.core.version import ORIGIN_HEX
 from aimem.errors import Damaged
-from aimem.limits import REHEARSED_HERE_MAX
+from aimem.limits import READ_HERE_MAX, REHEARSED_HERE_MAX
 from aimem.store.base import (
     Change,
     Counted,
@@ -43,6 +44,9 @@ from aimem.store.sqlite.writer import Writer
 from aimem.store.state import State, pack, unpack
 
 log = logging.getLogger(__name__)
+
+K = TypeVar("K")
+T = TypeVar("T")
 
 _PRAGMAS = (
     "journal_mode = WAL",
@@ -269,7 +273,11 @@ class SqliteStore:
         await self._writer.exclusively(work)
 
     async def get(self, refs: Sequence[Ref]) -> list[Record | None]:
-        return await self._readers.run(reading.find, refs)
+        return await self._by_key(reading.find, refs)
+
+    async def _by_key(self, read: Callable[[sqlite3.Connection, Sequence[K]], list[T]], keys: Sequence[K]) -> list[T]:
+        """What a read finds under some keys: at once where they are few."""
+        return self._readers.here(read, keys) if len(keys) <= READ_HERE_MAX else await self._readers.run(read, keys)
 
     async def rehearse(self, intents: Sequence[Intent]) -> list[Rehearsed]:
         state = self._writer.state
@@ -290,7 +298,7 @@ class SqliteStore:
         return self._readers.here(read) if len(intents) <= REHEARSED_HERE_MAX else await self._readers.run(read)
 
     async def memories(self, ids: Sequence[str]) -> list[Memory | None]:
-        return await self._readers.run(reading.memories, ids)
+        return await self._by_key(reading.memories, ids)
 
     async def under(self, kind: str, prefix: str) -> list[Record]:
         return await self._readers.run(reading.under, kind, prefix)
@@ -314,7 +322,7 @@ class SqliteStore:
         return await self._readers.run(matching, words, which, after, limit)
 
     async def links(self, ids: Sequence[str]) -> list[Record]:
-        return await self._readers.run(reading.links, ids)
+        return await self._by_key(reading.links, ids)
 
     async def archived(self, namespace: str | None, limit: int, offset: int) -> list[Record]:
         return await self._readers.run(reading.archived, namespace, limit, offset)
