@@ -173,6 +173,12 @@ class CatchingUp(AimemError):
     code, status, exit_code, retryable = "catching_up", 503, 75, True
 
 
+class Moved(AimemError):
+    """The fleet has moved to another store: this node takes no more writes, and `moved_to` says who does."""
+
+    code, status, exit_code, retryable = "moved", 503, 75, True
+
+
 class Unreachable(AimemError):
     """No node answered at the address."""
 

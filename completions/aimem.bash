@@ -545,7 +545,7 @@ _aimem() {
                 --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
         migrate)
-            flags='--from --to --dry-run --help --json' words='' files=
+            flags='--from --to --merge --verify --dry-run --help --json' words='' files=
             case "$prev" in
                 --from) return ;;
                 --to) return ;;

@@ -50,7 +50,7 @@ COMMANDS: Final[dict[str, str]] = {
     "gc": "End what has expired, now.",
     "export": "Print everything that is stored.",
     "import": "Put in the rows of an export.",
-    "migrate": "Take in databases of the old program.",
+    "migrate": "Fill a database from others: ours, or those of the old program.",
     "backup": "Make a backup of a database, beside a running node.",
     "restore": "Make a database out of a backup.",
     "units": "Print systemd units, or write them to a folder.",

@@ -12,10 +12,12 @@ _REDRAW_SECS = 0.1  # often enough to look alive
 
 
 class Progress:
-    """`done` of `total` in any unit, and a count in words beside it; a total of None shows the count only."""
+    """`done` of `total` in any unit, and a count in words beside it; a total of None shows the count only. With `rate`
+    also how many a second, and how long the rest will take."""
 
-    def __init__(self, total: int | None, noun: str) -> None:
-        self._total, self._noun = total, noun
+    def __init__(self, total: int | None, noun: str, *, rate: bool = False) -> None:
+        self._total, self._noun, self._rate = total, noun, rate
+        self._began = time.monotonic()
         self._done = self._count = 0
         self._drawn_at = 0.0
         self._shown = output.is_tty(sys.stderr)
@@ -47,4 +49,14 @@ class Progress:
             part = min(self._done / self._total, 1.0)
             filled = int(part * _BAR_COLUMNS)
             bar = f"[{'#' * filled}{'.' * (_BAR_COLUMNS - filled)}] {part:4.0%}  "
-        print(f"\r\x1b[K{bar}{self._count} {self._noun}", end="", file=sys.stderr, flush=True)
+        print(f"\r\x1b[K{bar}{self._count} {self._noun}{self._pace()}", end="", file=sys.stderr, flush=True)
+
+    def _pace(self) -> str:
+        passed = time.monotonic() - self._began
+        if not self._rate or passed < 1 or not self._done:  # too early to tell
+            return ""
+        pace = f"  {self._count / passed:,.0f}/s"
+        if not self._total:
+            return pace
+        left = max(0, round((self._total - self._done) * passed / self._done))
+        return f"{pace}  {left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"

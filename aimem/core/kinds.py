@@ -63,6 +63,12 @@ store. Body: `peer`, `record` as it travels, `reason`, `since`."""
 HOLDS = "legacy_holds"
 """Which version of a record a peer of the existing system is known to hold; key: `compound_key(peer, kind, key)`. It
 never leaves this store. Body: `version`."""
+MOVED = "moved"
+"""That the fleet has moved to another store; key: the id of the move. Body: `to` (where, without credentials), `at`.
+Whoever holds it takes no more writes, but for the store that the move leads to: see `moving`."""
+ARRIVED = "arrived"
+"""What this store was filled from, and that a move leads here; key: the incarnation of the source, or the id of the
+move. It never leaves this store. Body: see `moving`."""
 
 DAY_NS = 86_400 * 10**9
 
@@ -99,6 +105,8 @@ KINDS: dict[str, Kind] = {
     ACCEPTOR: Kind(digested=False, local=True),
     QUARANTINE: Kind(digested=False, local=True),
     HOLDS: Kind(digested=False, local=True),
+    MOVED: Kind(digested=False),  # so that what moved is equal at both ends
+    ARRIVED: Kind(digested=False, local=True),
 }
 
 

@@ -13,7 +13,8 @@ from typing import Any
 from aimem.core.record import Record
 from aimem.core.timestamp import format_timestamp
 from aimem.store.migrate.report import Report
-from aimem.store.migrate.running import migrate, opened
+from aimem.store.migrate.running import migrate
+from aimem.store.moving.opening import opened_files
 from aimem.store.sqlite.store import SqliteStore, open_sqlite
 
 REAL = Path(__file__).parent.parent / "data" / "v063.db"
@@ -69,8 +70,8 @@ class OldDatabase:
 
 async def into(store: SqliteStore, sources: Sequence[Path], now: int = NOW) -> Report:
     """Migrate into an open store."""
-    with opened(sources, store.path) as found:
-        return await migrate(found, store, now=now, shown=lambda rows: None)
+    with opened_files(sources, store.path) as found:
+        return await migrate(found.old, store, now=now, shown=lambda rows: None)
 
 
 @asynccontextmanager

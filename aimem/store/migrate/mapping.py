@@ -21,7 +21,7 @@ from aimem.store.migrate import source as tables
 from aimem.store.migrate.report import Count, Report
 from aimem.store.migrate.source import Row, Source, Table
 
-_LABELS = {
+LABELS = {
     LINK: "links",
     ALIAS: "aliases",
     STANDARD: "standards",
@@ -32,7 +32,7 @@ _LABELS = {
     SUBSCRIPTION: "subscriptions",
     AGENT: "agents",
 }
-KINDS = ("memories", "entities", "messages", "archived", "superseded", "accesses", "embeddings", *_LABELS.values())
+KINDS = ("memories", "entities", "messages", "archived", "superseded", "accesses", "embeddings", *LABELS.values())
 """What a report counts. Entities and messages are among the memories."""
 
 _TABLES = {
@@ -187,4 +187,4 @@ class Mapping:
             records = rule(row, self._horizon, notes)
             for note in notes:
                 self._report.repair(name, table.name, f"{records[0].key}: {note}")
-            yield [self._item(record, _LABELS[record.kind], name) for record in records]
+            yield [self._item(record, LABELS[record.kind], name) for record in records]

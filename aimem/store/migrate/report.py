@@ -40,6 +40,8 @@ class Report:
     failed: int = 0
     digest: str = ""
     dry_run: bool = False
+    verified: list[Any] | None = None
+    """What a comparison with the sources came to (see `moving.verifying`); None where there was none."""
 
     def count(self, kind: str) -> Count:
         """The count of a kind."""
@@ -75,4 +77,5 @@ class Report:
             "failed": self.failed,
             "digest": self.digest,
             "dry_run": self.dry_run,
+            **({} if self.verified is None else {"verified": [each.as_json() for each in self.verified]}),
         }

@@ -7,10 +7,8 @@ by running it again.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 
 from aimem.core.legacy.taking import take, take_new
 from aimem.core.legacy.values import Horizon
@@ -19,28 +17,11 @@ from aimem.limits import MIGRATE_BATCH_BYTES, MIGRATE_BATCH_RECORDS, MIGRATE_BAT
 from aimem.store.base import Store, Written
 from aimem.store.migrate.mapping import Item, Mapping
 from aimem.store.migrate.report import Report
-from aimem.store.migrate.source import Source, open_source
-from aimem.store.migrate.workspace import workspace
+from aimem.store.migrate.source import Source
 
 FIRST_TIME = "migrate.first"  # named position: when this store took in its first migrated row, ns
 
 Shown = Callable[[int], None]
-
-
-@contextlib.contextmanager
-def opened(paths: Sequence[Path], beside: Path) -> Iterator[list[Source]]:
-    """The sources, each read from a private copy that is kept beside the target `beside` and goes at the end.
-
-    Raises: as `source.open_source` and `workspace`.
-    """
-    with workspace(beside) as folder, contextlib.ExitStack() as stack:
-        sources = []
-        for number, path in enumerate(paths):
-            place = folder / str(number)
-            place.mkdir()
-            sources.append(open_source(path, place))
-            stack.callback(sources[-1].close)
-        yield sources
 
 
 async def migrate(sources: Sequence[Source], store: Store | None, *, now: int, shown: Shown) -> Report:

@@ -18,7 +18,6 @@ from aimem.core.legacy import memories, others
 from aimem.errors import Damaged, Misconfigured
 from aimem.limits import MIGRATE_READ_ROWS, SALVAGE_GAP_MAX
 from aimem.store.migrate.copying import copy_aside
-from aimem.store.sqlite.schema import APPLICATION_ID
 
 SCHEMA = 16
 _MADE_BY = {17: "0.6.3.1", 18: "0.6.3.1", 19: "0.6.3.1", 20: "0.6.4", 42: "0.7.0"}
@@ -220,8 +219,6 @@ def _make_readable(connection: sqlite3.Connection) -> None:
 def _check(path: Path, connection: sqlite3.Connection) -> None:
     """Refuse what is not a database of the existing system in the schema that we know."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,):
-        raise Misconfigured(f"{path} is a database of aimem already", hint="serve it, or copy it with aimem backup")
     if not {"memories", "memory_links", "schema_version"} <= tables:
         raise Misconfigured(
             f"{path} is not a database of ai-memory", hint="give the old program's database with --from"
