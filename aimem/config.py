@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 DEFAULT_URL: Final = "http://127.0.0.1:9077"
 DEFAULT_PORT: Final = 9077
 TIERS: Final = ("keyword", "semantic")
+QUORUM_SCOPES: Final = ("nodes", "stores")
 LOG_FORMATS: Final = ("text", "json")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
@@ -50,6 +51,7 @@ SERVE_KEYS: Final[dict[str, type | tuple[type, ...]]] = {
     "quorum_writes": (int, str),
     "quorum_peers": (list, str),
     "quorum_racks": int,
+    "quorum_scope": str,
     "quorum_timeout_ms": int,
     "quorum_client_cert": str,
     "quorum_client_key": str,
@@ -119,6 +121,7 @@ class ServeSettings:
     quorum_peers: tuple[str, ...] = ()
     quorum_pins: tuple[tuple[str, str], ...] = ()  # peer and the SHA-256 of the one certificate that it may have
     quorum_racks: int = 1
+    quorum_scope: str = "nodes"  # what W counts: nodes, or distinct stores
     quorum_timeout_ms: int = 2_000
     quorum_client_cert: str | None = None
     quorum_client_key: str | None = None
@@ -351,7 +354,12 @@ def _pin(url: str, text: str) -> str:
 
 
 def _check_serve(settings: ServeSettings) -> None:
-    for name, allowed in (("tier", TIERS), ("log_format", LOG_FORMATS), ("log_level", LOG_LEVELS)):
+    for name, allowed in (
+        ("tier", TIERS),
+        ("quorum_scope", QUORUM_SCOPES),
+        ("log_format", LOG_FORMATS),
+        ("log_level", LOG_LEVELS),
+    ):
         if getattr(settings, name) not in allowed:
             raise Misconfigured(f"{name} must be one of {', '.join(allowed)}, not {getattr(settings, name)!r}")
     if not 0 <= settings.port <= 65_535:
@@ -365,6 +373,11 @@ def _check_serve(settings: ServeSettings) -> None:
         raise Misconfigured(
             f"--quorum-writes {settings.quorum_writes} can't be met by {1 + len(settings.quorum_peers)} nodes",
             hint="it counts this node and its peers",
+        )
+    if settings.quorum_scope == "stores" and settings.quorum_writes is None and settings.quorum_peers:
+        raise Misconfigured(
+            "--quorum-scope stores without --quorum-writes: how many stores there are is not known before they are met",
+            hint="say on how many stores a write must lie: --quorum-writes 2",
         )
     if settings.quorum_peers and not settings.insecure:
         from urllib.parse import urlsplit

@@ -63,6 +63,7 @@ complete -c aimem -n '__fish_seen_subcommand_from serve' -l zone -x -d 'Zone tha
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l quorum-peers -x -d 'The other nodes; #SHA256 behind one pins its certificate.'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l quorum-writes -x -d 'Nodes that must hold a write, this one included. [majority]'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l quorum-racks -x -d 'Racks that must hold a write. [1]'
+complete -c aimem -n '__fish_seen_subcommand_from serve' -l quorum-scope -x -a 'nodes stores' -d 'What --quorum-writes counts. [nodes]'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l quorum-timeout-ms -x -d 'How long a write may wait. [2000]'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l quorum-client-cert -x -d 'Certificate that peers are shown.'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l quorum-client-key -x -d 'Its key.'

@@ -9,7 +9,7 @@ import click
 
 from aimem.cli.invocation import OLD_NAME, Invocation
 from aimem.cli.options import Command, cache_dir_option, config_option, db_option, pass_invocation
-from aimem.config import LOG_FORMATS, LOG_LEVELS, TIERS, ServeSettings, byte_count, serve_settings
+from aimem.config import LOG_FORMATS, LOG_LEVELS, QUORUM_SCOPES, TIERS, ServeSettings, byte_count, serve_settings
 from aimem.errors import Misconfigured
 
 
@@ -63,6 +63,7 @@ aimem serve --config /etc/aimem/aimem.toml --check
 @click.option("--quorum-peers", metavar="URL,URL", help="The other nodes; #SHA256 behind one pins its certificate.")
 @click.option("--quorum-writes", metavar="W", help="Nodes that must hold a write, this one included. [majority]")
 @click.option("--quorum-racks", type=click.IntRange(1), metavar="R", help="Racks that must hold a write. [1]")
+@click.option("--quorum-scope", type=click.Choice(QUORUM_SCOPES), help="What --quorum-writes counts. [nodes]")
 @click.option("--quorum-timeout-ms", type=click.IntRange(1), metavar="MS", help="How long a write may wait. [2000]")
 @click.option("--quorum-client-cert", metavar="FILE", help="Certificate that peers are shown.")
 @click.option("--quorum-client-key", metavar="FILE", help="Its key.")

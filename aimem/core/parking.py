@@ -95,11 +95,12 @@ def parked(
 
 def electors_of(own: str, rack: str | None, peers: Sequence[tuple[str, str | None]]) -> tuple[str, ...]:
     """The stores that decide together: `own` and, of the `peers` (store, rack), so many that they are one, three or
-    five. Those in racks that are not among them yet come first, so that no rack is needed where there are several."""
+    five. Those in racks that are not among them yet come first, so that no rack is needed where there are several. A
+    store is one elector, whichever nodes speak for it."""
     chosen, racks, waiting = [own], {rack}, [each for each in dict.fromkeys(peers) if each[0] != own]
     while waiting and len(chosen) < ELECTORS_MAX:
         each = next((each for each in waiting if each[1] not in racks), waiting[0])
-        waiting.remove(each)
+        waiting = [other for other in waiting if other[0] != each[0]]
         chosen.append(each[0])
         racks.add(each[1])
     return tuple(chosen[: len(chosen) - (len(chosen) + 1) % 2])

@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import resource
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -215,16 +217,17 @@ class _Service:
 
 def mesh_settings(settings: ServeSettings, store: Store, door: Door) -> MeshSettings:
     """What the mesh is told. Without a name the node is what the allowlist calls its certificate, else it is known by
-    its store: a copy of it is another node."""
+    its store: a copy of it is another node. Where several nodes speak for one store, by its host and port."""
     from aimem.core.timestamp import SECOND_NS
     from aimem.mesh.settings import MeshSettings
 
     return MeshSettings(
-        node=settings.node or door.own_node(settings.quorum_client_cert) or store.incarnation,
+        node=settings.node or door.own_node(settings.quorum_client_cert) or _own_name(settings, store),
         peers=settings.quorum_peers,
         writes=settings.quorum_writes,
         timeout=settings.quorum_timeout_ms / 1_000,
         racks=settings.quorum_racks,
+        stores_count=settings.quorum_scope == "stores",
         rack=settings.rack,
         zone=settings.zone,
         catchup_secs=settings.catchup_interval_secs,
@@ -234,6 +237,13 @@ def mesh_settings(settings: ServeSettings, store: Store, door: Door) -> MeshSett
         count_legacy_acks=settings.count_legacy_acks,
         carries_of=door.carries_of,
     )
+
+
+def _own_name(settings: ServeSettings, store: Store) -> str:
+    if not store.shared:
+        return store.incarnation
+    host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:58] or "node"
+    return f"{host}:{settings.port}"
 
 
 _LIVE = frozenset(

@@ -48,7 +48,7 @@ def _quorum(settings: ServeSettings) -> str:
 
     nodes = 1 + len(settings.quorum_peers)
     writes = majority(nodes) if settings.quorum_writes is None else settings.quorum_writes
-    return describe(Policy(nodes, writes, settings.quorum_racks))
+    return describe(Policy(nodes, writes, settings.quorum_racks, writes if settings.quorum_scope == "stores" else 1))
 
 
 async def _check_place(settings: NodeSettings, now: Callable[[], int]) -> None:

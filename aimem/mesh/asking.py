@@ -43,8 +43,13 @@ class Asking:
     async def order(self, intents: Sequence[Intent], policy: Policy) -> Turn:
         """Take in whatever is newer among the peers under what the intents read."""
         began = asyncio.get_running_loop().time()
+        if self._links.others and not self._links.outside:  # one store: the write itself finds all that is there
+            return Turn(True, began + self._timeout, asks=False)
         if not policy.asks:
             return Turn(policy.writes >= policy.nodes, began + self._timeout, asks=False)
+        needed = policy.reads - 1 - len({link.peer.node for link in self._links.sharing if link.peer.up})
+        if needed <= 0:
+            return Turn(True, began + self._timeout, asks=False)
         if policy.reads - 1 > sum(not link.legacy.active for link in self._links.others):  # old nodes can't be asked
             return Turn(False, began + self._timeout, asks=False)
         until = began + self._timeout * MESH_READ_SHARE
@@ -57,7 +62,7 @@ class Asking:
             if not fresh:
                 break
             asked |= raised.keys()
-            ordered, brought = await self._ask_peers(fresh, policy.reads - 1, until)
+            ordered, brought = await self._ask_peers(fresh, needed, until)
             if not brought or not ordered:
                 break
         return Turn(ordered, began + self._timeout)
@@ -70,7 +75,7 @@ class Asking:
         return all(ordered for ordered, _ in answers), any(brought for _, brought in answers)
 
     async def _ask(self, asked: Sequence[Question], needed: int, until: float) -> tuple[bool, bool]:
-        lanes = [link.ask for link in self._links.others if link.peer.up]
+        lanes = [link.ask for link in self._links.outside if link.peer.up]
         inquiry = Inquiry(asked, lanes, needed, self._node)
         loop = asyncio.get_running_loop()
         late = loop.call_later(self._timeout * MESH_LATE_SHARE, inquiry.ask_the_rest)

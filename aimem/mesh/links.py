@@ -9,20 +9,30 @@ from aimem.mesh.legacy_peer import LegacyPeer
 from aimem.mesh.peer import Peer
 from aimem.mesh.pulling import Catchup
 from aimem.mesh.pushing import PushLane
+from aimem.mesh.sharing import Witness
 
 
 class PeerLink:
     """A peer, catching up with it, asking it, and pushing to it. `kept` is how far it had the own feed when this
-    process started, `met` whether it was ever met."""
+    process started, `met` whether it was ever met. `proven` is the start of it that proved to share this node's store,
+    `looked_at` the last one of which that was found out."""
 
-    def __init__(self, peer: Peer, legacy: LegacyPeer, catchup: Catchup, ask: Questions) -> None:
+    def __init__(self, peer: Peer, legacy: LegacyPeer, catchup: Catchup, ask: Questions, witness: Witness) -> None:
         self.peer = peer
         self.legacy = legacy
         self.catchup = catchup
         self.ask = ask
+        self.witness = witness
+        self.proven: str | None = None
+        self.looked_at: str | None = None
         self.push: PushLane | None = None  # made when it is known who answers there
         self.kept = 0
         self.met = False
+
+    @property
+    def shares(self) -> bool:
+        """Whether who answered there last speaks for the store of this node."""
+        return self.proven is not None and self.peer.identity is not None and self.peer.identity.start == self.proven
 
     @property
     def caught_up(self) -> bool:
@@ -55,6 +65,16 @@ class Links:
 
     def __len__(self) -> int:
         return len(self._all)
+
+    @property
+    def outside(self) -> list[PeerLink]:
+        """The others, less those that speak for the store of this node."""
+        return [link for link in self.others if not link.shares]
+
+    @property
+    def sharing(self) -> list[PeerLink]:
+        """Those that speak for the store of this node."""
+        return [link for link in self.others if link.shares]
 
     def _work_out(self) -> None:
         self.others = [link for link in self._all if link.peer.counts]

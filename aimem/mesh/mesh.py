@@ -18,7 +18,7 @@ from aimem.core.consensus import Ballot, Reply, reply_from_wire
 from aimem.core.identity_words import Identity
 from aimem.core.intent import Intent
 from aimem.core.parking import electors_of
-from aimem.core.quorum import UNREACHABLE, Met, NotMet, Policy, describe, majority
+from aimem.core.quorum import STORES, UNREACHABLE, Met, NotMet, Policy, describe, majority
 from aimem.core.record import Record
 from aimem.core.taking import Taken
 from aimem.core.upkeep import advance
@@ -38,10 +38,11 @@ from aimem.mesh.pushing import PushLane
 from aimem.mesh.readers import Readers
 from aimem.mesh.receiving import Receiving
 from aimem.mesh.settings import Clock, MeshSettings, Transport
+from aimem.mesh.sharing import Witness, shares
 from aimem.mesh.spreading import Spreading
 from aimem.mesh.standing import Standing
 from aimem.mesh.tail import Tail
-from aimem.mesh.telling import described, racks_of, reachable, warnings
+from aimem.mesh.telling import described, racks_of, reachable, stores_of, stores_reachable, stores_told, warnings
 from aimem.node.background import Background
 from aimem.node.lane import Lane, Turn
 from aimem.node.metrics import Metric
@@ -98,7 +99,13 @@ class Mesh:
         self._links = Links(settings.peers, self._link)
         self._asking = Asking(store, self._links, self._take_in, settings.node, settings.timeout)
         self._spreading = Spreading(
-            store, self._links, self.receiving.arriving, settings.node, settings.rack, lambda: self.policy
+            store,
+            self._links,
+            self.receiving.arriving,
+            settings.node,
+            settings.rack,
+            lambda: self.policy,
+            self._passed_on,
         )
         self.meters = MeshMeters(self._peers_described, self._quarantined, self._drifted)
         _check(self.policy)
@@ -111,6 +118,7 @@ class Mesh:
             self._take_in,
             lambda: self._came_back(link),
             self.standing.finished,
+            lambda: self._shares(link),
             lambda: self.envelope().behind,
             lambda node: self._settings.carries_of(node) is not None,
             self._in_flight,
@@ -126,8 +134,18 @@ class Mesh:
 
         peer.failed = failed
         peer.trusted = catchup.poke  # nor must a node that is behind, as it finds now, wait for it
-        link = PeerLink(peer, legacy, catchup, Questions(peer, self._settings.timeout))
+        peer.restarted = catchup.poke
+        timeout = self._settings.timeout
+        link = PeerLink(peer, legacy, catchup, Questions(peer, timeout), Witness(peer, timeout))
         return link
+
+    async def _shares(self, link: PeerLink) -> bool:
+        """Whether a peer speaks for the store of this node: found out once for each of its starts."""
+        identity = link.peer.identity
+        if identity is not None and identity.start != link.looked_at:
+            link.proven = identity.start if await shares(self._store, link.peer) else None
+            link.looked_at = identity.start
+        return link.shares
 
     async def _take_in(
         self, records: Sequence[Record | str], source: Envelope, progress: dict[str, int] | None
@@ -144,7 +162,7 @@ class Mesh:
         writes = majority(nodes) if settings.writes is None else settings.writes
         if writes > 0:
             writes = max(writes, settings.racks)  # so many racks need as many nodes
-        return Policy(nodes, writes, settings.racks)
+        return Policy(nodes, writes, settings.racks, writes if settings.stores_count else 1)
 
     @property
     def alone(self) -> bool:
@@ -168,12 +186,13 @@ class Mesh:
             settings.zone,
             self._links.known,
             version=__version__,
-            behind=any(not link.legacy.known for link in self._links) and self.standing.behind(self._met),
+            behind=any(not link.legacy.known and not link.shares for link in self._links)
+            and self.standing.behind(self._met),
         )
 
     def _met(self) -> list[Envelope | None]:
         """Who was ever met at the addresses. One where nobody ever was holds up nothing: it may not be built yet."""
-        met = (link for link in self._links.others if (link.peer.identity is not None or link.met))
+        met = (link for link in self._links.outside if (link.peer.identity is not None or link.met))
         return [link.peer.identity for link in met]
 
     async def start(self) -> None:
@@ -183,8 +202,8 @@ class Mesh:
         kept = await self._store.positions("push/")
         await self._readers.open()
         for link in self._links:
-            link.met = f"push/{link.peer.url}" in kept
-            link.kept = kept.get(f"push/{link.peer.url}", 0)
+            link.met = self._position_of(link) in kept
+            link.kept = kept.get(self._position_of(link), 0)
         await self._spreading.open()
         if self._links:  # without peers nobody reads it
             self._tail.open()
@@ -198,6 +217,8 @@ class Mesh:
     async def close(self) -> None:
         """Let go of the peers. What runs behind was ended by its owner already."""
         await self._asking.close()
+        for link in self._links:
+            await link.witness.close()
         await self._keep_now()
         await self._transport.close()
 
@@ -230,11 +251,19 @@ class Mesh:
                 f"this store holds versions {(self._store.clock - self._now()) / 1e9:.1f} s ahead of this node's clock",
                 hint="set the clock right, or wait until it has passed them",
             )
-        if self._empty and self.peers and not any(link.caught_up for link in self._links):
+        if self._empty and self.peers and not self._caught_up():
             raise CatchingUp(
                 "this node is new and has not read any peer's feed to its end yet",
                 hint="write to another node meanwhile; aimem status --peers shows how far it is",
             )
+
+    def _caught_up(self) -> bool:
+        """Whether a peer's feed was read to its end. Those on the same store have none of their own: where nobody else
+        was ever met, there is nothing to read."""
+        outside = self._links.outside
+        if len(outside) < len(self._links.others) and not any(link.peer.identity or link.met for link in outside):
+            return True
+        return any(link.caught_up for link in outside)
 
     # The two phases of a caller's write.
 
@@ -248,6 +277,8 @@ class Mesh:
         policy = self.policy
         if policy.writes > reachable(self._settings.node, self._links):
             return [NotMet(1, policy.writes, UNREACHABLE) for _ in writes]
+        if policy.stores > stores_reachable(self._store.incarnation, self._links):
+            return [NotMet(1, policy.stores, STORES) for _ in writes]
         results = await self._spreading.spread(writes, turn, policy)
         for result in results:
             self.meters.acks.inc(result="met" if isinstance(result, Met) else "not_met")
@@ -262,7 +293,7 @@ class Mesh:
     def _came_back(self, link: PeerLink) -> None:
         node = link.peer.node
         link.legacy.replaced()
-        if link.push is None and node is not None:
+        if link.push is None and node is not None and not link.shares:
             link.push = PushLane(
                 link.peer,
                 self._spreading.own_after,
@@ -293,8 +324,15 @@ class Mesh:
 
     def _took(self, source: Envelope) -> None:
         """Something new came in: those of our peers that can't have it from its source are told to fetch it."""
-        near = {source.node, self._settings.node, *source.peers}
-        for link in self._links:
+        self._poke_beyond({source.node, *source.peers})
+
+    def _passed_on(self) -> None:
+        """Another node on this store wrote something, or took it in: it has told its own peers."""
+        others = [link.peer.identity for link in self._links.sharing if link.peer.up]
+        self._poke_beyond({node for other in others if other is not None for node in (other.node, *other.peers)})
+
+    def _poke_beyond(self, near: set[str]) -> None:
+        for link in self._links.outside:
             if link.push is not None and link.peer.up and link.peer.node not in near:
                 link.push.poke()
 
@@ -325,7 +363,7 @@ class Mesh:
 
     def electors(self) -> tuple[str, ...]:
         """This store, and those of peers that were met, the reachable ones first."""
-        met = sorted(self.peers, key=lambda peer: not peer.up)
+        met = sorted((link.peer for link in self._links.outside), key=lambda peer: not peer.up)
         stores = [(peer.identity.incarnation, peer.identity.rack) for peer in met if peer.identity is not None]
         return electors_of(self._store.incarnation, self._settings.rack, stores)
 
@@ -348,8 +386,9 @@ class Mesh:
         return True
 
     def _readers_waited_for(self) -> list[Peer]:
-        """The peers that are to have read a tombstone before it goes. Those of the existing system never read any."""
-        return [link.peer for link in self._links if link.peer.counts and not link.legacy.known]
+        """The peers that are to have read a tombstone before it goes. Those of the existing system never read any, and
+        those on the same store need not."""
+        return [link.peer for link in self._links.outside if not link.legacy.known]
 
     def _holds_up(self, peer: Peer) -> bool:
         return peer in self._readers_waited_for() and self._readers.read(_incarnation(peer)) < self._unswept
@@ -360,9 +399,17 @@ class Mesh:
         while True:
             await asyncio.sleep(MESH_KEEP_POSITIONS_SECS)
             await self._keep_now()
+            if self._store.shared:  # other nodes note there too what they find out
+                await self._readers.refresh()
+                await self.standing.open()
+
+    def _position_of(self, link: PeerLink) -> str:
+        """Under which name it is kept how far a peer has the own feed: of a shared store each node has lanes of its
+        own."""
+        return f"push/{self._settings.node}/{link.peer.url}" if self._store.shared else f"push/{link.peer.url}"
 
     async def _keep_now(self) -> None:
-        positions = {f"push/{link.peer.url}": link.push.position for link in self._links if link.push is not None}
+        positions = {self._position_of(link): link.push.position for link in self._links.outside if link.push}
         positions |= self._readers.positions()
         moved = {name: seq for name, seq in positions.items() if self._last_kept.get(name) != seq}
         if changed := {**moved, **self._readers.gone()}:
@@ -397,7 +444,7 @@ class Mesh:
 
     def warnings(self) -> list[str]:
         """What about the setting an operator should know, in words."""
-        return warnings(self.policy, self._settings.node, self._settings.rack, self._links)
+        return warnings(self.policy, self._settings.node, self._settings.rack, self._store.incarnation, self._links)
 
     def conditions(self) -> list[str]:
         """What keeps this node from doing its part, as stable codes."""
@@ -412,6 +459,7 @@ class Mesh:
             found.append("behind")
         up, policy = [link.peer for link in self._links if link.peer.counts and link.up], self.policy
         enough = policy.writes <= min(1 + len(up), reachable(self._settings.node, self._links))
+        enough = enough and policy.stores <= len(stores_of(self._store.incarnation, up))
         if not enough or (policy.racks > 1 and policy.racks > racks_of(self._settings.rack, up)):
             found.append("quorum_short")
         return found
@@ -446,6 +494,7 @@ class Mesh:
                 "warnings": self.warnings(),
             },
             "peers": self._peers_described(),
+            "stores": stores_told(self._settings.node, self._store.incarnation, self._links),
             "protocol": PROTOCOL,
             "count_legacy_acks": self._settings.count_legacy_acks,
             "legacy_skipped": self.legacy.taking.skipped,

@@ -18,10 +18,11 @@ from aimem.errors import AimemError, Invalid
 
 PROTOCOL = 1
 PREFIX = "/api/v1/sync/"
-HELLO, ASK, RECORDS, FEED, FETCH, HELD, POKE, DIGEST, HEADS, ELECT = (
-    PREFIX + name for name in ("hello", "ask", "records", "feed", "fetch", "held", "poke", "digest", "heads", "elect")
+PATHS = tuple(
+    PREFIX + name
+    for name in ("hello", "ask", "records", "feed", "fetch", "held", "poke", "digest", "heads", "elect", "witness")
 )
-PATHS = (HELLO, ASK, RECORDS, FEED, FETCH, HELD, POKE, DIGEST, HEADS, ELECT)
+HELLO, ASK, RECORDS, FEED, FETCH, HELD, POKE, DIGEST, HEADS, ELECT, WITNESS = PATHS
 
 _PLACE_CHARS_MAX = 128  # of rack, zone and version, which are only shown
 _NODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")  # a node id is part of names that are kept: no slash in it

@@ -47,6 +47,8 @@ class Peer:
         """Called when it is behind no longer: now this node may be, until it has read its feed."""
         self.changed: Callable[[], None] = lambda: None
         """Called when another node than before answers there."""
+        self.restarted: Callable[[], None] = lambda: None
+        """Called when another process than before answers there."""
         self._start = start
         self._transport = transport
         self._envelope = envelope
@@ -130,13 +132,15 @@ class Peer:
             self.read, self.read_at = seq, asyncio.get_running_loop().time()
 
     def _met(self, envelope: Envelope, sent: int, received: int) -> None:
-        before = self.node, self.is_self
+        before, known = (self.node, self.is_self), self.identity
         self.is_self = envelope.start == self._start
         if self.identity is not None and self.identity.behind and not envelope.behind:
             self.trusted()
         self.identity = envelope
         if (envelope.node, self.is_self) != before:
             self.changed()
+        if known is not None and known.start != envelope.start:
+            self.restarted()
         self.offset = envelope.clock - (sent + received) // 2
         self.heard_at = asyncio.get_running_loop().time()
         self._failures = 0

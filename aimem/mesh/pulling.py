@@ -37,6 +37,7 @@ class Catchup:
         take_in: TakeIn,
         came_back: Callable[[], None],
         at_the_end: Callable[[Peer, int], Awaitable[None]],
+        shares: Callable[[], Awaitable[bool]],
         hurries: Callable[[], bool],
         narrowed: Callable[[str], bool],
         in_flight: InFlight,
@@ -49,6 +50,7 @@ class Catchup:
         self._take_in = take_in
         self._came_back = came_back
         self._at_the_end = at_the_end
+        self._shares = shares
         self._hurries = hurries
         self._narrowed = narrowed
         self._in_flight = in_flight
@@ -98,7 +100,7 @@ class Catchup:
             return
 
     async def once(self, was_up: bool = True) -> None:
-        """Read the peer's feed to its end.
+        """Read the peer's feed to its end. Where it speaks for the store of this node, there is nothing to read.
 
         Raises:
             AimemError: the peer does not answer, or the store takes no writes.
@@ -107,9 +109,16 @@ class Catchup:
             await self._peer.hello()
             if not self._peer.counts:
                 return
+            shares = await self._shares()
             self._came_back()
+        else:
+            shares = await self._shares()
+        if shares:
+            await self._peer.hello()
+            self._ended(0)
+            return
         node = self._peer.node
-        if self._cursor_of != node:
+        if self._cursor_of != node or self._store.shared:  # others on this store read that feed too
             self._cursor, self._cursor_of = await self._kept(), node
         while True:
             fields: dict[str, Any] = {"cursor": None if self._cursor is None else str(self._cursor)}
@@ -123,6 +132,10 @@ class Catchup:
         await self._at_the_end(self._peer, floor if isinstance(floor, int) else 0)
         if isinstance(digest := page.get("digest"), str) and not self._narrowed(node or ""):
             await self.repair.compare(digest)
+        self._ended(self.lag)
+
+    def _ended(self, lag: int) -> None:
+        self.lag = lag
         self.ended_at = asyncio.get_running_loop().time()
         self.rounds += 1
         self.finished.set()
@@ -202,13 +215,17 @@ class Catchup:
         return {**forgotten, _name(node, cursor): cursor.seq}
 
     async def _kept(self) -> Cursor | None:
+        """Where to go on: after what was read of this node, or by way of another node of the same store."""
         node = self._peer.node or ""
-        kept = await self._store.positions(f"pull/{node}/")
-        found = []
-        for name, seq in kept.items():
-            incarnation, start = name.split("/")[2:4]
-            found.append(Cursor(incarnation, start, seq))
-        return max(found, key=lambda cursor: cursor.seq, default=None)
+        store = self._peer.identity.incarnation if self._peer.identity is not None else ""
+        found, elsewhere = list[Cursor](), list[Cursor]()
+        for name, seq in (await self._store.positions("pull/")).items():
+            by, incarnation, start = name.split("/")[1:4]
+            if by == node:
+                found.append(Cursor(incarnation, start, seq))
+            elif incarnation == store:
+                elsewhere.append(Cursor(incarnation, start, seq))
+        return max(found or elsewhere, key=lambda cursor: cursor.seq, default=None)
 
 
 def _name(node: str, cursor: Cursor) -> str:

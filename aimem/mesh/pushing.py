@@ -26,7 +26,7 @@ from aimem.limits import (
     MESH_SMOOTH,
 )
 from aimem.mesh.item import Item
-from aimem.mesh.messages import POKE, RECORDS, record_bytes
+from aimem.mesh.messages import POKE, RECORDS, Envelope, record_bytes
 from aimem.mesh.peer import Peer, reason_of
 
 log = logging.getLogger(__name__)
@@ -196,7 +196,7 @@ class PushLane:
         identity = self._peer.identity
         assert identity is not None
         told = iter(results)
-        return [_outcome(next(told), identity.node, identity.rack) if may else Failed(REFUSED) for may in allowed]
+        return [_outcome(next(told), identity) if may else Failed(REFUSED) for may in allowed]
 
     def _lose(self, items: Sequence[Item], reason: str) -> None:
         """These were not delivered: whoever waits is told, and the feed holds them."""
@@ -227,12 +227,12 @@ class PushLane:
                 self._gap = (reached, max(until, self._gap[1]))
 
 
-def _outcome(result: object, node: str, rack: str | None) -> Outcome:
+def _outcome(result: object, by: Envelope) -> Outcome:
     match result:
         case str() if result == APPLIED:
-            return Applied(node, rack)
+            return Applied(by.node, by.rack, by.incarnation)
         case [str(word), str(version)] if word == SUPERSEDED_BY:
-            return Superseded(node, version, rack)
+            return Superseded(by.node, version, by.rack, by.incarnation)
         case [str(word), str(reason)] if word == REFUSED and reason == CLOCK_SKEW:
             return Failed(CLOCK_SKEW)
     return Failed(REFUSED)

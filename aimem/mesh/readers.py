@@ -33,6 +33,12 @@ class Readers:
         self._read = await self._kept(_READ)
         self._missed = await self._kept(_MISSED)
 
+    async def refresh(self) -> None:
+        """Take in what other nodes on this store noted: whichever is further."""
+        for known, kept in ((self._read, await self._kept(_READ)), (self._missed, await self._kept(_MISSED))):
+            for incarnation, at in kept.items():
+                known[incarnation] = max(at, known.get(incarnation, 0))
+
     async def _kept(self, prefix: str) -> dict[str, int]:
         return {name.removeprefix(prefix): at for name, at in (await self._store.positions(prefix)).items()}
 

@@ -44,6 +44,7 @@ from aimem.mesh.messages import (
     HELLO,
     POKE,
     RECORDS,
+    WITNESS,
     Envelope,
     decode,
     encode,
@@ -54,6 +55,7 @@ from aimem.mesh.messages import (
 )
 from aimem.mesh.repair import heads_of
 from aimem.mesh.settings import Clock
+from aimem.mesh.sharing import has_open, witnessed
 from aimem.mesh.tail import Tail, encoded_head
 from aimem.node.lane import Lane
 from aimem.store.base import Outcome, Store, Written
@@ -119,7 +121,7 @@ class Receiving:
             )
         self._heard(sender)
         if path == HELLO:
-            return encode(self._envelope(), {})
+            return encode(self._envelope(), {"shares": True} if await has_open(self._store, sender) else {})
         if path == ASK:
             return await self._asked(message, sender)
         if path == RECORDS:
@@ -138,6 +140,9 @@ class Receiving:
             return encode(self._envelope(), {})
         if path == ELECT:
             return await self._elected(message)
+        if path == WITNESS:
+            latest = self._now() + self._ahead_max
+            return encode(self._envelope(), {"seen": await witnessed(self._store, message, sender, latest)})
         raise NoRoute(f"no message goes to {path}")
 
     async def _elected(self, message: dict[str, Any]) -> bytes:
@@ -241,6 +246,7 @@ class Receiving:
             if not isinstance(shown, str):
                 raise Invalid("not a message of the mesh: cursor must be text")
             cursor = parse_cursor(shown)
+            await self._store.hear()  # another node on this store may have served that cursor a moment ago
             starts = await self._store.starts()
             if betrays_the_past(cursor, incarnation=self._store.incarnation, starts=starts, head=self._store.head):
                 log.error("%s has read this feed further than it goes: this store was restored or copied", sender.node)
@@ -251,7 +257,7 @@ class Receiving:
             return encode(self._envelope(), {"heads": [], "cursor": here, "more": False, "head": self._store.head})
         self._read(sender, after)
         narrowed = self._carries_of(sender.node) is not None
-        heads = None if narrowed else self._tail.after(after)
+        heads = None if narrowed or self._store.shared else self._tail.after(after)
         cursor, more = Cursor(self._store.incarnation, self._store.start, self._tail.seq), False
         if heads is None:
             heads, cursor, more = await self._page(after, sender)

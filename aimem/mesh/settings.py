@@ -18,13 +18,14 @@ def everything(node: str) -> Callable[[str], bool] | None:
 class MeshSettings:
     """`node` is this node's stable id. `writes` is W; None for a majority of this node and its peers.
 
-    `catchup_secs` of 0: only when poked. `max_skew` in ns."""
+    `catchup_secs` of 0: only when poked. `max_skew` in ns. `stores_count`: W counts distinct stores, not nodes."""
 
     node: str
     peers: tuple[str, ...] = ()
     writes: int | None = None
     timeout: float = 2.0
     racks: int = 1
+    stores_count: bool = False
     rack: str | None = None
     zone: str | None = None
     catchup_secs: float = 30.0

@@ -1,7 +1,8 @@
 """The second phase of a caller's write: what was committed here goes out to every peer, and their answers are counted.
 
 Everything of this node's own making is pushed, whether or not anybody waits for it; a round is there where somebody
-does. What came in from peers is in their feeds, and is not pushed on.
+does. What came in from peers is in their feeds, and is not pushed on. Peers on the same store have it already: they are
+told of what a round waits for.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from aimem.store.base import Change, Store
 
 
 class Spreading:
-    """See the module. `arriving` are the writes that are being merged from peers right now."""
+    """See the module. `arriving` are the writes that are being merged from peers right now. `passed_on()` is told when
+    another node on the same store wrote something, or took it in."""
 
     def __init__(
         self,
@@ -32,8 +34,10 @@ class Spreading:
         node: str,
         rack: str | None,
         policy: Callable[[], Policy],
+        passed_on: Callable[[], None],
     ) -> None:
         self._store = store
+        self._passed_on = passed_on
         self._links = links
         self._arriving = arriving
         self._node = node
@@ -56,8 +60,14 @@ class Spreading:
         peers = self._links.urls
         spreads = []
         for records in writes:
-            round = Round(policy, self._node, peers, rack=self._rack, ordered=turn.ordered)
+            round = Round(
+                policy, self._node, peers, rack=self._rack, ordered=turn.ordered, store=self._store.incarnation
+            )
             spreads.append(Spread(round, [self._item(record) for record in records if not kind_of(record.kind).local]))
+
+        items = {id(item): item for spread in spreads for item in spread.items}
+        for link in self._links.sharing:
+            link.witness.tell(items.values())
 
         def time_is_up() -> None:
             for spread in spreads:
@@ -77,7 +87,7 @@ class Spreading:
         return item if item is not None else self._send(self._made(record, 0), self._needed())
 
     def _made(self, record: Record, seq: int) -> Item:
-        return Item(record, seq, len(self._links.others), self._forget_item)
+        return Item(record, seq, len(self._links.outside), self._forget_item)
 
     def _forget_item(self, item: Item) -> None:
         if self._items.get(item.key) is item:
@@ -86,13 +96,13 @@ class Spreading:
     def _needed(self) -> Set[PeerLink]:
         """The peers that a quorum is likely to be made of: they get what is new before the others."""
         policy = self._policy()
-        up = [link for link in self._links.others if link.push is not None and link.peer.up]
-        if policy.racks == 1:
+        up = [link for link in self._links.outside if link.push is not None and link.peer.up]
+        if policy.racks == policy.stores == 1:
             up = sorted(up, key=lambda link: link.push.promise if link.push else (True, 0.0))[: policy.writes - 1]
         return set(up)
 
     def _send(self, item: Item, needed: Set[PeerLink]) -> Item:
-        for link in self._links.others:
+        for link in self._links.outside:
             if link.legacy.active:
                 link.legacy.lanes.push(item)
             elif link.push is not None:
@@ -104,19 +114,25 @@ class Spreading:
     def committed(self, changes: Sequence[Change]) -> None:
         """The store has committed a group: own records go out."""
         needed: Set[PeerLink] | None = None
+        by_others = False
         for change in changes:
             self.seen = max(self.seen, change.seq)
             record = change.record
             if record is change.old or not self._links or (record.ref, record.version) in self._arriving:
                 continue
-            own = record.version.origin == self._store.start and record.kind != TOUCH
-            if (own and not kind_of(record.kind).local) or record.kind == VECTOR:
+            if record.kind == TOUCH or kind_of(record.kind).local:
+                continue
+            if record.version.origin != self._store.start and (self._store.shared or record.kind != VECTOR):
+                by_others = True
+            elif self._links.outside:
                 item = self._made(record, change.seq)
                 self._items[item.key] = item  # before it goes out: when no peer is up, all have spoken of it at once
                 needed = self._needed() if needed is None else needed
                 self._send(item, needed)
         while len(self._items) > MESH_ITEMS_KEPT:
             self._items.popitem(last=False)
+        if by_others and self._store.shared:
+            self._passed_on()
 
     async def own_after(self, after: int) -> Page:
         page = await self._store.changes(after, MESH_BATCH_RECORDS, MESH_BATCH_BYTES)

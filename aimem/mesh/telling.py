@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from aimem.core.quorum import Policy, fits_in_one_rack
+from aimem.core.quorum import Policy, fits_in_one_rack, fits_in_one_store
 from aimem.mesh.links import Links, PeerLink
 from aimem.mesh.peer import Peer
 
@@ -23,10 +23,40 @@ def racks_of(own: str | None, peers: Sequence[Peer]) -> int:
     return len({own, *(peer.identity.rack for peer in peers if peer.identity)} - {None})
 
 
-def warnings(policy: Policy, node: str, rack: str | None, links: Links) -> list[str]:
+def stores_of(own: str, peers: Sequence[Peer]) -> set[str]:
+    """On how many stores this node and these peers keep what they hold, by what the peers said."""
+    return {own, *(peer.identity.incarnation for peer in peers if peer.identity)}
+
+
+def stores_reachable(own: str, links: Links) -> int:
+    """How many distinct stores there can be, by what is known: an address where nobody was met may have one more."""
+    peers = [link.peer for link in links.others if link.can_acknowledge]
+    return len(stores_of(own, peers)) + sum(peer.identity is None for peer in peers)
+
+
+def stores_told(node: str, own: str, links: Links) -> dict[str, Any]:
+    """Which nodes speak for which store, and what the loss of one would mean, in words."""
+    nodes: dict[str, set[str]] = {own: {node}}
+    for peer in (link.peer for link in links.others):
+        if peer.identity is not None:
+            nodes.setdefault(peer.identity.incarnation, set()).add(peer.identity.node)
+    shared = [f"{', '.join(sorted(names))} speak for one store" for names in nodes.values() if len(names) > 1]
+    lost = "its loss is the loss of all that they hold, whatever W is, unless its own replicas have it"
+    return {
+        "nodes": {store: sorted(names) for store, names in nodes.items()},
+        "words": "; ".join([*shared, lost] if len(nodes) == 1 and shared else shared) or "every node has its own store",
+    }
+
+
+def warnings(policy: Policy, node: str, rack: str | None, store: str, links: Links) -> list[str]:
     """What about the setting an operator should know."""
     told = []
     peers = [link.peer for link in links.others]
+    if fits_in_one_store(policy, store, [peer.identity.incarnation if peer.identity else None for peer in peers]):
+        told.append(f"W={policy.writes} can be met by nodes of one store alone: see --quorum-scope")
+    if policy.stores > stores_reachable(store, links):
+        found = stores_reachable(store, links)
+        told.append(f"W={policy.writes} can't be met: the addresses lead to {found} distinct store{'s'[found == 1 :]}")
     if fits_in_one_rack(policy, rack, [peer.identity.rack if peer.identity else None for peer in peers]):
         told.append(f"W={policy.writes} can be met inside rack {rack}: see --quorum-racks")
     if policy.racks > max(1, racks_of(rack, peers)) and all(peer.identity for peer in peers):
@@ -81,6 +111,8 @@ def described(link: PeerLink, time: float, *, holds_up: bool) -> dict[str, Any]:
         "caught_up": link.catchup.finished.is_set(),
         "pushed_bytes": peer.sent["push"],
         "holds_up_sweeping": holds_up,
+        "store": identity.incarnation if identity else None,
+        "shares_store": link.shares,
         "error": peer.error,
         "legacy": False,
         **(link.legacy.described(time) if link.legacy.active else {}),

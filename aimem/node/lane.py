@@ -223,6 +223,8 @@ def _acknowledged(outcome: Written, met: Met, turn: Turn) -> Written:
     fields: dict[str, Any] = {"quorum_acks": met.acks}
     if met.racks > 1:
         fields["quorum_racks"] = met.racks
+    if met.stores is not None:
+        fields["quorum_stores"] = met.stores
     if not turn.ordered:
         fields["ordered"] = False
     reply = outcome.reply

@@ -154,6 +154,11 @@ class Store(Protocol):
         """Id of this opening of the store; its first `seq` is recorded."""
 
     @property
+    def shared(self) -> bool:
+        """Whether other processes may have this store open too. Their changes reach subscribers here as well, a moment
+        later, and those who keep something in memory follow by them."""
+
+    @property
     def digest(self) -> Digest:
         """Digest of the committed state."""
 
@@ -163,7 +168,7 @@ class Store(Protocol):
 
     @property
     def head(self) -> int:
-        """The highest committed `seq`."""
+        """The highest committed `seq`; of a shared store the highest that was heard of here."""
 
     @property
     def clock(self) -> int:
@@ -182,6 +187,14 @@ class Store(Protocol):
 
     def subscribe(self, listener: Listener) -> None:
         """Call `listener` with every committed group, in order, on the event loop, before its writers are answered."""
+
+    async def hear(self) -> None:
+        """Hear of all that others had committed to a shared store when this was called, without waiting for the moment
+        when it would be looked for: `head` and what subscribers know are as new as that when it returns.
+
+        Raises:
+            AimemError: the store can't be read.
+        """
 
     # Durable and atomic.
     async def write(self, intents: Sequence[Intent]) -> list[Outcome]:

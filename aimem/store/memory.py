@@ -294,10 +294,19 @@ class Transaction:
         return memory is None or (memory.record.born != born_of_touch(record) and memory.seq <= read_by_all)
 
 
+@dataclass
+class Cell:
+    """What all openings of one store have in common."""
+
+    state: State
+    openings: list[MemoryStore] = field(default_factory=list)
+
+
 class MemoryStore:
     """A Store in memory. See `store.base.Store` for what each method promises.
 
-    `after` is a closed store to go on from, as a process does that opens its file again.
+    `after` is a closed store to go on from, as a process does that opens its file again. `shared` is one that may be
+    opened several times, `beside` another such opening that is there already.
     """
 
     def __init__(
@@ -306,14 +315,28 @@ class MemoryStore:
         now: Callable[[], int] = time.time_ns,
         rand: Callable[[], str] = random_id,
         after: MemoryStore | None = None,
+        beside: MemoryStore | None = None,
+        shared: bool = False,
     ) -> None:
         self.start = rand()
+        self.shared = shared or beside is not None
         self._now = now
         self._rand = rand
-        self._state: State = after._state.copy() if after else State(rand())
+        self._cell: Cell = beside._cell if beside else Cell(after._state.copy() if after else State(rand()))
+        self._cell.openings.append(self)
         self._state.starts.append((self.start, self._state.head + 1))
         self._listeners: list[Listener] = []
+        self._unheard: list[Sequence[Change]] = []
+        self._heard = self._state.head
         self._closed = False
+
+    @property
+    def _state(self) -> State:
+        return self._cell.state
+
+    @_state.setter
+    def _state(self, state: State) -> None:
+        self._cell.state = state
 
     @property
     def incarnation(self) -> str:
@@ -329,7 +352,7 @@ class MemoryStore:
 
     @property
     def head(self) -> int:
-        return self._state.head
+        return self._heard
 
     @property
     def clock(self) -> int:
@@ -345,6 +368,8 @@ class MemoryStore:
 
     async def close(self) -> None:
         self._closed = True
+        if self in self._cell.openings:
+            self._cell.openings.remove(self)
 
     def subscribe(self, listener: Listener) -> None:
         self._listeners.append(listener)
@@ -356,8 +381,26 @@ class MemoryStore:
 
     def _commit(self, transaction: Transaction) -> None:
         self._state = transaction.state
-        for listener in self._listeners if transaction.changes else ():
-            listener(transaction.changes)
+        for opening in self._cell.openings:
+            opening._unheard.append(transaction.changes)
+        self._hear_now()
+        for opening in self._cell.openings:
+            if opening is not self:
+                opening._look_soon()
+
+    def _look_soon(self) -> None:
+        """Another opening has committed something."""
+        self._hear_now()
+
+    def _hear_now(self) -> None:
+        unheard, self._unheard = self._unheard, []
+        for changes in unheard:
+            self._heard = max(self._heard, *(change.seq for change in changes)) if changes else self._heard
+            for listener in self._listeners if changes else ():
+                listener(changes)
+
+    async def hear(self) -> None:
+        self._hear_now()
 
     async def write(self, intents: Sequence[Intent]) -> list[Outcome]:
         transaction = self._begin()
@@ -515,9 +558,13 @@ class MemoryStore:
                 continue
             size -= len(row.record.raw)
             if found and (len(found) >= limit or size < 0):
-                return FeedPage(found, Cursor(self.incarnation, self.start, found[-1][0]), True)
+                return FeedPage(found, self._cursor(found[-1][0]), True)
             found.append((row.seq, row.record))
-        return FeedPage(found, Cursor(self.incarnation, self.start, max(self.head, after)), False)
+        return FeedPage(found, self._cursor(max(self._state.head, after)), False)
+
+    def _cursor(self, seq: int) -> Cursor:
+        """A place in the feed, by the latest start: of several openings the others go on beside it."""
+        return Cursor(self.incarnation, self._state.starts[-1][0], seq)
 
     async def scan(self, kind: str) -> AsyncIterator[list[tuple[int, Record]]]:
         state = self._state
@@ -536,7 +583,7 @@ class MemoryStore:
         return {name: at for name, at in self._state.progress.items() if name.startswith(prefix)}
 
     async def resolve_cursor(self, cursor: Cursor) -> int:
-        return resolve_feed(cursor, starts=self._state.starts, head=self.head)
+        return resolve_feed(cursor, starts=self._state.starts, head=self._state.head)
 
     async def starts(self) -> list[tuple[str, int]]:
         return list(self._state.starts)

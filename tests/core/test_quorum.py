@@ -12,6 +12,7 @@ from aimem.core.quorum import (
     CLOCK_SKEW,
     RACKS,
     REFUSED,
+    STORES,
     SUPERSEDED,
     TIMEOUT,
     UNREACHABLE,
@@ -25,6 +26,7 @@ from aimem.core.quorum import (
     Superseded,
     describe,
     fits_in_one_rack,
+    fits_in_one_store,
     majority,
 )
 
@@ -34,7 +36,7 @@ Event = str | tuple[str, Outcome]
 
 
 def told_again(
-    policy: Policy, this: str, peers: Sequence[str], rack: str | None, ordered: bool, story: Sequence[Event]
+    policy: Policy, this: str, peers: Sequence[str], rack: str | None, store: str, ordered: bool, story: Sequence[Event]
 ) -> dict[str, Any] | None:
     """What a round has come to by the end of a story, written as plainly as the rules are said."""
     committed, over = COMMITTED in story, OVER in story
@@ -46,7 +48,7 @@ def told_again(
             good = isinstance(settled, Applied) or (isinstance(settled, Superseded) and ordered)
             if not good:
                 last[peer] = outcome
-    nodes, racks = set(), set()
+    nodes, racks, stores = set(), set(), {store}
     if rack is not None:
         racks.add(rack)
     newest = None
@@ -59,11 +61,21 @@ def told_again(
     for node in nodes:
         places = [each.rack for each in last.values() if not isinstance(each, Failed) and each.node == node]
         racks |= {place for place in places if place is not None}
+        said = [each.store for each in last.values() if not isinstance(each, Failed) and each.node == node]
+        stores.add(said[0] or node)
     held = len(nodes) + (1 if committed else 0)
-    if committed and held >= policy.writes and (policy.racks == 1 or len(racks) >= policy.racks):
-        return {"acks": held, "racks": len(racks), "newer": newest}
+    spread = policy.racks == 1 or len(racks) >= policy.racks
+    if committed and held >= policy.writes and spread and len(stores) >= policy.stores:
+        return {
+            "acks": held,
+            "racks": len(racks),
+            "newer": newest,
+            "stores": len(stores) if len(stores) < held else None,
+        }
     if not over and any(peer not in last for peer in peers):
         return None
+    if committed and held >= policy.writes and spread:
+        return {"got": len(stores), "needed": policy.stores, "reason": STORES, "newer": newest}
     if committed and held >= policy.writes:
         return {"got": len(racks), "needed": policy.racks, "reason": RACKS, "newer": newest}
     reasons = [each.reason for each in last.values() if isinstance(each, Failed)]
@@ -77,16 +89,18 @@ def told_again(
     return {"got": held, "needed": policy.writes, "reason": UNREACHABLE, "newer": newest}
 
 
-def some_story(rand: random.Random, peers: Sequence[str], rack_of: dict[str, str | None]) -> list[Event]:
+def some_story(
+    rand: random.Random, peers: Sequence[str], rack_of: dict[str, str | None], store_of: dict[str, str | None]
+) -> list[Event]:
     nodes = list(rack_of)
     story: list[Event] = [COMMITTED] if rand.random() < 0.95 else []
     for peer in [*peers, *rand.choices(peers, k=rand.randint(0, 4)), "stranger"] if peers else []:
         node = rand.choice(nodes)
         outcome = rand.choice(
             (
-                Applied(node, rack_of[node]),
-                Applied(node, rack_of[node]),
-                Superseded(node, f"{rand.randint(0, 99):02}", rack_of[node]),
+                Applied(node, rack_of[node], store_of[node]),
+                Applied(node, rack_of[node], store_of[node]),
+                Superseded(node, f"{rand.randint(0, 99):02}", rack_of[node], store_of[node]),
                 Failed(rand.choice((UNREACHABLE, TIMEOUT, REFUSED, CLOCK_SKEW))),
             )
         )
@@ -104,11 +118,12 @@ def test_a_round_comes_to_what_the_rules_say_at_every_event(seed: int) -> None:
     for _ in range(1_000):
         peers = [f"p{number}" for number in range(rand.randint(0, 6))]
         rack_of = {node: rand.choice((None, "a", "b", "c")) for node in ("this", "n0", "n1", "n2", "n3", "n4")}
+        store_of = {node: rand.choice((None, "s", "t")) for node in rack_of}
         nodes = len(peers) + 1
-        policy = Policy(nodes, rand.randint(0, nodes), rand.choice((1, 1, 2, 3)))
+        policy = Policy(nodes, rand.randint(0, nodes), rand.choice((1, 1, 2, 3)), rand.choice((1, 1, 2, 3)))
         rack, ordered = rack_of["this"], rand.random() < 0.5
-        story = some_story(rand, peers, rack_of)
-        round = Round(policy, "this", peers, rack=rack, ordered=ordered)
+        story, store = some_story(rand, peers, rack_of, store_of), rand.choice(("s", "u"))
+        round = Round(policy, "this", peers, rack=rack, ordered=ordered, store=store)
         for number, event in enumerate(story):
             if event == COMMITTED:
                 round.committed()
@@ -118,7 +133,7 @@ def test_a_round_comes_to_what_the_rules_say_at_every_event(seed: int) -> None:
                 round.heard(*event)
             result = round.result()
             told = None if result is None else result._asdict()
-            assert told == told_again(policy, "this", peers, rack, ordered, story[: number + 1]), story
+            assert told == told_again(policy, "this", peers, rack, store, ordered, story[: number + 1]), story
 
 
 def met(policy: Policy, *outcomes: Outcome, ordered: bool = True, rack: str | None = None) -> Met | NotMet | None:
@@ -197,3 +212,23 @@ def test_a_quorum_inside_one_rack_is_noticed() -> None:
     assert not fits_in_one_rack(Policy(4, 3), "a", ["a", "b", "b"])
     assert not fits_in_one_rack(Policy(4, 2, 2), "a", ["a", "b", "b"])
     assert not fits_in_one_rack(Policy(4, 2), "a", ["a", "a", None])
+
+
+def test_nodes_on_one_store_each_count_and_the_result_says_on_how_many_stores_it_lies() -> None:
+    two = Applied("n", store=""), Applied("m", store="t")
+    assert met(Policy(3, 3), Applied("n", store="s"), Applied("m", store="s")) == Met(3, 0, stores=2)
+    assert met(Policy(3, 3), *two) == Met(3, 0)
+
+
+def test_where_stores_count_w_nodes_on_too_few_of_them_are_a_shortfall() -> None:
+    same = Applied("n", store="s"), Applied("m", store="s")
+    assert met(Policy(3, 2, stores=2), *same) == Met(3, 0, stores=2)
+    assert met(Policy(3, 3, stores=3), *same) == NotMet(2, 3, STORES)
+
+
+def test_a_quorum_that_one_store_can_make_up_is_known_for_it() -> None:
+    assert fits_in_one_store(Policy(3, 3), "s", ["s", "s"])
+    assert fits_in_one_store(Policy(4, 2), "s", ["t", "t", None])
+    assert not fits_in_one_store(Policy(3, 2), "s", ["t", "u"])
+    assert not fits_in_one_store(Policy(3, 3), "s", ["s", "t"])
+    assert not fits_in_one_store(Policy(3, 2, stores=2), "s", ["s", "s"])

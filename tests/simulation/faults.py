@@ -181,12 +181,37 @@ class Faults:
         await self._world.start(name)
         self._busy.discard(name)
 
+    async def _store_lost(self, store: str) -> None:
+        """A store of several nodes is set back, or empty: they all go down, and come back on what there is."""
+        world = self._world
+        names = [name for name, each in self._plan.store_of.items() if each == store]
+        if self._busy & set(names):
+            return
+        self._losses -= 1
+        self._busy |= set(names)
+        how = self._rand.choice(("empty", "old", "set back"))
+        first = world.members[names[0]]
+        world.shelve(names[0])
+        await asyncio.sleep(self._while())
+        for name in names:
+            await world.crash(name)
+        await world.replace_disk(names[0], None if how == "empty" else first.shelf, seen=how == "old")
+        for name in names[1:]:
+            world.ledger.disk_lost(name, first.disk.records())
+        await asyncio.sleep(self._while())
+        for name in names:
+            await world.start(name)
+        self._busy -= set(names)
+
     async def _disk_lost(self) -> None:
         """A node comes back with another disk: empty, an old copy that shows or does not show, or another node's."""
         name, other = self._any(), self._any()
         world = self._world
         member = world.members[name]
         if not self._losses or name in self._busy or member.node is None:
+            return
+        if name in self._plan.store_of:
+            await self._store_lost(self._plan.store_of[name])
             return
         self._losses -= 1
         self._busy.add(name)

@@ -80,7 +80,16 @@ class Paper:
 class Ledger:
     """See the module. `same_lists`: every node has every other in its list, so order is promised everywhere."""
 
-    def __init__(self, *, same_lists: bool, writes: int, racks: int, rack_of: dict[str, str | None]) -> None:
+    def __init__(
+        self,
+        *,
+        same_lists: bool,
+        writes: int,
+        racks: int,
+        rack_of: dict[str, str | None],
+        store_of: dict[str, str] | None = None,
+    ) -> None:
+        self.store_of = store_of or {}
         self.same_lists = same_lists
         self.writes = writes
         self.racks = racks
@@ -175,6 +184,16 @@ class Ledger:
         self.amnesia = _time()
         self.papers[node].replace(holds, self.amnesia)
 
+    def opened(self, node: str, others: Iterable[str]) -> None:
+        """A node has opened the store of these: what any of them wrote there is what it holds."""
+        own = self.papers[node]
+        for paper in [self.papers[other] for other in others if other != node]:
+            own.ever |= paper.ever
+            own.now |= {
+                ref: each for ref, each in paper.now.items() if ref not in own.now or each.order > own.now[ref].order
+            }
+            own.graves |= {ref: max(at, own.graves.get(ref, at)) for ref, at in paper.graves.items()}
+
     # Replies.
 
     def round_over(self, node: str, records: Sequence[Record], turn: Turn, result: Met | NotMet) -> None:
@@ -187,12 +206,15 @@ class Ledger:
             holders = self._holders(record, since, ordered=turn.ordered)
             got = result.acks if isinstance(result, Met) else result.got
             racks = self._racks(holders)
-            if isinstance(result, NotMet) and result.reason == "racks":
+            if isinstance(result, NotMet) and result.reason in ("racks", "stores"):
                 got = 1
             if len(holders) < got or node not in holders:
                 self.breaks(f"{node} counts {got} for {record!r}, which is on {sorted(holders)}")
             if isinstance(result, Met) and result.racks > len(racks):
                 self.breaks(f"{node} counts {result.racks} racks for {record!r}, which is in {sorted(racks)}")
+            stores = {self.store_of.get(holder, holder) for holder in holders}
+            if isinstance(result, Met) and (result.acks if result.stores is None else result.stores) > len(stores):
+                self.breaks(f"{node} counts {result.stores} stores for {record!r}, which is on {sorted(stores)}")
             if isinstance(result, Met) and act is not None:
                 act.spread.append(record)
                 act.overtaken = act.overtaken or result.newer is not None

@@ -59,6 +59,7 @@ async def _run(plan: Scenario) -> Run:
         rand,
         plan.graph,
         racks_of=plan.rack_of,
+        store_of=plan.store_of,
         node=plan.node,
         writes=plan.writes,
         racks=plan.racks,

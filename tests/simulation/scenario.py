@@ -18,6 +18,8 @@ STALE_EVERY = 5
 """Every so many seeds one is of few keys, clocks apart and slow links: writes at nodes that have not heard the news."""
 AWAY_EVERY = 10
 """Every so many seeds one is of nodes that are away for days, longer than tombstones are kept."""
+SHARED_EVERY = 10
+"""Every so many seeds one is of nodes some of which speak for one store."""
 
 Graph = dict[str, list[str]]
 
@@ -42,6 +44,7 @@ class Scenario:
     pause: float = 0.5
     rack_lost: bool = False
     rush: bool = False
+    store_of: dict[str, str] = field(default_factory=dict)
     mesh: dict[str, Any] = field(default_factory=dict)
     node: dict[str, Any] = field(default_factory=dict)
 
@@ -69,6 +72,8 @@ def scenario(seed: int) -> Scenario:
         return _stale(seed, rand)
     if seed % AWAY_EVERY == AWAY_EVERY - 4:
         return _away(seed, rand)
+    if seed % SHARED_EVERY == SHARED_EVERY - 8:
+        return _shared(seed, rand)
     count = rand.choice((3, 3, 3, 4, 4, 5, 5, 6, 7, 8, 10, 12, 25))
     shape, graph, rack_of = _shape(rand, count)
     least = min(len(peers) + 1 for peers in graph.values())
@@ -155,6 +160,42 @@ def _away(seed: int, rand: random.Random) -> Scenario:
         pause=20.0,
         mesh={"catchup_secs": 30.0, "tombstone_days": 1},
         node={"tombstone_days": 1, "archive_on_gc": rand.random() < 0.5, "collect_grace_secs": 3},
+    )
+
+
+def _shared(seed: int, rand: random.Random) -> Scenario:
+    """Three kinds of fleet: one store for all, one store per site, and one among nodes with their own. A store is lost
+    only where the quorum counts stores."""
+    count = rand.choice((3, 4, 5, 6))
+    shape, graph = rand.choice((("full", full(count)), ("full", full(count)), ("ring", ring(count))))
+    names = list(graph)
+    kind = rand.choice(("one", "sites", "sites", "mixed", "mixed"))
+    store_of = dict.fromkeys(names if kind == "one" else names[: count // 2 + 1], "s")
+    if kind == "sites":
+        store_of |= dict.fromkeys(names[count // 2 + 1 :], "t")
+    scope = kind == "sites" and shape == "full" and rand.random() < 0.5
+    least = min(len(peers) + 1 for peers in graph.values())
+    weather = rand.choice((CALM, MILD, WILD, WILD))
+    return Scenario(
+        seed,
+        f"{shape}, {kind} shared",
+        graph,
+        {},
+        2 if scope else rand.choice((None, 1, 2, least)),
+        weather,
+        callers=rand.randint(2, 6),
+        requests=rand.randint(20, 60),
+        keys=rand.choice((1, 2, 8)),
+        losses=1 if scope and weather == WILD else 0,
+        skew=rand.choice((0, SECOND_NS)),
+        store_of=store_of,
+        mesh={
+            "timeout": 2.0,
+            "catchup_secs": rand.choice((2.0, 10.0)),
+            "max_skew": 5 * SECOND_NS,
+            "stores_count": scope,
+        },
+        node={"archive_on_gc": rand.random() < 0.5, "collect_grace_secs": rand.choice((0, 3))},
     )
 
 

@@ -29,7 +29,7 @@ from aimem.node.lane import Fleet, Lane, Turn
 from aimem.node.node import Node
 from aimem.node.settings import KEYWORD, NodeSettings
 from aimem.store.base import Change, Outcome, Store, Swept
-from aimem.store.memory import MemoryStore
+from aimem.store.memory import Cell, MemoryStore
 from tests.simulation.ledger import Ledger
 from tests.simulation.network import Network, SimulatedTransport
 
@@ -37,10 +37,12 @@ EPOCH_NS = 1_750_000_000 * SECOND_NS
 
 
 class Disk:
-    """What of a node's store is on disk: the last synced state."""
+    """What of a store is on disk: the last synced state. `shared`: several nodes may have it `open`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shared: bool = False) -> None:
         self.synced: MemoryStore | None = None
+        self.shared = shared
+        self.open: list[DiskStore] = []
 
     def copy(self) -> MemoryStore | None:
         """The state as it is on disk now."""
@@ -53,20 +55,57 @@ class Disk:
 
 def _frozen(store: MemoryStore) -> MemoryStore:
     kept = MemoryStore.__new__(MemoryStore)
-    kept._state = store._state.copy()
+    kept._cell = Cell(store._state.copy())
     return kept
 
 
 class DiskStore(MemoryStore):
-    """A store in memory that acknowledges after a simulated fsync; a crash before it leaves the disk as it was."""
+    """A store in memory that acknowledges after a simulated fsync; a crash before it leaves the disk as it was. What
+    another node wrote to a shared one is heard of a moment later."""
 
     def __init__(self, disk: Disk, rand: random.Random, **options: Any) -> None:
-        super().__init__(after=disk.synced, rand=lambda: f"{rand.getrandbits(64):016x}", **options)
+        beside = disk.open[0] if disk.open else None
+        super().__init__(
+            after=disk.synced, beside=beside, shared=disk.shared, rand=lambda: f"{rand.getrandbits(64):016x}", **options
+        )
         self._disk = disk
         self._random = rand
         self.alive = True
         self.restamping = False
+        self._looking = False
+        if disk.shared:
+            disk.open.append(self)
         self._sync_now()
+
+    def end(self) -> None:
+        """The node is gone: nothing more reaches the disk by this opening, and it hears of nothing."""
+        self.alive = False
+        self._cell.openings.remove(self)
+        if self in self._disk.open:
+            self._disk.open.remove(self)
+
+    @property
+    def anybody_restamps(self) -> bool:
+        """Whether this opening or another one is giving new versions."""
+        return any(opening.restamping for opening in (self, *self._disk.open))
+
+    def _look_soon(self) -> None:
+        if self.anybody_restamps:
+            self._hear_now()  # so that it is known for what it is
+        elif not self._looking:
+            self._looking = True
+            asyncio.get_running_loop().call_later(0.3 * self._random.random(), self._look)
+
+    def _look(self) -> None:
+        self._looking = False
+        if self.alive:
+            self._hear_now()
+
+    async def hear(self) -> None:
+        await asyncio.sleep(0.002 * self._random.random())
+        if not self.alive:
+            raise Busy("the node has crashed")
+        await super().hear()
 
     def _sync_now(self) -> None:
         self._disk.synced = _frozen(self)
@@ -115,6 +154,8 @@ class WatchedMesh(Mesh):
 
     async def spread(self, writes: Sequence[Sequence[Record]], turn: Turn) -> list[Met | NotMet]:
         results = await super().spread(writes, turn)
+        assert isinstance(self._store, DiskStore)
+        self._store._hear_now()  # a repeat spreads what it reads, by whichever node of the store it was written
         for records, result in zip(writes, results, strict=True):
             self.ledger.round_over(self.name, records, turn, result)
         return results
@@ -140,8 +181,8 @@ class Member:
 
 
 class World:
-    """The fleet. `graph` gives each name the names of its peers, `racks_of` its rack; `node` is what every node is
-    told beside, `settings` what every mesh is."""
+    """The fleet. `graph` gives each name the names of its peers, `racks_of` its rack, `store_of` those that share a
+    store its name; `node` is what every node is told beside, `settings` what every mesh is."""
 
     def __init__(
         self,
@@ -149,6 +190,7 @@ class World:
         graph: Mapping[str, Sequence[str]],
         *,
         racks_of: dict[str, str] | None = None,
+        store_of: Mapping[str, str] | None = None,
         node: dict[str, Any] | None = None,
         **settings: Any,
     ) -> None:
@@ -160,6 +202,8 @@ class World:
         """How far (ns) the time of all nodes was moved on at once."""
         racks = racks_of or {}
         self._node = {"tier": KEYWORD, **(node or {})}
+        self.store_of = {name: (store_of or {}).get(name, name) for name in graph}
+        shared = {store: Disk(shared=True) for store in (store_of or {}).values()}
         self.members = {
             name: Member(
                 name,
@@ -167,7 +211,7 @@ class World:
                     MeshSettings(name, tuple(self.network.url_of(peer) for peer in peers), rack=racks.get(name)),
                     **settings,
                 ),
-                Disk(),
+                shared.get(self.store_of[name]) or Disk(),
             )
             for name, peers in graph.items()
         }
@@ -178,6 +222,7 @@ class World:
             writes=fewest,
             racks=settings.get("racks", 1),
             rack_of={name: racks.get(name) for name in graph},
+            store_of=self.store_of,
         )
 
     @staticmethod
@@ -194,6 +239,8 @@ class World:
         assert member.node is None
         rand = random.Random(self.rand.getrandbits(64))
         member.store = DiskStore(member.disk, rand, now=lambda: self.now(member))
+        if member.disk.shared:
+            self.ledger.opened(name, [other for other, store in self.store_of.items() if store == self.store_of[name]])
         member.store.subscribe(partial(self._synced, member, member.store))
         transport = SimulatedTransport(self.network, name)
 
@@ -229,7 +276,7 @@ class World:
         assert member.node is not None
         assert member.store is not None
         self.network.detach(name)
-        member.store.alive = False
+        member.store.end()
         node, member.node, member.store, member.mesh = member.node, None, None, None
         calls, member.calls = member.calls, set()
         for call in calls:
@@ -254,11 +301,11 @@ class World:
     def _synced(self, member: Member, store: DiskStore, changes: Sequence[Change]) -> None:
         taken = [each.record.version for each in changes if not _held_before(each)]
         newest = max((version.time for version in taken if version.origin != store.start), default=0)
-        if newest > self.now(member) + abs(member.jumped) + 2 * member.settings.max_skew:
+        if newest > self.now(member) + abs(member.jumped) + 2 * member.settings.max_skew and not store.shared:
             self.ledger.breaks(
                 f"{member.name} took a version {(newest - self.now(member)) / 1e9:.1f} s ahead of its clock"
             )
-        if store.restamping:
+        if store.anybody_restamps:
             true = self.now(member) - member.offset
             self.ledger.restamped(member.name, changes, ahead=true + member.settings.max_skew)
         else:

@@ -190,6 +190,10 @@ class SqliteStore:
         return self._writer.state.digest
 
     @property
+    def shared(self) -> bool:
+        return False
+
+    @property
     def schema(self) -> int:
         return schema.SCHEMA_VERSION
 
@@ -217,6 +221,9 @@ class SqliteStore:
         await self._writer.close()
         await self._readers.close()
         os.close(self._lock)
+
+    async def hear(self) -> None:
+        """Nobody else writes here."""
 
     def subscribe(self, listener: Listener) -> None:
         self._listeners.append(listener)
