@@ -100,12 +100,20 @@ class Housekeeping:
         if self._fleet is None:
             await self._sweep_up_to(before, self._store.head)
             return
-        await self._sweep_up_to(before, self._fleet.read_by_all())
+        await self._sweep_what_was_read(before, self._fleet.read_by_all())
         long_ago = self._now() - max(self._settings.tombstone_days, TOMBSTONE_WAIT_DAYS_MAX) * DAY_NS
         unread = await self._store.last_tombstone(long_ago)
         if unread and await self._fleet.pass_by(unread, long_ago):
             await self._sweep_up_to(long_ago, unread)
         self._fleet.unswept(await self._store.last_tombstone(before))
+
+    async def _sweep_what_was_read(self, before: int, position: int) -> None:
+        """Drop what all have read who are waited for. Of others, such as peers off the list, it is noted first."""
+        assert self._fleet is not None
+        grave = await self._store.last_tombstone(before)
+        if grave and position and not await self._fleet.pass_by(min(grave, position), before):
+            return
+        await self._sweep_up_to(before, position)
 
     async def _sweep_up_to(self, before: int, position: int) -> None:
         """Drop tombstones stored before `before` (ns) up to a position of the feed, and what is past its fixed life."""

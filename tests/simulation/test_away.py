@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -144,5 +145,35 @@ def test_a_store_whose_past_is_not_what_peers_have_read_takes_a_new_incarnation(
         assert store.incarnation != before
         assert await world.converged(60)
         assert set(made) <= await ids_on(world, "n0")
+
+    run(story)
+
+
+def test_a_peer_that_was_off_the_list_for_a_while_brings_nothing_back() -> None:
+    """Nobody waits for it, and it says of itself that it is not behind: it reads the feed of one that is new."""
+
+    async def story() -> None:
+        world = await up(fleet(4, writes=1, catchup_secs=20), "n0", "n1", "n2")
+        lists = {name: member.settings for name, member in world.members.items()}
+        goes = (await world.call("n0").create(lasting("goes"), caller())).body["id"]
+        await asyncio.sleep(60)
+        for name in ("n0", "n1", "n2"):
+            await world.crash(name)
+        for name, peers in {"n0": ["n1"], "n1": ["n0"], "n2": ["n3"], "n3": ["n2"]}.items():
+            urls = tuple(world.network.url_of(peer) for peer in peers)
+            world.members[name].settings = replace(lists[name], peers=urls)
+            await world.start(name)
+        await asyncio.sleep(60)
+        await world.call("n0").delete(goes, None, caller())
+        await _weeks_pass(world, 6)
+        assert await _held_by(world, "n0", goes) is None
+        for name in world.members:
+            await world.crash(name)
+            world.members[name].settings = lists[name]
+        for name in world.members:
+            await world.start(name)
+        await asyncio.sleep(400)
+        for name in ("n0", "n1"):
+            assert goes not in await ids_on(world, name)
 
     run(story)
