@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from aimem.core.automatic import deleted_by_user, effect_of, is_archived
 from aimem.core.intent import Intent
 from aimem.core.kinds import (
+    AGENT,
     DECISION,
     EMBEDDING,
     IDEMPOTENCY,
@@ -170,6 +171,9 @@ class LegacyPush:
             return await self._standard(record)
         if record.kind in (PENDING, DECISION):
             return await self._pending(record)
+        if record.kind == AGENT and not record.deleted:
+            theirs = record.version.origin == ORIGIN  # then it came as a memory, which they are told of as one
+            return Told(record, held=True) if theirs else Told(record, "memories", rows.agent_row(record))
         return Told(record, held=record.kind in _OURS_ALONE)
 
     async def _memory(self, record: Record, *, repeated: bool) -> Told:

@@ -6,6 +6,7 @@ The numbers are those of the list of faults that was made of that system.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -144,6 +145,32 @@ def test_a_row_has_their_stamp_and_an_origin_below_every_node() -> None:
         held = await mixed.record("a", MEMORY, key)
         assert held is not None
         assert held.version == (parse_timestamp(mixed.x.rows[key]["updated_at"]), ORIGIN, 0)
+
+    run(story)
+
+
+def test_an_agent_that_is_registered_here_is_one_of_theirs() -> None:
+    async def story(mixed: Mixed) -> None:
+        told = {"agent_id": "ai:z", "agent_type": "ai:generic", "capabilities": ["é"]}
+        await mixed.world.call("a").register_agent(told, caller())
+        await asyncio.sleep(2)
+        for old in (mixed.x, mixed.y):
+            (row,) = old.rows.values()
+            assert (row["namespace"], row["title"], row["tier"]) == ("_agents", "agent:ai:z", "long")
+            assert row["metadata"].items() >= told.items()
+            assert json.loads(row["content"]).items() >= told.items()
+        before = await mixed.record("b", AGENT, "ai:z")
+        await asyncio.sleep(300)  # it comes back as a memory, many times
+        assert await mixed.record("b", AGENT, "ai:z") == before
+        key = next(iter(mixed.y.rows))
+        later = {**told, "capabilities": ["there"]}
+        await mixed.y.update(key, content=json.dumps(later), metadata={**mixed.y.rows[key]["metadata"], **later})
+        await asyncio.sleep(2)
+        assert (await mixed.record("a", AGENT, "ai:z")).body["capabilities"] == ["there"]  # type: ignore[union-attr]
+        assert mixed.x.rows[key]["metadata"]["capabilities"] == ["there"]
+        await mixed.world.call("b").register_agent(told, caller())
+        await asyncio.sleep(2)
+        assert {str(old.rows[key]["metadata"]["capabilities"]) for old in (mixed.x, mixed.y)} == {"['é']"}
 
     run(story)
 

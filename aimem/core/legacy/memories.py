@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aimem.core.automatic import ARCHIVED, NEVER, RANK, Effect, effect_of, is_archived, step_of, touch_key, with_rank
 from aimem.core.kinds import AGENT, EMBEDDING, MEMORY, TOUCH
@@ -43,7 +43,8 @@ LIVE_COLUMNS = (*COLUMNS, "embedding")
 ARCHIVED_COLUMNS = (*COLUMNS, "archived_at", "archive_reason")
 
 _EXPIRED = "ttl_expired"  # the reason that the old program's own collection gives
-_AGENTS = "_agents"
+AGENTS: Final = "_agents"
+"""The namespace that they keep agents in: each is a memory of it."""
 _MODELS = {384: "all-MiniLM-L6-v2", 768: "nomic-embed-text-v1.5"}  # its rows do not say which; its tiers had these two
 _FLOAT_BYTES = 4
 
@@ -241,7 +242,7 @@ def embedding_of(memory: Record, data: bytes) -> Record:
 def agent_of(memory: Record, notes: Notes) -> Record | None:
     """The agent that a memory registers, or None when it registers none."""
     body = memory.body
-    if memory.deleted or body["namespace"] != _AGENTS or is_archived(memory):
+    if memory.deleted or body["namespace"] != AGENTS or is_archived(memory):
         return None
     found = body["metadata"] if "agent_type" in body["metadata"] else json_of(body["content"], dict, "agent", notes)
     agent_id = found.get("agent_id") if found else None

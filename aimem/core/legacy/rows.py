@@ -31,8 +31,9 @@ from aimem.core.fields import (
 from aimem.core.legacy import memories, others
 from aimem.core.legacy.values import ORIGIN, Horizon, Notes
 from aimem.core.links import RELATIONS
-from aimem.core.memory import created_ns
+from aimem.core.memory import DEFAULT_PRIORITY, created_ns
 from aimem.core.namespace import check_namespace
+from aimem.core.pairs import Pair, plain_id
 from aimem.core.record import Record
 from aimem.core.timestamp import SECOND_NS, format_timestamp, parse_timestamp
 from aimem.core.version import TIME_MAX
@@ -195,6 +196,32 @@ def memory_row(record: Record, policy: Record | None) -> dict[str, Any]:
     if effect.expires != NEVER:
         row["expires_at"] = stamp(effect.expires)
     return row
+
+
+def agent_row(record: Record) -> dict[str, Any]:
+    """An agent that was registered here as they know it: a memory, with the id that its pair derives on every node."""
+    body, pair = record.body, Pair(memories.AGENTS, f"agent:{record.key}")
+    said = {
+        "agent_id": record.key,
+        "agent_type": body["agent_type"],
+        "capabilities": body["capabilities"],
+        "registered_at": stamp(body["registered_at"]),
+        "last_seen_at": stamp(body["last_seen_at"]),
+    }
+    return {
+        "id": plain_id(pair),
+        "tier": "long",
+        **pair._asdict(),
+        "content": json.dumps(said, ensure_ascii=False),
+        "tags": ["agent-registration"],
+        "priority": DEFAULT_PRIORITY,
+        "confidence": 1.0,
+        "source": "system",
+        "access_count": 0,
+        "created_at": stamp(record.born.time),
+        "updated_at": stamp(record.version.time),
+        "metadata": said,
+    }
 
 
 def link_row(record: Record) -> dict[str, Any]:
