@@ -78,6 +78,8 @@ READ_HERE_MAX = 4  # keys looked up on the event loop: some 30 us each, while a 
 REHEARSED_HERE_MAX = 32  # intents rehearsed on the event loop: some 20 us each, while a thread costs 150 us
 MATCH_ROWS_BUDGET = 10_000  # rows that the words of a question may find: 1 ms, 8 if all are ranked
 RANKED_ROWS_BUDGET = 500  # of them ranked for one word that they hold: at 100,000 rows 995 of 1,000 best stay the same
+COUNTED_EXACTLY_ROWS = 50_000  # of a shared store: up to so many, counting the rows of the commonest word takes 10 ms
+TERM_STATISTICS_SECS = 300.0  # between two looks at the server's statistics of words: it gathers them as rarely
 TERM_COUNTS_KEPT = 10_000  # words whose row count is remembered: more than the words that questions share
 COPY_CHUNK_BYTES = 1024 * 1024  # of a backup in memory at once while it is restored
 BACKUPS_KEPT = 48  # two days of one an hour (wire)
@@ -107,6 +109,16 @@ TOMBSTONE_WAIT_DAYS_MAX = 365  # for a peer that has not read it: outages last a
 HOUSEKEEPING_SECS = 60.0  # a minute more of life after a grace of an hour is nothing
 HOUSEKEEPING_BATCH = 200  # records ended or swept in one write: some 20 ms of the writer
 HOUSEKEEPING_BATCHES_MAX = 50  # in one round, so that 10,000 a minute end: far above what a node can store for long
+PASSING_COUNTED_SECS = 30.0  # how long it is remembered how many memories a namespace has: it decides about cost alone
+SEARCH_SECS = 2.0  # of a shared store for one search by vector: then it says what it has, and that it was cut short
+GRAPH_MEMORY_KB_MAX = (
+    2 * 1024 * 1024
+)  # of the server while a graph is built: 1.5 KB a row, beyond it takes six times as long
+SETTLE_VECTORS_SECS = 1.0  # between two looks of a shared store for new vectors: recall knows their words meanwhile
+SETTLE_BATCH = 200  # memories in one transaction: a second at the price of an insert into a graph of a million
+EXACT_SEARCH_ROWS_MAX = 20_000  # below, a graph saves nothing: some 15 ms, and its answer may be wrong
+EXACT_SEARCH_TRIED_MAX = 200_000  # up to so many a graph that they are a small share of is slower still
+EMBED_LEASE_SECS = 15.0  # a node that embeds for all and died is replaced after it: three polls, each with a margin
 RECALL_CHECK_EVERY = 50  # of so many recalls by meaning one is checked against exact search, which is slow at a million
 RECALL_CHECKS_KEPT = 50  # the gauge is their mean: some thousand recalls
 BACKGROUND_RETRY_SECS = 2.0  # before failed background work begins again

@@ -76,9 +76,14 @@ def search_reply(memories: Sequence[Any], query: str) -> dict[str, Any]:
     return {"results": memories, "memories": memories, "count": len(memories), "query": query}
 
 
-def recall_reply(memories: Sequence[Any], mode: str, packed: Packed, budget: int | None) -> dict[str, Any]:
-    """A recall: memories with their scores (see `scored`), and what the budget did to them."""
+def recall_reply(
+    memories: Sequence[Any], mode: str, packed: Packed, budget: int | None, *, truncated: bool = False
+) -> dict[str, Any]:
+    """A recall: memories with their scores (see `scored`), and what the budget did to them. `truncated` says that there
+    was no time to look everywhere: better ones may be missing."""
     reply = {"memories": memories, "count": len(memories), "tokens_used": packed.used, "mode": mode}
+    if truncated:
+        reply["truncated"] = True
     if budget is not None:
         reply["budget_tokens"] = budget
         reply["meta"] = {

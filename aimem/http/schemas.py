@@ -195,7 +195,7 @@ COMPONENTS: dict[str, Schema] = {
             "tokens_used": COUNT,
             "mode": {"type": "string", "enum": ["hybrid", "keyword"]},
         },
-        {"budget_tokens": COUNT, "meta": OBJECT},
+        {"budget_tokens": COUNT, "meta": OBJECT, "truncated": FLAG},
     ),
     "Policy": fields(
         {"write": _LEVEL},

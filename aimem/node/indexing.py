@@ -16,41 +16,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aimem.core.kinds import MEMORY, VECTOR
 from aimem.core.record import Record, Ref
-from aimem.core.text import embedded_text
 from aimem.errors import Invalid
 from aimem.limits import EMBED_BATCH
+from aimem.node.searching import Found, Sizes
 from aimem.recall.block import Mask, Rows
 from aimem.recall.index import BLOCK_TABLE_BYTES, VectorIndex
 from aimem.recall.signs import Floats
-from aimem.recall.vector_record import Many, Vectors, decode, decode_many, mark, text_sha256
-from aimem.store.base import Change, Memory, Store, Vector
+from aimem.recall.vector_record import Many, Vectors, decode, decode_many, mark
+from aimem.store.base import Change, Filter, Store, Vector
 
 log = logging.getLogger(__name__)
-
-
-class Found(NamedTuple):
-    """What a search found: `near`, rows with their cosines, best first, and whether there is `more`; and of these rows
-    and the others that it was asked about, the vectors and the marks of the texts that these speak of.
-
-    Rows whose vectors changed meanwhile are left out, since it is not known which ones were measured.
-    """
-
-    near: list[tuple[int, float]]
-    more: bool
-    vectors: dict[int, Floats]
-    marks: dict[int, int]
-
-    def is_of(self, memory: Memory) -> bool:
-        """Whether what is told of its row speaks of the text that this memory has."""
-        known = self.marks.get(memory.row)
-        return known is not None and known == mark(text_sha256(embedded_text(memory.record)))
 
 
 class Indexing:
@@ -87,13 +68,29 @@ class Indexing:
         """Whether it holds all stored vectors."""
         return self._built.is_set()
 
-    async def search(self, query: Floats, k: int, allow: Rows | None = None, others: Sequence[int] = ()) -> Found:
-        """The `k` rows nearest to a vector of length 1; `allow` narrows to these rows. Beside everything else."""
+    @property
+    def sizes(self) -> Sizes:
+        """What it takes."""
+        return Sizes(len(self.index), self.index.memory_bytes(), len(self.left_out))
+
+    async def search(self, query: Floats, k: int, which: Filter, others: Sequence[int] = ()) -> Found:
+        """The `k` rows nearest to a vector of length 1 that pass the filter. Beside everything else."""
+        allow = await self._allowed(which)
         began = self._put_count
         near, vectors = await asyncio.to_thread(self._search, query, k, allow, others)
         settled = {row: held for row, held in vectors.items() if self._put_at[row] <= began}
         marks = {row: int(self._marks[row]) for row in settled}
         return Found([each for each in near if each[0] in settled], len(near) == k, settled, marks)
+
+    async def recall(self, query: Floats, k: int) -> float:
+        """The share of the true `k` nearest that a search finds. Beside everything else."""
+        return await asyncio.to_thread(self.index.recall, [query], k)
+
+    async def _allowed(self, which: Filter) -> Rows | None:
+        """The rows that pass a filter, or None when nothing but expiry is asked."""
+        if which == Filter(which.now):
+            return None
+        return np.array(await self._store.rows(which), dtype=np.int64)
 
     def _search(
         self, query: Floats, k: int, allow: Rows | None, others: Sequence[int]

@@ -13,8 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from aimem.core.automatic import effect_of
 from aimem.errors import AimemError
 from aimem.limits import (
@@ -28,10 +26,11 @@ from aimem.node.embedding import Embedding
 from aimem.node.indexing import Indexing
 from aimem.node.lane import Lane
 from aimem.node.metrics import Meters
+from aimem.node.searching import InStore, Searching
 from aimem.recall.embedder import Embedder, Matrix
 from aimem.recall.nearness import Nearness
 from aimem.recall.pool import EmbedPool
-from aimem.store.base import Filter, Memory, Store
+from aimem.store.base import Filter, Memory, SharedStore, Store
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +40,13 @@ _WIDER = 4  # how much more is asked for when what was found does not count
 
 class Near(NamedTuple):
     """Memories near a question: the `best` with their cosines, best first, and the `others` that were asked about; and
-    how near each of them is, but for those that have no vectors of their own yet."""
+    how near each of them is, but for those that have no vectors of their own yet. `truncated` when the search had to
+    end before it had looked everywhere."""
 
     best: list[tuple[Memory, float]]
     others: list[Memory]
     nearness: Nearness
+    truncated: bool = False
 
 
 class Meaning:
@@ -71,20 +72,25 @@ class Meaning:
         self._background = background
         self._now = now
         self.embedding = Embedding(store, lane, meters, self._pool, self._embedder.model_id, patience=patience)
-        self.indexing = Indexing(store, self._embedder.model_id, self._embedder.dims, memory_max, self._note_ceiling)
+        self.searching = self._make_searching(memory_max)
         self.loaded = False
         self._asked = 0
         self._checks: deque[float] = deque(maxlen=RECALL_CHECKS_KEPT)
         self._checking: asyncio.Task[None] | None = None
         meters.gauge("aimem_embedding_backlog", "Memories that wait for their vector.", lambda: self.embedding.backlog)
-        meters.gauge("ai_memory_hnsw_size", "Rows in the vector index.", lambda: len(self.indexing.index))
-        meters.gauge("aimem_index_bytes", "Memory of the vector index.", self.indexing.index.memory_bytes)
+        meters.gauge("ai_memory_hnsw_size", "Rows in the vector index.", lambda: self.searching.sizes.rows)
+        meters.gauge("aimem_index_bytes", "Memory of the vector index.", lambda: self.searching.sizes.memory_bytes)
         meters.gauge(
             "aimem_index_left_out",
             "Memories found by words alone: the vector index is at its ceiling.",
-            lambda: len(self.indexing.left_out),
+            lambda: self.searching.sizes.left_out,
         )
         meters.gauge("aimem_recall_at_10", "Share of the true ten nearest found, by sampled checks.", self.recall_at_10)
+
+    def _make_searching(self, memory_max: int | None) -> Searching:
+        if isinstance(self._store, SharedStore):
+            return InStore(self._store, self._embedder.model_id)
+        return Indexing(self._store, self._embedder.model_id, self._embedder.dims, memory_max, self._note_ceiling)
 
     async def open(self) -> None:
         """Start in the background whatever takes long; returns when the backlog is known."""
@@ -103,7 +109,7 @@ class Meaning:
     @property
     def ready(self) -> bool:
         """Whether recall goes by meaning."""
-        return self.loaded and self.indexing.ready
+        return self.loaded and self.searching.ready
 
     def recall_at_10(self) -> float | None:
         """The mean of the last sampled checks of the index against exact search; None before the first."""
@@ -111,15 +117,16 @@ class Meaning:
 
     def describe(self) -> dict[str, Any]:
         """What status tells about this side."""
+        sizes = self.searching.sizes
         return {
             "model": self._embedder.model_id,
             "dims": self._embedder.dims,
             "loaded": self.loaded,
             "backlog": self.embedding.backlog,
-            "index_ready": self.indexing.ready,
-            "index_rows": len(self.indexing.index),
-            "index_bytes": self.indexing.index.memory_bytes(),
-            "index_left_out": len(self.indexing.left_out),
+            "index_ready": self.searching.ready,
+            "index_rows": sizes.rows,
+            "index_bytes": sizes.memory_bytes,
+            "index_left_out": sizes.left_out,
             "recall_at_10": self.recall_at_10(),
         }
 
@@ -141,10 +148,9 @@ class Meaning:
         What the index holds and what may not be shown (expired, or its text changed since) takes no place: as long as
         such is found and more is there, more is asked for.
         """
-        allow = await self._allowed(which)
         asked = k
         while True:
-            found = await self.indexing.search(vector, asked, allow, others)
+            found = await self.searching.search(vector, asked, which, others)
             rows = dict.fromkeys([*others, *(row for row, _ in found.near)])
             memories = {each.row: each for each in await self._store.by_rows(list(rows)) if each is not None}
             vectors = {row: found.vectors[row] for row, memory in memories.items() if found.is_of(memory)}
@@ -155,24 +161,19 @@ class Meaning:
             ]
             if len(best) >= k or not found.more:
                 named = [memories[row] for row in others if row in memories]
-                return Near(best[:k], named, Nearness(vector, vectors))
+                return Near(best[:k], named, Nearness(vector, vectors), found.truncated)
             asked *= _WIDER
-
-    async def _allowed(self, which: Filter) -> Any:
-        """The rows that pass a filter, or None when nothing but expiry is asked."""
-        if which == Filter(which.now):
-            return None
-        return np.array(await self._store.rows(which), dtype=np.int64)
 
     def _sample(self, vector: Matrix) -> None:
         self._asked += 1
-        if self.indexing.ready and self._asked % RECALL_CHECK_EVERY == 1 and self._checking is None:
+        if self.searching.ready and self._asked % RECALL_CHECK_EVERY == 1 and self._checking is None:
             self._checking = asyncio.create_task(self._check(vector), name="aimem-recall-check")
 
     async def _check(self, vector: Matrix) -> None:
         """Compare what the index finds with what is there, beside everything else."""
         try:
-            self._checks.append(await asyncio.to_thread(self.indexing.index.recall, [vector], _K))
+            if (share := await self.searching.recall(vector, _K)) is not None:
+                self._checks.append(share)
         finally:
             self._checking = None
 
@@ -198,9 +199,9 @@ class Meaning:
         await self.embedding.run()
 
     async def _index(self) -> None:
-        await self.indexing.build()
+        await self.searching.build()
         self._conditions.clear(INDEX_BUILDING)
-        await self.indexing.run()
+        await self.searching.run()
 
 
 def _alive(memory: Memory, now: int) -> bool:

@@ -419,4 +419,4 @@ class Node:
     async def check(self) -> Sequence[str]:
         """Compare all that derives from records with the records, while nobody writes. Empty when all is well."""
         wrong = await self._store.check()
-        return wrong + (await self._meaning.indexing.check() if self._meaning is not None else [])
+        return wrong + (await self._meaning.searching.check() if self._meaning is not None else [])

@@ -58,6 +58,7 @@ class _Found(NamedTuple):
     memories: dict[int, Memory]
     words: dict[int, float]
     nearness: Nearness | None = None
+    truncated: bool = False
 
     @property
     def mode(self) -> str:
@@ -91,7 +92,7 @@ class Recalling:
         self._touching.note((memory for memory, _ in given), asked.which.now)
         self._meters.recalls.inc(mode=found.mode)
         self._meters.recall_seconds.observe(perf_counter() - began)
-        return recall_reply(shown, found.mode, packed, asked.budget)
+        return recall_reply(shown, found.mode, packed, asked.budget, truncated=found.truncated)
 
     async def _find(self, asked: _Asked) -> _Found:
         read = max(3 * asked.limit, 30)
@@ -106,7 +107,7 @@ class Recalling:
             return _Found(_by_row(await self._store.by_rows(rows) if rows else ()), words)
         near = await meaning.near(vector, asked.which, max(5 * asked.limit, 50), rows)
         best = [memory for memory, cosine in near.best if cosine > COSINE_MIN]
-        return _Found(_by_row([*near.others, *best]), words, near.nearness)
+        return _Found(_by_row([*near.others, *best]), words, near.nearness, near.truncated)
 
 
 def _by_row(memories: Iterable[Memory | None]) -> dict[int, Memory]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from aimem.core.automatic import Use
 from aimem.core.digest import Digest
@@ -122,6 +122,25 @@ class Vector(NamedTuple):
     row: int
     memory_id: str
     body: bytes
+
+
+class Pieces(NamedTuple):
+    """The vectors of one memory as a store that searches keeps them: the mark of the text that they were made from (the
+    first 64 bits of its SHA-256), and one vector per piece of it, as float16, low byte first."""
+
+    mark: int
+    pieces: list[bytes]
+
+
+class Nearest(NamedTuple):
+    """What a store found near a vector: rows with their cosines, best first; whether there may be `more` beyond;
+    whether it had to stop before it had looked everywhere (`truncated`); and the vectors of these rows, and of the
+    others that it was asked about."""
+
+    near: list[tuple[int, float]]
+    more: bool
+    truncated: bool
+    held: dict[int, Pieces]
 
 
 class FeedPage(NamedTuple):
@@ -305,3 +324,29 @@ class Store(Protocol):
 
     async def check(self) -> list[str]:
         """Compare the digest, the word index and everything derived with the records. Empty when all is well."""
+
+
+@runtime_checkable
+class SharedStore(Protocol):
+    """What a store that several nodes share offers beyond the Store protocol: it searches by vector itself, so that
+    none of them keeps an index, and it settles which node does the work that is to be done once."""
+
+    async def nearest(
+        self, question: Sequence[float], model: str, which: Filter, k: int, others: Sequence[int] = ()
+    ) -> Nearest:
+        """The `k` memories nearest to a vector of length 1, among vectors of `model`. The filter applies before the
+        cut; expiry, and that a text changed since, are the caller's part (see `Pieces.mark`)."""
+
+    async def settle_vectors(self, model: str) -> bool:
+        """Make the next vectors of `model` that were stored since the last call known to `nearest`: writes leave it for
+        later. Whether there may be more of them, and this call was the one that did it."""
+
+    async def settled_vectors(self) -> int:
+        """About how many vectors `nearest` looks among."""
+
+    async def lease(self, name: str, secs: float) -> bool:
+        """Take a lease that is free, expired or our own, for `secs` from now by the store's clock. Whether this opening
+        of the store holds it."""
+
+    async def release(self, name: str) -> None:
+        """Give back a lease that is held, so that another need not wait until it ends."""

@@ -15,6 +15,7 @@ from aimem.core.text import embedded_text
 from aimem.errors import DiskFull
 from aimem.limits import EMBED_BATCH
 from aimem.node import background
+from aimem.node.indexing import Indexing
 from aimem.node.node import Node
 from aimem.node.settings import CHECKOUT_MODEL, KEYWORD, SEMANTIC, NodeSettings
 from aimem.recall.index import BLOCK_TABLE_BYTES, VectorIndex
@@ -249,7 +250,8 @@ async def test_the_check_sees_an_index_that_is_not_what_is_stored(meaning_node: 
     await fill(meaning_node, 2)
     await embedded(meaning_node)
     assert meaning_node._meaning is not None
-    indexing = meaning_node._meaning.indexing
+    indexing = meaning_node._meaning.searching
+    assert isinstance(indexing, Indexing)
     row = next(row for row in range(100) if row in indexing.index)
     indexing.index.remove(row)
     assert len(await meaning_node.check()) == 2

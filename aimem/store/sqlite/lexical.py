@@ -7,57 +7,17 @@ looked up, so of the rows found those are ranked that can come out well: that ho
 
 from __future__ import annotations
 
-import math
 import sqlite3
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from aimem.core.text import Term, match_all, match_any
-from aimem.limits import MATCH_ROWS_BUDGET, RANKED_ROWS_BUDGET, TERM_COUNTS_KEPT
+from aimem.limits import MATCH_ROWS_BUDGET, RANKED_ROWS_BUDGET
 from aimem.store.base import Filter, Hit, Words
 from aimem.store.sqlite.reading import where
+from aimem.store.terms import Held, TermCounts, deciding, weight
 
-_GROWN = 1.25  # counts are taken anew when the store has grown or shrunk by a quarter
-_WEIGHT_MIN = 1e-6  # FTS5's own: for words that more than half of all rows hold
 _CUT_GROWS = 4  # how many times more ranked rows are looked up when too few of them passed the filter
-
-
-class TermCounts:
-    """How many rows hold each term, remembered while the store is about as large as it was."""
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[Term, tuple[int, int]] = OrderedDict()
-
-    def count(self, connection: sqlite3.Connection, term: Term, total: int) -> int:
-        """Rows that hold `term`, of about `total`."""
-        known = self._known.get(term)
-        if known is not None and known[1] / _GROWN <= total <= known[1] * _GROWN:
-            return known[0]
-        (rows,) = connection.execute("SELECT count(*) FROM words WHERE words MATCH ?", (match_any([term]),)).fetchone()
-        self._known[term] = (rows, total)
-        if len(self._known) > TERM_COUNTS_KEPT:
-            self._known.popitem(last=False)
-        return int(rows)
-
-
-class Held(NamedTuple):
-    """How many rows hold a term."""
-
-    rows: int
-    term: Term
-
-
-def deciding(held: Sequence[Held]) -> list[Held]:
-    """The terms to match by, of all with the rarest first: while their rows fit the budget; one at least."""
-    chosen: list[Held] = []
-    left = MATCH_ROWS_BUDGET
-    for each in held:
-        if chosen and each.rows > left:
-            break
-        left -= each.rows
-        chosen.append(each)
-    return chosen
 
 
 def match(
@@ -66,15 +26,15 @@ def match(
     """The best lexical matches that pass the filter, best first."""
     if not words.terms or limit < 1:
         return []
-    held = sorted(Held(counts.count(connection, term, total), term) for term in words.terms)
-    weight = sum(_weight(each.rows, total) for each in held)
+    held = sorted(Held(_counted(connection, term, counts, total), term) for term in words.terms)
+    whole = sum(weight(each.rows, total) for each in held)
     if not words.all_of and total > MATCH_ROWS_BUDGET:
         held = deciding(held)
     if which == Filter(which.now):
         found = _ranked_first(connection, words, held, which, limit)
     else:
         found = _filtered_first(connection, _asked(words, _terms(held)), which, limit)
-    return [Hit(hit.row, hit.id, hit.score / weight) for hit in found]
+    return [Hit(hit.row, hit.id, hit.score / whole) for hit in found]
 
 
 def matching(
@@ -93,6 +53,16 @@ def matching(
     ).fetchall()
 
 
+def _counted(connection: sqlite3.Connection, term: Term, counts: TermCounts, total: int) -> int:
+    """Rows that hold `term`."""
+    known = counts.known(term, total)
+    if known is None:
+        asked = (match_any([term]),)
+        (known,) = connection.execute("SELECT count(*) FROM words WHERE words MATCH ?", asked).fetchone()
+        counts.keep(term, total, known)
+    return int(known)
+
+
 def _asked(words: Words, terms: Sequence[Term]) -> str:
     return _within(words, match_all(terms) if words.all_of else match_any(terms))
 
@@ -104,12 +74,6 @@ def _within(words: Words, asked: str) -> str:
 
 def _terms(held: Iterable[Held]) -> list[Term]:
     return [each.term for each in held]
-
-
-def _weight(rows: int, total: int) -> float:
-    """What a word adds to a bm25 score where it occurs once in a text of ordinary length: its inverse document
-    frequency, as FTS5 computes it."""
-    return max(_WEIGHT_MIN, math.log((max(total, rows) - rows + 0.5) / (rows + 0.5)))
 
 
 def _filtered_first(connection: sqlite3.Connection, asked: str, which: Filter, limit: int) -> list[Hit]:

@@ -38,10 +38,11 @@ from aimem.store.base import (
 from aimem.store.sqlite import opening, reading, scanning, schema
 from aimem.store.sqlite.checking import check
 from aimem.store.sqlite.faults import meaning
-from aimem.store.sqlite.lexical import TermCounts, match, matching
+from aimem.store.sqlite.lexical import match, matching
 from aimem.store.sqlite.table import Transaction, row_of
 from aimem.store.sqlite.writer import Writer
 from aimem.store.state import State, pack, unpack
+from aimem.store.terms import TermCounts
 
 log = logging.getLogger(__name__)
 
