@@ -191,6 +191,13 @@ class NoAnswer(Unreachable):
     code = "no_answer"
 
 
+class StoreUnreachable(AimemError):
+    """The server of the shared store does not answer, or answers as a standby. Whether a write that was under way was
+    carried out is not known: repeat it with the same idempotency key."""
+
+    code, status, exit_code, retryable = "store_unreachable", 503, 75, True
+
+
 class Drift(AimemError):
     """A check ran and did not hold: nodes differ, a peer is stale, a file does not verify."""
 

@@ -54,6 +54,17 @@ BODIES_BYTES_MAX = 128 * 1024 * 1024  # bodies held in memory at once, over all 
 RETRY_AFTER_SECS = 1  # what a 503 asks for: a group commit takes milliseconds, a drain seconds
 SWEEP_SECS = 0.5  # how often deadlines are looked at: one timer for all, and none needs to be sharper
 
+# The shared store.
+STORE_CONNECTIONS_MIN = 2  # kept open, so that a burst finds some
+STORE_CONNECTIONS_MAX = 8  # of one node: on two cores more than 16 in all only added latency; ten nodes fit into 100
+STORE_WAITING_MAX = 2 * REQUESTS_IN_FLIGHT_MAX  # a request waits for one connection at a time
+STORE_CONNECT_SECS = 3.0  # a server on the same site answers in milliseconds; a dead host never does
+STORE_CALL_SECS = 5.0  # from the asking for a connection to the last row: what a caller waits before a 503
+STORE_LOCK_SECS = 2.0  # a row is locked for one group commit, so who waits longer is stuck behind a hung node
+STORE_IDLE_SECS = 300.0  # connections above the least number go again
+STORE_LIFE_SECS = 1_800.0  # then replaced, so that the memory of a server's process stays bounded
+STORE_PROBE_SECS = 0.2  # between attempts to reach a server that went: an outage is over that soon after its end
+
 # A client's side of one request.
 MCP_LINE_BYTES_MAX = BODY_BYTES_MAX  # a message of `aimem mcp`: what it holds becomes a body
 CONNECT_SECS = 5.0  # a node on the same site answers a connect in milliseconds; a dead host never does

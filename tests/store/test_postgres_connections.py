@@ -1,0 +1,209 @@
+"""Connections to a server that is killed, frozen, restarted and failed over: nobody waits longer than they said, and
+the pool is back by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import psycopg
+import pytest
+
+from aimem.errors import AimemError, Misconfigured, StoreUnreachable
+from aimem.store.postgres.connections import Connections, open_connections, within
+from aimem.store.postgres.failures import Action, DeadlinePassed, action
+from aimem.store.postgres.url import read_target
+from tests.postgres_server import PASSWORD, ROLE, PostgresServer
+
+MakeServer = Callable[..., PostgresServer]
+PATIENCE = 1.0  # seconds that a call may take here
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Connections]:
+    connections = await open_connections(read_target(url))
+    try:
+        yield connections
+    finally:
+        await connections.close()
+
+
+async def ask(connections: Connections, statement: str = "select 1", secs: float = PATIENCE) -> object:
+    """The first field; what fails is told as callers see it, and within the time that was given."""
+    started = time.monotonic()
+    try:
+        async with connections.use(secs) as connection:
+            row = await (await connection.execute(statement.encode())).fetchone()
+            return row[0] if row else None
+    except (psycopg.Error, DeadlinePassed) as error:
+        told = connections.told(error)
+        assert PASSWORD not in str(told.body())
+        raise told from error
+    finally:
+        assert time.monotonic() - started < secs + 0.5
+
+
+async def back_within(connections: Connections, secs: float) -> None:
+    """The server answers again: the next calls work, soon."""
+    until = time.monotonic() + secs
+    while True:
+        try:
+            await ask(connections)
+            break
+        except StoreUnreachable:
+            assert time.monotonic() < until
+            await asyncio.sleep(0.02)
+    assert [await ask(connections) for _ in range(20)] == [1] * 20  # no broken one is left behind
+
+
+async def fails_with(connections: Connections, words: str) -> None:
+    """Calls fail, and soon say this: the first may still meet a connection from before."""
+    until = time.monotonic() + 5
+    while True:
+        with pytest.raises(StoreUnreachable) as caught:
+            await ask(connections)
+        if words in caught.value.message:
+            return
+        assert time.monotonic() < until, caught.value.message
+
+
+async def test_a_call_past_its_deadline_is_dropped_here_and_ended_there(database: Callable[[], str]) -> None:
+    async with connected(database()) as connections:
+        with pytest.raises(StoreUnreachable, match=r"no answer within 0\.3 s"):
+            await ask(connections, "select pg_sleep(60)", secs=0.3)
+        waiting = "select count(*) from pg_stat_activity where query = 'select pg_sleep(60)'"
+        until = time.monotonic() + 10
+        while await ask(connections, waiting):
+            assert time.monotonic() < until
+            await asyncio.sleep(0.1)
+
+
+async def test_a_caller_that_goes_away_takes_its_connection_with_it(database: Callable[[], str]) -> None:
+    async with connected(database()) as connections:
+        tasks = [asyncio.create_task(ask(connections, "select pg_sleep(60)", secs=30)) for _ in range(8)]
+        await asyncio.sleep(0.5)
+        started = time.monotonic()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert time.monotonic() - started < 1
+        await back_within(connections, 3)
+
+
+async def test_killed_and_restarted_servers_are_found_again(new_postgres: MakeServer) -> None:
+    server = new_postgres()
+    async with connected(server.url(server.new_database(), role=ROLE)) as connections:
+        await asyncio.to_thread(server.kill)
+        await fails_with(connections, "refused")  # and not just that it took too long
+        await asyncio.to_thread(server.start)
+        await back_within(connections, 2)
+        await asyncio.to_thread(server.restart)
+        await back_within(connections, 2)
+
+
+async def test_a_frozen_server_costs_each_call_its_deadline_and_no_more(new_postgres: MakeServer) -> None:
+    server = new_postgres()
+    async with connected(server.url(server.new_database(), role=ROLE)) as connections:
+        await asyncio.gather(*(ask(connections, "select pg_sleep(0.1)") for _ in range(8)))
+        server.freeze()
+        results = await asyncio.gather(*(ask(connections) for _ in range(20)), return_exceptions=True)
+        assert {type(result) for result in results} == {StoreUnreachable}
+        server.thaw()
+        await back_within(connections, 2)
+
+
+async def test_terminated_backends_and_a_server_out_of_connections(new_postgres: MakeServer) -> None:
+    server = new_postgres(max_connections="8", max_wal_senders="0", wal_level="replica")
+    name = server.new_database()
+    async with connected(server.url(name, role=ROLE)) as connections:
+        await ask(connections)
+        server.sql(f"select pg_terminate_backend(pid) from pg_stat_activity where usename = '{ROLE}'")
+        await back_within(connections, 2)
+        server.sql(f"alter role {ROLE} connection limit 2")
+        results = await asyncio.gather(*(ask(connections, "select pg_sleep(0.05)") for _ in range(20)))
+        assert len(results) == 20  # two connections are enough to serve all in turn
+        server.sql(f"alter role {ROLE} connection limit 0")
+        server.sql(f"select pg_terminate_backend(pid) from pg_stat_activity where usename = '{ROLE}'")
+        await fails_with(connections, "too many connections")
+        server.sql(f"alter role {ROLE} connection limit -1")
+        await back_within(connections, 2)
+
+
+async def test_a_promoted_standby_is_found_among_the_hosts_of_the_url(new_postgres: MakeServer) -> None:
+    server = new_postgres()
+    name = server.new_database()
+    with server.standby() as standby:
+        hosts = f"127.0.0.1:{server.port},127.0.0.1:{standby.port}"
+        url = server.url(name, role=ROLE).replace(f"127.0.0.1:{server.port}", hosts)
+        with pytest.raises(AimemError, match="read-only"):
+            await open_connections(read_target(standby.url(name, role=ROLE)))
+        async with connected(url) as connections:
+            assert await ask(connections, "select inet_server_port()") == server.port
+            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(standby.promote)
+            await back_within(connections, 3)
+            assert await ask(connections, "select inet_server_port()") == standby.port
+
+
+async def test_a_changed_password_is_read_anew(new_postgres: MakeServer) -> None:
+    server = new_postgres()
+    url = server.url(server.new_database(), role=ROLE)
+    file = server.folder / "password"
+    file.write_text(f"{PASSWORD}\n")
+    file.chmod(0o600)
+    connections = await open_connections(
+        read_target(url.replace(url.split(":")[2].split("@")[0], ""), password_file=file)
+    )
+    try:
+        await back_within(connections, 2)
+        server.sql(f"alter role {ROLE} password 'another'")
+        assert await ask(connections) == 1  # who is in stays in
+        server.sql(f"select pg_terminate_backend(pid) from pg_stat_activity where usename = '{ROLE}'")
+        await fails_with(connections, "password authentication failed")
+        file.write_text("another\n")
+        await back_within(connections, 2)
+    finally:
+        await connections.close()
+
+
+async def test_what_only_an_operator_can_mend_is_told_at_start(database: Callable[[], str]) -> None:
+    url = database()
+    for wrong, words in (
+        (url.replace("staple", "wrong"), "does not let this role in"),
+        (url.replace("/test_", "/missing_"), "does not exist"),
+    ):
+        with pytest.raises(Misconfigured, match=words) as caught:
+            await open_connections(read_target(wrong))
+        assert caught.value.hint
+        assert "horse" not in str(caught.value.body())
+    with pytest.raises(StoreUnreachable):
+        await open_connections(read_target("postgres://u@127.0.0.1:1/db"))
+
+
+async def test_a_time_out_of_ones_own_is_not_taken_for_the_deadline() -> None:
+    with pytest.raises(TimeoutError, match="mine"):
+        async with within(5):
+            raise TimeoutError("mine")
+
+
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (psycopg.errors.AdminShutdown, Action.RECONNECT),
+        (psycopg.errors.TooManyConnections, Action.RECONNECT),
+        (psycopg.errors.ReadOnlySqlTransaction, Action.RECONNECT),
+        (psycopg.OperationalError, Action.RECONNECT),
+        (psycopg.errors.SerializationFailure, Action.RETRY),
+        (psycopg.errors.DeadlockDetected, Action.RETRY),
+        (psycopg.errors.LockNotAvailable, Action.RETRY),
+        (psycopg.errors.InvalidSqlStatementName, Action.PREPARE_ANEW),
+        (psycopg.errors.QueryCanceled, Action.FAIL),
+        (psycopg.errors.UniqueViolation, Action.FAIL),
+        (psycopg.errors.DiskFull, Action.FAIL),
+        (ValueError, Action.FAIL),
+    ],
+)
+def test_what_helps_against_an_error(error: type[Exception], what: Action) -> None:
+    assert action(error()) is what
