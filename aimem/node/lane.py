@@ -89,8 +89,8 @@ class Fleet(Protocol):
         """Told after each sweep: up to which position tombstones are old enough to go, and were not read by all."""
 
     async def pass_by(self, until: int, floor: int) -> bool:
-        """Tombstones up to position `until`, stored before `floor` (ns), are about to be swept: note durably who of those
-        that ever read this feed has not read them. False when this node may sweep nothing at all."""
+        """Tombstones up to position `until`, stored before `floor` (ns), are about to be swept: note durably who of
+        those that ever read this feed has not read them. False when this node may sweep nothing at all."""
 
     def describe(self) -> dict[str, Any]:
         """The fleet as `status` shows it."""
