@@ -107,16 +107,16 @@ def read_target(
         raise Misconfigured(f"{redacted(url)}: {', '.join(refused)} is set by aimem itself", hint="leave it out")
     service = _service(given.get("service"), env)
     hosts = _hosts(given | service | {name: given[name] for name in ("host", "hostaddr") if name in given}, env)
-    said = given.get("sslmode") or sslmode or service.get("sslmode")
-    if said is not None and said not in SSLMODES:
-        raise Misconfigured(f"sslmode takes {', '.join(SSLMODES)}, not {said!r}")
+    decided = given.get("sslmode") or sslmode or service.get("sslmode")
+    if decided is not None and decided not in SSLMODES:
+        raise Misconfigured(f"sslmode takes {', '.join(SSLMODES)}, not {decided!r}")
     assumed = "prefer" if insecure or all(map(is_local, hosts)) else "verify-full"
-    settings = {**given, "sslmode": said or assumed}
+    settings = {**given, "sslmode": decided or assumed}
     if ca_cert and "sslrootcert" not in given:
         settings["sslrootcert"] = ca_cert
     elif settings["sslmode"] == "verify-full" and not {"sslrootcert"} & (given.keys() | service.keys()):
         settings["sslrootcert"] = _system_roots()
-    return Target(redacted(url), hosts, settings, password_file, assumed=said is None)
+    return Target(redacted(url), hosts, settings, password_file, assumed=decided is None)
 
 
 def is_local(host: str) -> bool:
