@@ -1,6 +1,12 @@
-"""From what a caller calls a memory to its id: the id itself, or a prefix that only one memory has."""
+"""From what a caller calls a memory to its id: the id itself, or a prefix that only one memory has.
+
+A request that changes something must not hit another memory than the one that was meant. There only the beginning of
+an id that this program makes, a UUID, is a prefix: an id of somebody's own, such as `task-1`, always stands for itself.
+"""
 
 from __future__ import annotations
+
+import re
 
 from aimem.core.fields import check_id
 from aimem.core.kinds import MEMORY
@@ -34,6 +40,24 @@ async def by_prefix(store: Store, prefix: str, reach: Reach | None) -> str:
             extra={"ids": found},
         )
     return found[0]
+
+
+async def to_be_changed(store: Store, prefix: str, reach: Reach | None) -> str:
+    """As `by_prefix`, for a request that changes something.
+
+    Raises:
+        NotFound: there is none, or it is no beginning of a UUID. Ambiguous: there are several.
+    """
+    if not _UUID.fullmatch(prefix + _NIL[len(prefix) :]):
+        raise NotFound("not found")
+    found = await by_prefix(store, prefix, reach)
+    if not _UUID.fullmatch(found):
+        raise NotFound("not found")
+    return found
+
+
+_NIL = "00000000-0000-0000-0000-000000000000"
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 async def known_id(store: Store, named: str, reach: Reach | None) -> str:

@@ -26,7 +26,7 @@ from aimem.core.writes import Answer, Stored, answered
 from aimem.errors import AimemError, Invalid, NotFound, QuorumNotMet
 from aimem.limits import CONTRADICTIONS_MAX, CONTRADICTIONS_ROWS_MAX, ITEMS_MAX
 from aimem.node.caller import Caller
-from aimem.node.ids import by_prefix
+from aimem.node.ids import to_be_changed
 from aimem.node.lane import CallersLane, quorum_of
 from aimem.node.metrics import Meters
 from aimem.node.touching import Touching
@@ -167,7 +167,7 @@ class Writing:
         try:
             answer: Answer = await lane.one(answered(intent(memory_id), render, once), conditional=conditional)
         except NotFound:
-            found = await by_prefix(self._store, memory_id, caller.reach)
+            found = await to_be_changed(self._store, memory_id, caller.reach)
             answer = await lane.one(answered(intent(found), render, once), conditional=conditional)
         if answer.replayed:
             self._meters.replays.inc()
