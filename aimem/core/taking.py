@@ -147,6 +147,19 @@ def set_aside(ref: Ref, peer: str, floor: int) -> Intent:
     return plan
 
 
+def write_anew(ref: Ref, floor: int) -> Intent:
+    """Give a live record of our own at or below `floor` a version of now. What derives from another goes with that, as
+    it is. Reply: whether it has one."""
+
+    def plan(stamp: Stamp) -> Plan:
+        held = yield from get(*ref)
+        if held is None or held.deleted or held.version.time > floor or kind_of(held.kind).derived:
+            return Decision((), False)
+        return Decision([Record(held.kind, held.key, stamp.version(), held.born, held.raw, extra=held.extra)], True)
+
+    return plan
+
+
 def rescue(key: str) -> Intent:
     """Write what is kept aside under `key` anew, as a change of this node.
 

@@ -198,6 +198,8 @@ class Mesh:
     async def start(self) -> None:
         """Begin: from here on own changes are pushed and peers are caught up with."""
         await self.standing.open()
+        if self._links:
+            await self.standing.join()
         await self.receiving.aside.open()
         kept = await self._store.positions("push/")
         await self._readers.open()

@@ -177,3 +177,53 @@ def test_a_peer_that_was_off_the_list_for_a_while_brings_nothing_back() -> None:
             assert goes not in await ids_on(world, name)
 
     run(story)
+
+
+async def _alone_joins(had_peers: bool) -> tuple[World, str, str]:
+    """A store with an old memory joins a fleet that has swept tombstones since. Ids of its memory and of theirs."""
+    world = fleet(3, catchup_secs=20, tombstone_days=1, node={"tombstone_days": 1})
+    lists = {name: member.settings for name, member in world.members.items()}
+    for name, peers in {"n0": ["n1"], "n1": ["n0"], "n2": ["n1"] if had_peers else []}.items():
+        urls = tuple(world.network.url_of(peer) for peer in peers)
+        world.members[name].settings = replace(lists[name], peers=urls, writes=1)
+    await up(world, "n0", "n1", "n2")
+    await asyncio.sleep(30)
+    if had_peers:
+        for one, other in (("n2", "n1"), ("n1", "n2")):
+            world.network.cut(one, other)
+    own = (await world.call("n2").create(lasting("own"), caller())).body["id"]
+    theirs = (await world.call("n0").create(lasting("theirs"), caller())).body["id"]
+    goes = (await world.call("n0").create(lasting("goes"), caller())).body["id"]
+    await asyncio.sleep(60)
+    await world.call("n0").delete(goes, None, caller())
+    await _weeks_pass(world, 2)
+    assert await _held_by(world, "n0", goes) is None
+    for name in world.members:
+        await world.crash(name)
+        world.members[name].settings = lists[name]
+    world.network.heal()
+    for name in world.members:
+        await world.start(name)
+    await asyncio.sleep(200)
+    return world, own, theirs
+
+
+def test_a_store_that_never_had_a_peer_keeps_what_it_held_alone() -> None:
+    async def story() -> None:
+        world, own, theirs = await _alone_joins(had_peers=False)
+        assert await world.converged(60)
+        for name in world.up:
+            assert await ids_on(world, name) == {own, theirs}, name
+            assert (await world.call(name).quarantine({}))["count"] == 0
+
+    run(story)
+
+
+def test_a_store_that_had_a_peer_waits_for_an_operator_with_it() -> None:
+    async def story() -> None:
+        world, own, theirs = await _alone_joins(had_peers=True)
+        assert await world.converged(60)
+        assert await ids_on(world, "n2") == {theirs}
+        assert [row["key"] for row in (await world.call("n2").quarantine({}))["quarantine"]] == [own]
+
+    run(story)
