@@ -90,8 +90,8 @@ class Standing:
             self._risen()
 
     async def _take_over(self, peer: Peer, floor: int) -> None:
-        """Set aside own rows that this peer, which has swept up to `floor`, does not hold, or write them anew; then have
-        its floor."""
+        """Set own rows aside that this peer, which has swept up to `floor`, does not hold, or write them anew; then
+        have its floor."""
         after, end = 0, self._store.head
         while after < end:
             page = await self._store.changes(after, MESH_PAGE_HEADS, MESH_PAGE_HEADS * 1_000)
