@@ -147,7 +147,8 @@ def from_wire(value: Mapping[str, Any]) -> Record:
     """
     try:
         kind, key, deleted, body = value["kind"], value["key"], value["deleted"], value["body"]
-        version, born = parse_version(value["version"]), parse_version(value["born"])
+        version = parse_version(value["version"])
+        born = version if value["born"] == value["version"] else parse_version(value["born"])
     except (KeyError, TypeError) as error:
         raise Invalid(f"not a record: {error}") from error
     if not (isinstance(kind, str) and kind and isinstance(key, str) and key):

@@ -77,8 +77,12 @@ def flaw(record: Record, *, now: int, ahead_max: int) -> str | None:
     if record.deleted or record.kind not in _SHAPES:
         return None
     body = record.body
-    shape = {**_SHAPES[record.kind], **{name: types for name, types in _MAY_HAVE.items() if name in body}}
-    wrong = _misshapen(body, shape) or ("archived" in body and _misshapen(body["archived"], _ARCHIVED))
+    may_have = {name: _MAY_HAVE[name] for name in body.keys() & _MAY_HAVE.keys()}
+    wrong = (
+        _misshapen(body, _SHAPES[record.kind])
+        or _misshapen(body, may_have)
+        or ("archived" in body and _misshapen(body["archived"], _ARCHIVED))
+    )
     if wrong:
         return f"{MALFORMED}: {record.kind} with {wrong} of an unknown form"
     if record.kind in (MEMORY, SUPERSEDED):
@@ -93,9 +97,7 @@ def _misshapen(body: Mapping[str, Any], shape: Mapping[str, tuple[type, ...]]) -
     """The first field that does not have its form; numbers fit into 64 bits, as times and columns do."""
     for name, types in shape.items():
         value = body.get(name)
-        if not isinstance(value, types) or isinstance(value, bool):
-            return name
-        if isinstance(value, int) and abs(value) > TIME_MAX:
+        if type(value) not in types or (type(value) is int and abs(value) > TIME_MAX):
             return name
     return None
 

@@ -8,6 +8,7 @@ for; automatic changes keep time and origin and only raise it (see `automatic`).
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from aimem.errors import Invalid
@@ -20,8 +21,9 @@ TIME_MAX = (1 << 63) - 1  # the year 2262: what a signed 64-bit column holds
 _TIME_HEX = 16
 _STEP_HEX = 17
 _PLAIN_LENGTH = _TIME_HEX + 1 + ORIGIN_HEX
-_STEPPED_LENGTH = _PLAIN_LENGTH + 1 + _STEP_HEX
-_HEX = frozenset("0123456789abcdef")
+_TEXT = re.compile(  # neither a time nor a step beyond its most, nor a step of zero
+    rf"([0-7][0-9a-f]{{{_TIME_HEX - 1}}})-([0-9a-f]{{{ORIGIN_HEX}}})(?:-(?!0+\Z)([0-7][0-9a-f]{{{_STEP_HEX - 1}}}))?"
+)
 
 
 class Version(NamedTuple):
@@ -60,11 +62,6 @@ def parse_version(text: str) -> Version:
     Raises:
         Invalid: when it is not the text of a version.
     """
-    if isinstance(text, str) and len(text) in (_PLAIN_LENGTH, _STEPPED_LENGTH) and not set(text) - _HEX - {"-"}:
-        parts = text.split("-")
-        lengths = [len(part) for part in parts]
-        if lengths == [_TIME_HEX, ORIGIN_HEX] or lengths == [_TIME_HEX, ORIGIN_HEX, _STEP_HEX]:
-            version = Version(int(parts[0], 16), parts[1], int(parts[2], 16) if len(parts) == 3 else 0)
-            if version.time <= TIME_MAX and version.step <= STEP_MAX and str(version) == text:
-                return version
+    if isinstance(text, str) and (found := _TEXT.fullmatch(text)) is not None:
+        return Version(int(found[1], 16), found[2], int(found[3] or "0", 16))
     raise Invalid(f"not a version: {text!r}", hint="use the `version` of an earlier reply, or its ETag, as it is")

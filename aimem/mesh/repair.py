@@ -13,6 +13,7 @@ from typing import Any
 from aimem.core.digest import bucket_of, counts
 from aimem.core.record import Record, Ref
 from aimem.core.taking import Taken
+from aimem.core.version import Version
 from aimem.errors import Invalid
 from aimem.limits import MESH_BATCH_RECORDS, MESH_BUCKETS_COMPARED
 from aimem.mesh.messages import DIGEST, FETCH, HEADS, RECORDS, Envelope, list_of, record_bytes, records_of
@@ -45,7 +46,12 @@ async def heads_of(store: Store, buckets: Iterable[int]) -> dict[Ref, Head]:
 
 def head_of(record: Record) -> Head:
     """The head of a record."""
-    return str(record.version), record.hash.hex()[:HASH_HEX]
+    return shown_of(record.version, record.hash)
+
+
+def shown_of(version: Version, hash: bytes) -> Head:
+    """The head of a record of this version and content hash."""
+    return str(version), hash.hex()[:HASH_HEX]
 
 
 class Repair:

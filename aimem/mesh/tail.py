@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from aimem.core.kinds import kind_of
 from aimem.core.record import Record, Ref
 from aimem.limits import MESH_PAGE_HEADS, MESH_TAIL_HEADS
-from aimem.mesh.repair import head_of
+from aimem.mesh.repair import Head, head_of, shown_of
 from aimem.store.base import Change, Store
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -28,12 +28,20 @@ def encoded_head(record: Record) -> bytes:
 class _Head:
     """One change: its place, and what is shown of it once somebody asks."""
 
-    __slots__ = ("data", "seq", "shown")
+    __slots__ = ("_shown", "data", "hash", "seq", "version")
 
     def __init__(self, seq: int, record: Record) -> None:
         self.seq = seq
-        self.shown = head_of(record)
+        self.version, self.hash = record.version, record.hash
+        self._shown: Head | None = None
         self.data: bytes | None = None
+
+    @property
+    def shown(self) -> Head:
+        """Its version and the beginning of its hash, as texts."""
+        if self._shown is None:
+            self._shown = shown_of(self.version, self.hash)
+        return self._shown
 
 
 class Tail:
