@@ -63,6 +63,9 @@ STORE_CALL_SECS = 5.0  # from the asking for a connection to the last row: what 
 STORE_LOCK_SECS = 2.0  # a row is locked for one group commit, so who waits longer is stuck behind a hung node
 STORE_IDLE_SECS = 300.0  # connections above the least number go again
 STORE_LIFE_SECS = 1_800.0  # then replaced, so that the memory of a server's process stays bounded
+STORE_WRITE_SECS = 8.0  # for a group with all attempts: longer than a stopped node may hold the writers' lock, 2 s
+STORE_OPEN_SECS = 120.0  # nodes that start at once wait for each other, and for one that migrates
+FOLLOW_SECS = 0.05  # between looks for what others wrote: one row, 20 times a second, costs the server nothing
 STORE_PROBE_SECS = 0.2  # between attempts to reach a server that went: an outage is over that soon after its end
 
 # A client's side of one request.

@@ -7,7 +7,6 @@ place, so it costs as much as the store holds: this is for tests and small thing
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -30,7 +29,7 @@ from aimem.core.record import Record, Ref
 from aimem.core.restamping import in_order, restamped, too_far
 from aimem.core.text import holds, indexed_text, stems
 from aimem.core.upkeep import outlives
-from aimem.core.version import ORIGIN_HEX, Version
+from aimem.core.version import Version
 from aimem.core.visibility import scope_of, view_from
 from aimem.errors import AimemError, Busy, StorageFailed
 from aimem.limits import SCAN_BATCH
@@ -49,13 +48,9 @@ from aimem.store.base import (
     Words,
     Written,
 )
+from aimem.store.ids import random_id
 
 _HOUR_NS = 3_600 * 10**9
-
-
-def random_id() -> str:
-    """An id that nobody else makes: 16 hex digits."""
-    return secrets.token_hex(ORIGIN_HEX // 2)
 
 
 class Row(NamedTuple):

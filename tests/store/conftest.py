@@ -21,6 +21,9 @@ from aimem.core.version import Version
 from aimem.errors import AimemError, NotFound
 from aimem.store.base import Filter, Store, Written
 from aimem.store.memory import MemoryStore
+from aimem.store.postgres.opening import open_store as open_postgres
+from aimem.store.postgres.store import PostgresStore
+from aimem.store.postgres.url import read_target
 from aimem.store.sqlite.store import open_sqlite
 
 SECOND = 10**9
@@ -99,14 +102,42 @@ class OpenSqlite(_Opener):
         return await self(store.path.stem)  # type: ignore[attr-defined]
 
 
-OPENERS: dict[str, Callable[[Path, AsyncExitStack], OpenStore]] = {"memory": OpenMemory, "sqlite": OpenSqlite}
+class OpenPostgres(_Opener):
+    """Opens databases of a server."""
+
+    def __init__(self, folder: Path, closing: AsyncExitStack, new_database: Callable[[], str]) -> None:
+        super().__init__(folder, closing)
+        self._new_database = new_database
+        self._urls: dict[str, str] = {}
+        self._url_of: dict[str, str] = {}
+
+    async def __call__(self, name: str = "a") -> Store:
+        if name not in self._urls:
+            self._urls[name] = self._new_database()
+        return await self._open(self._urls[name])
+
+    async def _open(self, url: str) -> Store:
+        target = read_target(url)
+        self._url_of[target.shown] = url
+        return self.kept(await open_postgres(target, now=self.clock, rand=self.ids()))
+
+    async def again(self, store: Store) -> Store:
+        assert isinstance(store, PostgresStore)
+        await store.close()
+        return await self._open(self._url_of[store.connections.target.shown])
 
 
-@pytest.fixture(params=OPENERS)
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 async def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OpenStore]:
     """Opens stores of one sort; all are closed at the end."""
     async with AsyncExitStack() as closing:
-        yield OPENERS[request.param](tmp_path, closing)
+        match request.param:
+            case "memory":
+                yield OpenMemory(tmp_path, closing)
+            case "sqlite":
+                yield OpenSqlite(tmp_path, closing)
+            case _:
+                yield OpenPostgres(tmp_path, closing, request.getfixturevalue("database"))
 
 
 @pytest.fixture

@@ -93,6 +93,7 @@ CREATE TABLE state (
     incarnation text NOT NULL,
     identity text NOT NULL,      -- of the cluster and timeline that this incarnation lives in
     start text NOT NULL,         -- the last opening of all
+    revision bigint NOT NULL,    -- moves up with every group, of any node
     head bigint NOT NULL,
     last_row bigint NOT NULL,
     clock bigint NOT NULL,
@@ -108,14 +109,10 @@ CREATE TABLE start (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     id text NOT NULL UNIQUE,
     first_seq bigint NOT NULL,
-    opened bigint NOT NULL
-);
+    opened bigint NOT NULL,
+    operation uuid               -- the last group that it committed, for when it lost the answer
+) WITH (fillfactor = 25);
 CREATE TABLE progress (name text COLLATE "C" PRIMARY KEY, position bigint NOT NULL) WITH (fillfactor = 50);
-CREATE TABLE operation (         -- groups that committed, for whoever lost the answer
-    id uuid PRIMARY KEY,
-    at timestamptz NOT NULL DEFAULT now()
-);
-CREATE INDEX operation_at ON operation (at);
 """
 
 MIGRATIONS: dict[int, str] = {}
@@ -136,7 +133,7 @@ async def prepare(connection: Connection, *, incarnation: str, identity: str) ->
         await _need_extension(connection)
         await connection.execute(_TABLES)
         await connection.execute(
-            "INSERT INTO state VALUES (1, %s, %s, %s, '', 0, 0, 0, 0, 0)", (SCHEMA_VERSION, incarnation, identity)
+            "INSERT INTO state VALUES (1, %s, %s, %s, '', 0, 0, 0, 0, 0, 0)", (SCHEMA_VERSION, incarnation, identity)
         )
         return
     if version > SCHEMA_VERSION:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
+
+import psycopg
 
 Values = Sequence[Any] | Mapping[str, Any] | None
 
@@ -27,3 +30,23 @@ async def one(connection: Connection, statement: str, values: Values = None) -> 
     cursor = await connection.execute(statement, values)
     found: tuple[Any, ...] | None = await cursor.fetchone()
     return found
+
+
+@asynccontextmanager
+async def snapshot(connection: Connection) -> AsyncIterator[None]:
+    """One committed state for all that is read inside; nothing is written."""
+    await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    try:
+        yield
+    finally:
+        with suppress(psycopg.Error):  # where the connection is gone, so is the transaction
+            await connection.execute("COMMIT")
+
+
+async def unbounded(connection: Connection, *, session: bool = False) -> None:
+    """No deadlines of the server in this transaction, or in the whole session. What a server lacks is left out."""
+    await connection.execute(
+        "SELECT set_config(name, '0', %s) FROM pg_settings WHERE name IN "
+        "('statement_timeout', 'lock_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout')",
+        (not session,),
+    )

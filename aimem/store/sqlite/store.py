@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -18,7 +17,6 @@ from aimem.core.feed import Cursor, resolve
 from aimem.core.intent import Intent, Rehearsed
 from aimem.core.reach import Reach
 from aimem.core.record import Record, Ref
-from aimem.core.version import ORIGIN_HEX
 from aimem.errors import Damaged
 from aimem.limits import READ_HERE_MAX, REHEARSED_HERE_MAX
 from aimem.store.base import (
@@ -35,6 +33,7 @@ from aimem.store.base import (
     Vector,
     Words,
 )
+from aimem.store.ids import random_id
 from aimem.store.sqlite import opening, reading, scanning, schema
 from aimem.store.sqlite.checking import check
 from aimem.store.sqlite.faults import meaning
@@ -56,11 +55,6 @@ _PRAGMAS = (
     "cache_size = -65536",
     "busy_timeout = 100",  # ms; only a checkpoint can meet somebody: writers must not stand behind a long reader
 )
-
-
-def random_id() -> str:
-    """An id that nobody else makes: 16 hex digits."""
-    return secrets.token_hex(ORIGIN_HEX // 2)
 
 
 async def open_sqlite(

@@ -1,0 +1,152 @@
+"""What a group reads of the database, and how it is fetched: all that is missing at once, a round trip for all of it.
+
+Intents ask for one thing at a time. On a network each question would cost a round trip, while every other writer of the
+fleet waits; so a group runs against what is `Known`, notes what is not, and is run again when that was fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from aimem.core.kinds import EMBEDDING, LINK, MEMORY, TOUCH, compound_key, source_key
+from aimem.core.pairs import pair_of, plain_id
+from aimem.core.record import Record, Ref
+from aimem.core.version import stored_version
+from aimem.store.postgres.session import Connection, rows
+from aimem.store.postgres.text import stored, told
+from aimem.store.transaction import Row, pair_text
+
+COLUMNS = "row, seq, visible, kind, key, version, born, deleted, body, hash, extra"
+FIELDS = ", ".join(f"r.{name}" for name in COLUMNS.split(", "))
+
+PAIR = "pair"
+
+
+class Family(NamedTuple):
+    """Records that are found together: the touches, embeddings or links of a memory, by the kind and its id, or those
+    whose id is not the plain one of their pair (PAIR, and the pair's text)."""
+
+    what: str
+    of: str
+
+
+def row_of(values: tuple[Any, ...]) -> Row:
+    """The row that a SELECT of COLUMNS gave."""
+    row, seq, visible, kind, key, version, born, deleted, body, content_hash, extra = values
+    made = stored_version(version)
+    record = Record(
+        told(kind),
+        told(key),
+        made,
+        made if born == version else stored_version(born),
+        body.encode(),
+        deleted=deleted,
+        extra=extra.encode(),
+        hash=content_hash,
+    )
+    return Row(row, seq, visible, record)
+
+
+def pair_hash(pair: str) -> bytes:
+    """A pair's text as the column has it."""
+    return sha256(pair.encode()).digest()
+
+
+def families_of(record: Record) -> tuple[Family, ...]:
+    """Where a record is found beside its address."""
+    if record.kind in (TOUCH, EMBEDDING):
+        return (Family(record.kind, source_key(*record.ref)),)
+    if record.kind == LINK and not record.deleted:
+        source = record.key.partition("/")[0].replace("%2F", "/").replace("%25", "%")
+        ends = (source, record.body.get("target_id"))
+        return tuple(Family(LINK, end) for end in dict.fromkeys(ends) if isinstance(end, str))
+    if record.kind == MEMORY and (pair := pair_of(record)) is not None and plain_id(pair) != record.key:
+        return (Family(PAIR, pair_text(pair)),)
+    return ()
+
+
+@dataclass(slots=True)
+class Missing:
+    """What was asked for and is not known."""
+
+    refs: dict[Ref, None] = field(default_factory=dict)
+    families: dict[Family, None] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.refs or self.families)
+
+
+class Known:
+    """What has been read in the transaction that is under way."""
+
+    def __init__(self) -> None:
+        self.rows: dict[Ref, Row | None] = {}
+        self.families: dict[Family, list[Ref]] = {}
+
+    async def fetch(self, connection: Connection, missing: Missing) -> None:
+        """Read what is missing. Statements go out together where the connection is in pipeline mode."""
+        await self.read(await ask(connection, missing), missing)
+
+    async def read(self, answers: Sequence[Any], missing: Missing) -> None:
+        """Take in the answers to `ask`."""
+        self.rows.update(dict.fromkeys(missing.refs))
+        self.families.update((family, []) for family in missing.families)
+        for answer in answers:
+            self.add(map(row_of, await answer.fetchall()))
+
+    def add(self, found: Iterable[Row]) -> None:
+        """Note rows as they stand, and whose family they belong to where that is being read."""
+        for row in found:
+            self.rows[row.record.ref] = row
+            for family in families_of(row.record):
+                members = self.families.get(family)
+                if members is not None and row.record.ref not in members:
+                    members.append(row.record.ref)
+
+
+async def ask(connection: Connection, missing: Missing) -> list[Any]:
+    """Send the questions for what is missing: cursors."""
+    by_kind: dict[str, list[str]] = {}
+    for family in missing.families:
+        by_kind.setdefault(family.what, []).append(family.of)
+    answers = []
+    if missing.refs:
+        kinds, keys = zip(*missing.refs, strict=True)
+        answers.append(await connection.execute(_BY_REF, (list(map(stored, kinds)), list(map(stored, keys)))))
+    answers += [
+        await connection.execute(_MADE, (list(map(stored, ids)), kind))
+        for kind in (TOUCH, EMBEDDING)
+        if (ids := by_kind.get(kind))
+    ]
+    if ids := by_kind.get(LINK):
+        sources = [stored(compound_key(each)) for each in ids]
+        answers.append(await connection.execute(_LINKS_FROM, (sources, LINK)))
+        answers.append(await connection.execute(_LINKS_TO, (list(map(stored, ids)),)))
+    if pairs := by_kind.get(PAIR):
+        answers.append(await connection.execute(_BY_PAIR, (list(map(pair_hash, pairs)),)))
+    return answers
+
+
+async def touches_of(connection: Connection, ids: Iterable[str]) -> dict[str, list[Record]]:
+    """The touch records of memories, by memory."""
+    touches: dict[str, list[Record]] = {}
+    asked = [stored(each) for each in dict.fromkeys(ids)]
+    for touch in (row_of(values).record for values in await rows(connection, _MADE, (asked, TOUCH)) if asked):
+        touches.setdefault(source_key(*touch.ref), []).append(touch)
+    return touches
+
+
+_BY_REF = (
+    f"SELECT {FIELDS} FROM unnest(%s::text[], %s::text[]) AS asked (kind, key) "
+    "JOIN record r ON r.kind = asked.kind AND r.key = asked.key"
+)
+_MADE = (
+    f"SELECT {FIELDS} FROM unnest(%s::text[]) AS asked (id) "
+    "JOIN record r ON r.kind = %s AND r.key >= asked.id || '/' AND r.key < asked.id || '0'"  # "0" follows "/"
+)
+_LINKS_FROM = f"{_MADE} AND NOT r.deleted"
+_LINKS_TO = f"SELECT {FIELDS} FROM record r WHERE r.target = ANY(%s::text[])"
+_BY_PAIR = f"SELECT {FIELDS} FROM record r WHERE r.pair = ANY(%s::bytea[])"

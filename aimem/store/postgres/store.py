@@ -1,0 +1,286 @@
+"""The store over PostgreSQL: joins the writer, the follower and the reads to the Store protocol.
+
+What a node knows without asking (`head`, `digest`, `clock`, ...) is what it wrote itself, and what others wrote until
+it last looked: at most `FOLLOW_SECS` ago, while the server answers. Reads see what is committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import psycopg
+
+from aimem.core.digest import Digest
+from aimem.core.feed import Cursor, resolve
+from aimem.core.intent import Intent, Rehearsed
+from aimem.core.kinds import VECTOR
+from aimem.core.reach import Reach
+from aimem.core.record import Record, Ref
+from aimem.limits import STORE_CALL_SECS
+from aimem.store.base import (
+    Change,
+    Counted,
+    FeedPage,
+    Filter,
+    Hit,
+    Listener,
+    Memory,
+    Outcome,
+    Stats,
+    Swept,
+    Vector,
+    Words,
+)
+from aimem.store.postgres import reading, schema, sweeping
+from aimem.store.postgres.checking import check
+from aimem.store.postgres.connections import Connections, Session
+from aimem.store.postgres.failures import Action, DeadlinePassed, action
+from aimem.store.postgres.following import Standing
+from aimem.store.postgres.known import Known
+from aimem.store.postgres.lexical import Statistics, match, matching
+from aimem.store.postgres.session import snapshot, unbounded
+from aimem.store.postgres.table import Program, Transaction
+from aimem.store.postgres.writer import Work, Writer
+
+T = TypeVar("T")
+_RETRY_SECS = 0.1
+
+
+class PostgresStore:
+    """A Store that nodes share. See `store.base.Store` for what each method promises."""
+
+    shared = True
+
+    def __init__(
+        self,
+        connections: Connections,
+        state: Standing,
+        resident: dict[Ref, Record],
+        *,
+        start: str,
+        now: Callable[[], int],
+        rand: Callable[[], str],
+    ) -> None:
+        self.connections = connections
+        self.start = start
+        self._now = now
+        self._rand = rand
+        self._listeners: list[Listener] = []
+        self._statistics = Statistics()
+        self._closed = False
+        self._writer = Writer(connections, state, resident, origin=start, now=now, rand=rand, committed=self._committed)
+
+    @property
+    def incarnation(self) -> str:
+        return self._writer.state.incarnation
+
+    @property
+    def digest(self) -> Digest:
+        return self._writer.state.digest
+
+    @property
+    def schema(self) -> int:
+        return schema.SCHEMA_VERSION
+
+    @property
+    def head(self) -> int:
+        return self._writer.state.head
+
+    @property
+    def clock(self) -> int:
+        return self._writer.state.clock
+
+    @property
+    def floor(self) -> int:
+        return self._writer.state.floor
+
+    @property
+    def visible(self) -> int:
+        return self._writer.state.visible
+
+    @property
+    def fsyncs(self) -> int:
+        """Groups that this node has committed since it opened the store."""
+        return self._writer.commits
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        await self._writer.close()
+        await self.connections.close()
+
+    def subscribe(self, listener: Listener) -> None:
+        self._listeners.append(listener)
+
+    def _committed(self, changes: list[Change]) -> None:
+        for listener in self._listeners:
+            listener(changes)
+
+    async def hear(self) -> None:
+        await self._writer.follow()
+
+    async def write(self, intents: Sequence[Intent]) -> list[Outcome]:
+        return await self._writer.write(intents) if intents else []
+
+    async def sweep(self, before: int, read_by_all: int, now: int, limit: int) -> Swept:
+        sweep = sweeping.Sweep(before, read_by_all, now, limit)
+        await self._writer.exclusively(sweep.work)
+        return sweep.swept
+
+    async def last_tombstone(self, before: int) -> int:
+        return await self._read(reading.last_tombstone, before)
+
+    async def restamp(self, limit: int) -> int:
+        restamp = sweeping.Restamp(limit)
+        await self._writer.exclusively(restamp.work)
+        return restamp.count
+
+    async def raise_floor(self, floor: int) -> None:
+        def program(transaction: Transaction) -> None:
+            transaction.floor = max(transaction.floor, floor)
+
+        await self._writer.exclusively(_simply(program))
+
+    async def renew_incarnation(self) -> None:
+        def program(transaction: Transaction) -> None:
+            transaction.incarnation = self._rand()
+
+        await self._writer.exclusively(_simply(program))
+
+    async def _read(self, read: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+        """What `read(connection, *arguments)` gives, on one committed state; again where a connection was lost.
+
+        Raises:
+            StoreUnreachable, Busy: the server can't be reached, or took too long.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + STORE_CALL_SECS
+        while True:
+            try:
+                async with self.connections.use(deadline - loop.time()) as connection, snapshot(connection):
+                    return await read(connection, *arguments)
+            except (psycopg.Error, DeadlinePassed) as error:
+                if action(error) is Action.FAIL or loop.time() + _RETRY_SECS >= deadline:
+                    raise self.connections.told(error) from error
+                await asyncio.sleep(_RETRY_SECS)
+
+    async def get(self, refs: Sequence[Ref]) -> list[Record | None]:
+        return await self._read(reading.find, refs)
+
+    async def rehearse(self, intents: Sequence[Intent]) -> list[Rehearsed]:
+        async def read(connection: Session) -> list[Rehearsed]:
+            known = Known()
+            while True:
+                view = self._writer.view(known)
+                rehearsed = []
+                for intent in intents:
+                    with view.forgiving():
+                        rehearsed.append(view.rehearse(intent))
+                if not view.missing:
+                    return rehearsed
+                await known.fetch(connection, view.missing)
+
+        return await self._read(read)
+
+    async def memories(self, ids: Sequence[str]) -> list[Memory | None]:
+        return await self._read(reading.memories, ids)
+
+    async def under(self, kind: str, prefix: str) -> list[Record]:
+        return await self._read(reading.under, kind, prefix)
+
+    async def ids_with_prefix(self, prefix: str, limit: int) -> list[str]:
+        return await self._read(reading.ids_with_prefix, prefix, limit)
+
+    async def select(self, which: Filter, limit: int, offset: int) -> list[Memory]:
+        return await self._read(reading.select, which, limit, offset)
+
+    async def match(self, words: Words, which: Filter, limit: int) -> list[Hit]:
+        return await self._read(match, words, which, limit, self._statistics, self.visible)
+
+    async def rows(self, which: Filter) -> list[int]:
+        return await self._read(reading.numbers, which)
+
+    async def by_rows(self, rows: Sequence[int]) -> list[Memory | None]:
+        return await self._read(reading.by_rows, rows)
+
+    async def matching(self, words: Words | None, which: Filter, after: int, limit: int) -> list[tuple[int, str]]:
+        return await self._read(matching, words, which, after, limit)
+
+    async def links(self, ids: Sequence[str]) -> list[Record]:
+        return await self._read(reading.links, ids)
+
+    async def archived(self, namespace: str | None, limit: int, offset: int) -> list[Record]:
+        return await self._read(reading.archived, namespace, limit, offset)
+
+    async def archived_counts(self) -> list[Counted]:
+        return await self._read(reading.archived_counts)
+
+    async def archived_before(self, before: int, limit: int) -> list[Ref]:
+        return await self._read(reading.archived_before, before, limit)
+
+    async def namespaces(self, now: int, reach: Reach | None = None) -> list[Counted]:
+        return await self._read(reading.namespaces, now, reach)
+
+    async def stats(self, now: int, reach: Reach | None = None) -> Stats:
+        return await self._read(reading.stats, now, reach)
+
+    async def expired(self, before: int, limit: int) -> list[str]:
+        return await self._read(reading.expired, before, limit)
+
+    async def changes(self, after: int, limit: int, size: int, kinds: tuple[str, ...] | None = None) -> FeedPage:
+        page = await self._read(reading.changes, after, limit, size, kinds)
+        return FeedPage(page.found, Cursor(page.incarnation, page.start, page.position), page.more)
+
+    async def progress(self, name: str) -> int:
+        return await self._read(reading.position, name)
+
+    async def positions(self, prefix: str) -> dict[str, int]:
+        return await self._read(reading.positions, prefix)
+
+    async def resolve_cursor(self, cursor: Cursor) -> int:
+        await self.hear()
+        starts = await self.starts()
+        return resolve(cursor, starts=starts, head=self.head)
+
+    async def starts(self) -> list[tuple[str, int]]:
+        return await self._read(reading.starts)
+
+    @asynccontextmanager
+    async def _long(self) -> AsyncIterator[Session]:
+        """One committed state for as long as it takes, on a connection of its own."""
+        try:
+            session = await self.connections.alone()
+            try:
+                await unbounded(session, session=True)
+                async with snapshot(session):
+                    yield session
+            finally:
+                session.pgconn.finish()
+        except (psycopg.Error, DeadlinePassed) as error:
+            raise self.connections.told(error) from error
+
+    async def scan(self, kind: str) -> AsyncIterator[list[tuple[int, Record]]]:
+        async with self._long() as connection:
+            async for batch in reading.scan(connection, kind):
+                yield batch
+
+    async def scan_vectors(self) -> AsyncIterator[list[Vector]]:
+        async for batch in self.scan(VECTOR):
+            yield [Vector(row, record.key, record.raw) for row, record in batch if row]
+
+    async def check(self) -> list[str]:
+        async with self._long() as connection:
+            return await check(connection)
+
+
+def _simply(program: Program) -> Work:
+    """Work that reads nothing."""
+
+    async def work(connection: Session, known: Known) -> Program:
+        return program
+
+    return work

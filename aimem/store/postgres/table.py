@@ -1,0 +1,311 @@
+"""One group's writes, gathered: a view of the tables in which what the group wrote stands before what is known of them,
+and the statements that carry it out.
+
+A group is run anew until nothing that it reads is missing (see `known`). Until then what is missing is taken for
+absent, so that one run finds most of what is read; whatever such a run comes to is thrown away. Intents may be run so
+often: they are pure, and every run gets a stamp of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aimem.core.automatic import NEVER, touch_key
+from aimem.core.kinds import EMBEDDING, LINK, TOUCH
+from aimem.core.pairs import Pair
+from aimem.core.record import Record, Ref
+from aimem.core.text import indexed_text
+from aimem.core.visibility import scope_of
+from aimem.store import transaction
+from aimem.store.postgres.known import PAIR, Family, Known, Missing, families_of, pair_hash
+from aimem.store.postgres.session import Connection
+from aimem.store.postgres.text import array, stored
+from aimem.store.postgres.words import lexemes
+from aimem.store.state import packed_sum
+from aimem.store.transaction import Columns, Row, pair_text
+
+
+@dataclass(slots=True)
+class _Put:
+    """A row as it is to be written."""
+
+    seq: int
+    record: Record
+    columns: Columns
+    stored: int | None
+    visible: bool
+    expires: int | None
+
+    def values(self, row: int) -> tuple[Any, ...]:
+        """In the order of `_NAMES`."""
+        record, columns = self.record, self.columns
+        shown: tuple[str | None, ...] = (None, None, None)
+        if columns.tier is not None:
+            metadata = record.body["metadata"]
+            author = metadata.get("agent_id")
+            tags = array([tag for tag in record.body["tags"] if isinstance(tag, str)])
+            shown = (stored(scope_of(metadata)), stored(author) if isinstance(author, str) else None, tags)
+        return (
+            row,
+            stored(record.kind),
+            stored(record.key),
+            self.seq,
+            self.seq,
+            str(record.version),
+            str(record.born),
+            record.deleted,
+            record.raw.decode(),
+            record.hash,
+            record.extra.decode(),
+            self.stored,
+            self.visible,
+            None if columns.target is None else stored(columns.target),
+            _integer(columns.archived),
+            None if columns.namespace is None else stored(columns.namespace),
+            None if columns.pair is None else pair_hash(columns.pair),
+            columns.tier,
+            _integer(columns.priority),
+            _integer(columns.created),
+            _integer(columns.updated),
+            self.expires,
+            *shown,
+        )
+
+
+def _integer(value: Any) -> int | None:
+    """A number of a body as a column holds it: records of other programs may carry any."""
+    if not isinstance(value, int | float) or value != value:
+        return None
+    return int(min(max(value, -NEVER), NEVER))
+
+
+class Transaction(transaction.Transaction):
+    """One group's view of the store. `missing` is what it would have had to know."""
+
+    def __init__(
+        self,
+        known: Known,
+        *,
+        now: int,
+        origin: str,
+        incarnation: str,
+        head: int,
+        last_row: int,
+        clock: int,
+        floor: int,
+        resident: Mapping[Ref, Record],
+    ) -> None:
+        super().__init__(
+            now=now, origin=origin, incarnation=incarnation, head=head, clock=clock, floor=floor, resident=resident
+        )
+        self.missing = Missing()
+        self.last_row = last_row
+        self._known = known
+        self._now_there: dict[Ref, Row | None] = {}  # what this group has written
+        self._joined: dict[Family, list[Ref]] = {}
+        self._put: dict[int, _Put] = {}
+        self._dropped: list[int] = []
+        self._shown: dict[int, bool] = {}
+        self._expiries: dict[int, int | None] = {}
+        self._stored: dict[int, int | None] = {}
+        self._texts: dict[int, Record | None] = {}
+        self._positions: dict[str, int] = {}
+
+    def _forget(self) -> None:
+        """Nobody else writes: what was read stays so."""
+
+    def _find(self, ref: Ref) -> Row | None:
+        if ref in self._now_there:
+            return self._now_there[ref]
+        if ref not in self._known.rows:
+            self.missing.refs[ref] = None
+            return None
+        return self._known.rows[ref]
+
+    def _members(self, family: Family) -> list[Row]:
+        if (members := self._known.families.get(family)) is None:
+            self.missing.families[family] = None
+            members = []
+        refs = dict.fromkeys((*members, *self._joined.get(family, ())))
+        rows = (self._find(ref) for ref in refs)
+        return [row for row in rows if row is not None and family in families_of(row.record)]
+
+    def _touches_of(self, memory_id: str) -> list[Record]:
+        return [row.record for row in self._members(Family(TOUCH, memory_id))]
+
+    def _embeddings_of(self, memory_id: str) -> list[Record]:
+        return [row.record for row in self._members(Family(EMBEDDING, memory_id))]
+
+    def _links_of(self, memory_id: str) -> list[Record]:
+        return [row.record for row in self._members(Family(LINK, memory_id))]
+
+    def _others(self, pair: Pair) -> list[Row]:
+        return self._members(Family(PAIR, pair_text(pair)))
+
+    def _write(self, held: Row | None, record: Record, columns: Columns, *, visible: bool) -> int:
+        if held is None:
+            self.last_row += 1
+        row = self.last_row if held is None else held.row
+        grows_old = self.now if self._grows_old(record) else None
+        self._now_there[record.ref] = Row(row, self.head, visible, record)
+        for noted in (self._shown, self._expiries, self._stored):
+            noted.pop(row, None)
+        self._put[row] = _Put(self.head, record, columns, grows_old, visible, columns.expires)
+        for family in families_of(record):
+            self._joined.setdefault(family, []).append(record.ref)
+        return row
+
+    def _show(self, row: Row, *, visible: bool) -> None:
+        self._now_there[row.record.ref] = row._replace(visible=visible)
+        if (put := self._put.get(row.row)) is not None:
+            put.visible = visible
+        else:
+            self._shown[row.row] = visible
+
+    def _words(self, row: int, old: Record | None, new: Record | None) -> None:
+        before = indexed_text(old) if old else None
+        if before != (indexed_text(new) if new else None):
+            self._texts[row] = new
+
+    def _set_expires(self, row: Row, expires: int | None) -> None:
+        if (put := self._put.get(row.row)) is not None:
+            put.expires = expires
+        else:
+            self._expiries[row.row] = expires
+
+    def _set_stored(self, row: int, at: int | None) -> None:
+        if (put := self._put.get(row)) is not None:
+            put.stored = at
+        else:
+            self._stored[row] = at
+
+    def _age_touches(self, ended: Record) -> None:
+        first = touch_key(ended.key, ended.born, "")
+        for touch in self._members(Family(TOUCH, ended.key)):
+            if touch.record.key.startswith(first):
+                self._set_stored(touch.row, self.now)
+
+    def _keep_young(self, touch: Row) -> None:
+        self._set_stored(touch.row, None)
+
+    def _drop(self, ref: Ref) -> None:
+        if (row := self._find(ref)) is not None:
+            self._now_there[ref] = None
+            self._put.pop(row.row, None)
+            self._dropped.append(row.row)
+
+    def _keep(self, name: str, position: int) -> None:
+        self._positions[name] = position
+
+    def still_there(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Those that this group has not dropped by now."""
+        return (row for row in rows if self._find(row.record.ref) is not None)
+
+    @contextmanager
+    def forgiving(self) -> Iterator[None]:
+        """What fails in a run that lacks something means nothing: it is run again."""
+        try:
+            yield
+        except Exception:
+            if not self.missing:
+                raise
+
+    @property
+    def has_written(self) -> bool:
+        """Whether there is anything to save."""
+        noted = (self._put, self._dropped, self._shown, self._expiries, self._stored, self._texts, self._positions)
+        return any(noted)
+
+    async def save(self, connection: Connection, sums: Sequence[int]) -> None:
+        """Write what the group came to. `sums` are those of the digest after it."""
+        if self._dropped:
+            await connection.execute("DELETE FROM record WHERE row = ANY(%s::bigint[])", (self._dropped,))
+        if self._put:
+            values = [put.values(row) for row, put in sorted(self._put.items())]
+            await connection.execute(_UPSERT, [list(column) for column in zip(*values, strict=True)])
+        for name, changed in (("visible", self._shown), ("expires", self._expiries), ("stored", self._stored)):
+            if changed:
+                await connection.execute(_SET[name], (list(changed), list(changed.values())))
+        await self._save_words(connection)
+        await self._save_positions(connection)
+        if self.deltas:
+            buckets = sorted(self.deltas)
+            await connection.execute(_SET_SUMS, (buckets, [packed_sum(sums[bucket]) for bucket in buckets]))
+
+    async def _save_words(self, connection: Connection) -> None:
+        gone = [row for row, record in self._texts.items() if record is None]
+        kept = [(row, *lexemes(record)) for row, record in self._texts.items() if record is not None]
+        if gone:
+            await connection.execute("DELETE FROM words WHERE row = ANY(%s::bigint[])", (gone,))
+        if kept:
+            rows, found, sizes = zip(*kept, strict=True)
+            await connection.execute(_SET_WORDS, (list(rows), list(sizes), list(found)))
+
+    async def _save_positions(self, connection: Connection) -> None:
+        kept = {stored(name): position for name, position in self._positions.items() if position >= 0}
+        gone = [stored(name) for name, position in self._positions.items() if position < 0]
+        if gone:
+            await connection.execute("DELETE FROM progress WHERE name = ANY(%s::text[])", (gone,))
+        if kept:
+            await connection.execute(_SET_POSITIONS, (list(kept), list(kept.values())))
+
+
+Program = Callable[[Transaction], None]
+"""What is to be done in a transaction; it may be run several times."""
+
+_TYPES = {
+    "row": "bigint",
+    "kind": "text",
+    "key": "text",
+    "seq": "bigint",
+    "since": "bigint",
+    "version": "text",
+    "born": "text",
+    "deleted": "boolean",
+    "body": "text",
+    "hash": "bytea",
+    "extra": "text",
+    "stored": "bigint",
+    "visible": "boolean",
+    "target": "text",
+    "archived": "bigint",
+    "namespace": "text",
+    "pair": "bytea",
+    "tier": "smallint",
+    "priority": "bigint",
+    "created": "bigint",
+    "updated": "bigint",
+    "expires": "bigint",
+    "scope": "text",
+    "agent": "text",
+    "tags": "text",
+}
+_SINCE = "since = CASE WHEN record.born = excluded.born THEN record.since ELSE excluded.seq END"
+_UPSERT = (
+    f"INSERT INTO record ({', '.join(_TYPES)}) "
+    f"SELECT {', '.join('tags::text[]' if name == 'tags' else name for name in _TYPES)} "
+    f"FROM unnest({', '.join(f'%s::{kind}[]' for kind in _TYPES.values())}) AS t ({', '.join(_TYPES)}) "
+    "ON CONFLICT (row) DO UPDATE SET "
+    + ", ".join(_SINCE if name == "since" else f"{name} = excluded.{name}" for name in _TYPES if name != "row")
+)
+_SET = {
+    name: f"UPDATE record SET {name} = t.value FROM unnest(%s::bigint[], %s::{_TYPES[name]}[]) AS t (row, value) "
+    f"WHERE record.row = t.row AND record.{name} IS DISTINCT FROM t.value"
+    for name in ("visible", "expires", "stored")
+}
+_SET_WORDS = (
+    "INSERT INTO words (row, size, found) "
+    "SELECT row, size, found::tsvector FROM unnest(%s::bigint[], %s::integer[], %s::text[]) AS t (row, size, found) "
+    "ON CONFLICT (row) DO UPDATE SET size = excluded.size, found = excluded.found"
+)
+_SET_POSITIONS = (
+    "INSERT INTO progress (name, position) SELECT * FROM unnest(%s::text[], %s::bigint[]) "
+    "ON CONFLICT (name) DO UPDATE SET position = excluded.position"
+)
+_SET_SUMS = (
+    "UPDATE digest SET sum = t.sum FROM unnest(%s::smallint[], %s::bytea[]) AS t (bucket, sum) "
+    "WHERE digest.bucket = t.bucket"
+)
