@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from aimem.errors import Misconfigured
+from aimem.limits import WEBHOOK_GIVE_UP_SECS
 
 if TYPE_CHECKING:
     from aimem.core.memory import TtlConfig
+    from aimem.core.webhooks import Networks
 
 DEFAULT_URL: Final = "http://127.0.0.1:9077"
 DEFAULT_PORT: Final = 9077
@@ -59,6 +61,8 @@ SERVE_KEYS: Final[dict[str, type | tuple[type, ...]]] = {
     "catchup_interval_secs": int,
     "max_skew": int,
     "count_legacy_acks": bool,
+    "webhook_networks": (list, str),
+    "webhook_give_up_secs": int,
 }
 TTL_KEYS: Final[dict[str, type]] = {
     "short_ttl_secs": int,
@@ -128,6 +132,8 @@ class ServeSettings:
     quorum_ca_cert: str | None = None
     catchup_interval_secs: int = 30
     max_skew: int = 30
+    webhook_networks: Networks = ()
+    webhook_give_up_secs: int = int(WEBHOOK_GIVE_UP_SECS)
     count_legacy_acks: bool = False
     ttl: TtlConfig = field(default_factory=_default_ttl)
 
@@ -263,10 +269,23 @@ def serve_settings(
     values |= _listening(config.values, given)
     values["ttl"] = TtlConfig(**config.table("ttl"))
     values |= _quorum(values, old_name=old_name)
+    if "webhook_networks" in values:
+        values["webhook_networks"] = _networks(values["webhook_networks"])
     names = {each.name for each in fields(ServeSettings)}
     settings = ServeSettings(**{name: value for name, value in values.items() if name in names})
     _check_serve(settings)
     return settings
+
+
+def _networks(value: str | list[str]) -> Networks:
+    """Networks, in a list or with commas between them."""
+    from ipaddress import ip_network
+
+    named = value.split(",") if isinstance(value, str) else value
+    try:
+        return tuple(ip_network(each.strip()) for each in named)
+    except ValueError as err:
+        raise Misconfigured(f"webhook_networks: {err}", hint="write networks as 10.20.0.0/16") from err
 
 
 def byte_count(text: str) -> int:
@@ -364,7 +383,7 @@ def _check_serve(settings: ServeSettings) -> None:
             raise Misconfigured(f"{name} must be one of {', '.join(allowed)}, not {getattr(settings, name)!r}")
     if not 0 <= settings.port <= 65_535:
         raise Misconfigured(f"port must be between 0 and 65535, not {settings.port}")
-    for name in ("quorum_timeout_ms", "quorum_racks", "max_skew"):
+    for name in ("quorum_timeout_ms", "quorum_racks", "max_skew", "webhook_give_up_secs"):
         if getattr(settings, name) < 1:
             raise Misconfigured(f"{name} must be at least 1")
     if bool(settings.quorum_client_cert) != bool(settings.quorum_client_key):

@@ -17,7 +17,7 @@ _aimem() {
     done
     case "$command" in
         serve)
-            flags='--bind --host --port --tier --tls-cert --tls-key --mtls-allowlist --api-key-file --memory-max --node --rack --zone --quorum-peers --quorum-writes --quorum-racks --quorum-scope --quorum-timeout-ms --quorum-client-cert --quorum-client-key --quorum-ca-cert --catchup-interval-secs --max-skew --count-legacy-acks --insecure --check --allow-network-fs --tombstone-days --collect-grace-secs --shutdown-grace-secs --log-format --log-level --db --config --cache-dir --help' words='' files=
+            flags='--bind --host --port --tier --tls-cert --tls-key --mtls-allowlist --api-key-file --memory-max --node --rack --zone --quorum-peers --quorum-writes --quorum-racks --quorum-scope --quorum-timeout-ms --quorum-client-cert --quorum-client-key --quorum-ca-cert --catchup-interval-secs --max-skew --count-legacy-acks --webhook-networks --webhook-give-up-secs --insecure --check --allow-network-fs --tombstone-days --collect-grace-secs --shutdown-grace-secs --log-format --log-level --db --config --cache-dir --help' words='' files=
             case "$prev" in
                 --bind) return ;;
                 --host) return ;;
@@ -41,6 +41,8 @@ _aimem() {
                 --quorum-ca-cert) return ;;
                 --catchup-interval-secs) return ;;
                 --max-skew) return ;;
+                --webhook-networks) return ;;
+                --webhook-give-up-secs) return ;;
                 --tombstone-days) return ;;
                 --collect-grace-secs) return ;;
                 --shutdown-grace-secs) return ;;
@@ -445,7 +447,7 @@ _aimem() {
                 --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
         subscriptions)
-            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file --agent --events --namespace --secret-file --idempotency-key' words='list add remove' files=
+            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file --agent --events --namespace --secret-file --idempotency-key --subscription --limit' words='list add remove dead replay' files=
             case "$prev" in
                 --to) return ;;
                 --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
@@ -462,6 +464,8 @@ _aimem() {
                 -n|--namespace) return ;;
                 --secret-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --idempotency-key) return ;;
+                --subscription) return ;;
+                --limit) return ;;
             esac ;;
         mcp)
             flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
@@ -517,7 +521,7 @@ _aimem() {
                 --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
         export)
-            flags='--out --object --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
+            flags='--out --object --secrets --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
             case "$prev" in
                 --out) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --to) return ;;

@@ -20,6 +20,7 @@ PURE = {
     *("__future__", "base64", "bisect", "collections", "dataclasses", "datetime", "enum", "functools", "hashlib"),
     *(
         "heapq",
+        "hmac",
         "ipaddress",
         "itertools",
         "json",

@@ -16,14 +16,15 @@ from aimem.net.client import path_of
 @node_command("export", examples="aimem export --out rows.jsonl\naimem export --object | jq '.memories | length'")
 @click.option("--out", type=FILE, metavar="FILE", help="Write it to this file, which appears when it is whole.")
 @click.option("--object", "as_object", is_flag=True, help="One JSON object, as the old program exported.")
-def command(invocation: Invocation, out: str | None, as_object: bool) -> None:
+@click.option("--secrets", is_flag=True, help="With the secrets that webhooks are signed with.")
+def command(invocation: Invocation, out: str | None, as_object: bool, secrets: bool) -> None:
     """Print everything that is stored.
 
     A line each: an object with memory, archived, link, or record for all else. Vectors are left out, they are made
-    again from the text. With --object, or --json, it is one JSON object with the live memories and their links.
-    `aimem import` takes either.
+    again from the text; subscriptions go without their secrets unless asked for. With --object, or --json, it is one
+    JSON object with the live memories and their links. `aimem import` takes either.
     """
-    pieces = _pieces(invocation, lines=not (as_object or invocation.json))
+    pieces = _pieces(invocation, lines=not (as_object or invocation.json), secrets=secrets)
     if out is None:
         for piece in pieces:
             sys.stdout.buffer.write(piece)
@@ -42,9 +43,11 @@ def command(invocation: Invocation, out: str | None, as_object: bool) -> None:
         progress.clear()
 
 
-def _pieces(invocation: Invocation, *, lines: bool) -> Iterator[bytes]:
+def _pieces(invocation: Invocation, *, lines: bool, secrets: bool) -> Iterator[bytes]:
     accept = "application/x-ndjson" if lines else "application/json"
-    pieces = invocation.caller.stream(path_of("export"), None, {**invocation.identity, "Accept": accept})
+    pieces = invocation.caller.stream(
+        path_of("export"), {"secrets": "true"} if secrets else None, {**invocation.identity, "Accept": accept}
+    )
     if lines:
         yield from pieces
         return

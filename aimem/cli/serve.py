@@ -75,6 +75,15 @@ aimem serve --config /etc/aimem/aimem.toml --check
 @click.option(
     "--count-legacy-acks", is_flag=True, default=None, help="Count acknowledgements of ai-memory nodes towards W."
 )
+@click.option(
+    "--webhook-networks", metavar="NET,NET", help="Private networks that webhooks may lead into: 10.20.0.0/16."
+)
+@click.option(
+    "--webhook-give-up-secs",
+    type=click.IntRange(1),
+    metavar="SECONDS",
+    help="How long a receiver is tried before an event is a dead letter. [21600]",
+)
 @click.option("--insecure", is_flag=True, default=None, help="Listen off loopback without authentication.")
 @click.option(
     "--check", is_flag=True, default=None, help="Check settings, certificates, lists and database, then exit."

@@ -16,7 +16,9 @@ from aimem.core.intent import Intent, Plan, Read, Stamp, get, look
 from aimem.core.kinds import (
     AGENT,
     ALIAS,
+    DEAD_LETTER,
     EMBEDDING,
+    EVENT,
     IDEMPOTENCY,
     LINK,
     MEMORY,
@@ -52,7 +54,9 @@ RULE: Final = "rule"
 AGENTS: Final = "_agents"
 """The namespace whose policy says who may register agents."""
 
-_FREE: Final = frozenset({VECTOR, EMBEDDING, TOUCH, READ_MARK, IDEMPOTENCY, QUARANTINE})  # change nothing for others
+_FREE: Final = frozenset(  # change nothing for others
+    {VECTOR, EMBEDDING, TOUCH, READ_MARK, IDEMPOTENCY, QUARANTINE, EVENT, DEAD_LETTER}
+)
 
 
 class Speaker(NamedTuple):

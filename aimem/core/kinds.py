@@ -49,6 +49,13 @@ SUBSCRIPTION = "subscription"
 """Who is told of changes; key: its id. Body: `url`, `events`, `created_by`, `created_at`, `namespace_filter`,
 `agent_filter`, `dispatch_count`, `failure_count`, `last_dispatched_at`, `secret`. `secret_hash` alone, with
 `secret_lost`, is what a migrated one has of its secret."""
+EVENT = "event"
+"""Something that subscribers wait to be told; key: `compound_key(subject, version, event)`, where the subject is a
+memory or a pending action. Body: see `events`. Whoever wrote it last has its delivery in hand; it is deleted when all
+were told."""
+DEAD_LETTER = "dead_letter"
+"""An event that a subscriber could not be told; key: `compound_key(subscription_id, event_key)`. Body: that of the
+event, with `subscription`, `key`, `reason`, `attempts`, `failed_at`."""
 READ_MARK = "read_mark"
 """That an agent has read a message; key: `read_key(memory_id, agent_id)`. Body: `agent_id`, `read_at`."""
 ACCEPTOR = "acceptor"
@@ -74,13 +81,19 @@ DAY_NS = 86_400 * 10**9
 
 
 class Kind(NamedTuple):
-    """`digested`: part of the state digest. `life_ns`: dropped by age without a tombstone, or None. `derived`: made
-    from another record, whose key `source_key` gives. `local`: of no meaning to any other store, never sent."""
+    """`digested`: part of the state digest. `life_ns`: dropped by age without a tombstone, or None; `stays`: only after
+    it was deleted. `derived`: made from another record, whose key `source_key` gives. `local`: of no meaning to any
+    other store, never sent."""
 
     digested: bool = True
     life_ns: int | None = None
     derived: bool = False
     local: bool = False
+    stays: bool = False
+
+    def life_of(self, deleted: bool) -> int | None:
+        """The life of a record of this kind, in ns; None for one that age does not end."""
+        return self.life_ns if deleted or not self.stays else None
 
 
 UNKNOWN = Kind()
@@ -102,6 +115,8 @@ KINDS: dict[str, Kind] = {
     READ_MARK: Kind(derived=True),
     TOUCH: Kind(digested=False, derived=True),
     IDEMPOTENCY: Kind(digested=False, life_ns=DAY_NS),
+    EVENT: Kind(digested=False, life_ns=DAY_NS, stays=True),
+    DEAD_LETTER: Kind(digested=False, life_ns=7 * DAY_NS),
     ACCEPTOR: Kind(digested=False, local=True),
     QUARANTINE: Kind(digested=False, local=True),
     HOLDS: Kind(digested=False, local=True),

@@ -30,7 +30,7 @@ def restamped(record: Record, limit: int, version: Callable[[], Version]) -> Rec
 
     A copy of a superseded write keeps its place beside its memory: its key names the new version.
     """
-    if record.kind in (VECTOR, TOUCH) or kind_of(record.kind).life_ns is not None:
+    if record.kind in (VECTOR, TOUCH) or kind_of(record.kind).life_of(record.deleted) is not None:
         return None
     new = version()
     born = new if record.born.time > limit else record.born

@@ -10,31 +10,26 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
+from aimem.core.events import EVENTS, EVERY, Subscriber
 from aimem.core.fields import check_agent_id, object_of, text_of, wrong_shape
+from aimem.core.identity_words import parse_words
 from aimem.core.intent import Decision, Intent, Plan, Stamp, get
 from aimem.core.kinds import PENDING, SUBSCRIPTION
 from aimem.core.namespace import check_namespace
-from aimem.core.record import Record, to_wire
+from aimem.core.reach import Reach
+from aimem.core.record import Record
 from aimem.core.timestamp import format_timestamp
-from aimem.core.webhooks import check_webhook_url
-from aimem.errors import Invalid
+from aimem.core.webhooks import Networks, check_webhook_url
+from aimem.errors import Invalid, Misconfigured
 from aimem.limits import WEBHOOK_SECRET_BYTES_MAX
 
-EVERY: Final = "*"
-EVENTS: Final = (
-    "memory_store",
-    "memory_delete",
-    "memory_promote",
-    "memory_link_created",
-    "memory_consolidated",
-    "memory_link_invalidated",
-    "approval_requested",
-)
+_NOTE: Final = "http://localhost/_ns/"
 
 
 class SubscriptionSpec(NamedTuple):
     """What a request to subscribe says. `events`: names, or `*` alone. `namespace` and `agent_filter` narrow what is
-    told: what happens in that namespace, what that agent did."""
+    told: what happens in that namespace, what that agent did. `words` are those of the line that binds who subscribes:
+    it is told of nothing that it may not read."""
 
     url: str
     events: tuple[str, ...]
@@ -43,10 +38,14 @@ class SubscriptionSpec(NamedTuple):
     agent_filter: str | None = None
     secret: str | None = None
     filter: Mapping[str, Any] | None = None
+    words: str | None = None
 
 
-def clean_subscription(raw: Any, created_by: str) -> SubscriptionSpec:
-    """The subscription that a request asks for, in the shapes of both kinds of clients.
+def clean_subscription(
+    raw: Any, created_by: str, reach: Reach | None = None, networks: Networks = ()
+) -> SubscriptionSpec:
+    """The subscription that a request asks for, in the shapes of both kinds of clients. `networks` are the private ones
+    that it may lead into.
 
     Raises:
         WrongShape: a field is of the wrong type. Invalid: a value breaks a rule, or there is neither url nor namespace.
@@ -65,15 +64,16 @@ def clean_subscription(raw: Any, created_by: str) -> SubscriptionSpec:
         raise Invalid(f"secret must be 1 to {WEBHOOK_SECRET_BYTES_MAX} bytes long")
     if "url" not in said and namespace is None:
         raise Invalid("url is missing", hint="give a url to be told at, or a namespace")
-    noted = f"http://localhost/_ns/{created_by}/{quote(namespace or '')}"
+    noted = f"{_NOTE}{created_by}/{quote(namespace or '')}"
     return SubscriptionSpec(
-        check_webhook_url(said["url"]) if "url" in said else noted,
+        check_webhook_url(said["url"], networks) if "url" in said else noted,
         _clean_events(fields.get("events")),
         created_by,
         namespace,
         None if agent is None else check_agent_id(agent, "agent_filter"),
         secret,
         extra,
+        None if reach is None else reach.identity.words(),
     )
 
 
@@ -108,6 +108,7 @@ def subscribe(subscription_id: str, spec: SubscriptionSpec) -> Intent:
             "agent_filter": spec.agent_filter,
             "secret": spec.secret,
             "filter": spec.filter,
+            "words": spec.words,
             "created_by": spec.created_by,
             "created_at": stamp.now,
             "dispatch_count": 0,
@@ -138,6 +139,21 @@ def unsubscribe(ids: list[str]) -> Intent:
     return plan
 
 
+def subscriber_of(record: Record) -> Subscriber | None:
+    """Who listens under a subscription; None for one that is a note only, or whose reach can't be read: that is told of
+    nothing."""
+    body = record.body
+    url, words = body.get("url"), body.get("words")
+    if record.deleted or not isinstance(url, str) or url.startswith(_NOTE):
+        return None
+    try:
+        reach = None if words is None else Reach(parse_words(words)[0])
+    except Misconfigured:
+        return None
+    events = frozenset((body.get("events") or EVERY).split(","))
+    return Subscriber(record.key, events, body.get("namespace_filter"), body.get("agent_filter"), reach)
+
+
 def subscription_json(record: Record) -> dict[str, Any]:
     """A subscription as callers see it: never its secret, but whether there is one, and whether it was lost: of a
     migrated one only a hash came along, so it must be made anew to be signed."""
@@ -161,12 +177,12 @@ def subscription_json(record: Record) -> dict[str, Any]:
     }
 
 
-def feed_json(record: Record) -> dict[str, Any]:
-    """A record as the feed shows it to callers: what signs a webhook stays between the nodes."""
-    shown = to_wire(record)
-    if record.kind == PENDING and "records" in record.body:
-        shown["body"] = {**record.body, "records": [without_secret(each) for each in record.body["records"]]}
-    return without_secret(shown)
+def shown_record(wire: dict[str, Any]) -> dict[str, Any]:
+    """A record as it travels, as callers may see it: what signs a webhook stays between the nodes."""
+    if wire["kind"] == PENDING and "records" in wire["body"]:
+        kept = [without_secret(each) for each in wire["body"]["records"]]
+        return {**wire, "body": {**wire["body"], "records": kept}}
+    return without_secret(wire)
 
 
 def without_secret(wire: dict[str, Any]) -> dict[str, Any]:

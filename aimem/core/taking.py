@@ -104,7 +104,7 @@ def _misshapen(body: Mapping[str, Any], shape: Mapping[str, tuple[type, ...]]) -
 
 def outlived(record: Record, now: int) -> bool:
     """True for a record past the fixed life of its kind: it is not taken, and nothing is amiss."""
-    life = kind_of(record.kind).life_ns
+    life = kind_of(record.kind).life_of(record.deleted)
     return life is not None and record.version.time < now - life
 
 

@@ -88,6 +88,8 @@ def _prepare(settings: ServeSettings) -> NodeSettings:
         archive_superseded=settings.archive_superseded,
         allow_network_fs=settings.allow_network_fs,
         memory_max=settings.memory_max,
+        webhook_networks=settings.webhook_networks,
+        webhook_give_up_secs=settings.webhook_give_up_secs,
         **named,
     )
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from aimem.http.call import LINES, Call, answer, wants_lines
 from aimem.net.message import Response
+from aimem.node import parameters
 
 
 async def export(call: Call) -> Response:
     if wants_lines(call.request.headers.get("accept", "")):
-        return Response(200, call.node.export_lines(call.reach()), {"content-type": LINES})
+        secrets = parameters.flag(call.query(), "secrets") is True
+        return Response(200, call.node.export_lines(call.reach(), secrets=secrets), {"content-type": LINES})
     return Response(200, call.node.export_object(call.reach()), {"content-type": "application/json"})
 
 

@@ -321,6 +321,22 @@ SUBSCRIPTIONS = (
         {200: ref("Unsubscribed")},
         changes=True,
     ),
+    _get(
+        "/dead_letters",
+        subscriptions.dead_letters,
+        "Events that could not be told",
+        "DeadLetters",
+        {"subscription_id": TEXT, "limit": _NUMBER},
+    ),
+    Route(
+        "POST",
+        f"{API}/dead_letters/replay",
+        subscriptions.replay,
+        "Tell dead letters again",
+        {200: ref("Replayed")},
+        changes=True,
+        body=ref("Replay"),
+    ),
 )
 PENDING = (
     _get(
@@ -455,6 +471,7 @@ MOVING = (
         moving.export,
         "All live memories and links; everything, as lines, when asked for",
         {200: {"application/json": ref("Export"), LINES: TEXT}},
+        parameters={"secrets": FLAG},
     ),
     Route(
         "POST",

@@ -162,8 +162,20 @@ COMPONENTS: dict[str, Schema] = {
             "failure_count": COUNT,
             "signed": FLAG,
             "secret_lost": FLAG,
+        },
+        {"waiting": COUNT, "error": _OPTIONAL_TEXT},
+    ),
+    "DeadLetter": fields(
+        {
+            **dict.fromkeys(("id", "subscription_id", "event", "namespace", "reason"), TEXT),
+            **dict.fromkeys(("memory_id", "agent_id"), _OPTIONAL_TEXT),
+            **dict.fromkeys(("occurred_at", "failed_at"), TIME),
+            "attempts": COUNT,
         }
     ),
+    "DeadLetters": fields({"count": COUNT, "dead_letters": listing(ref("DeadLetter")), "more": FLAG}),
+    "Replay": fields({}, {"subscription_id": _OPTIONAL_TEXT, "ids": {"type": ["array", "null"]}}),
+    "Replayed": fields({"replayed": COUNT, "ids": listing(TEXT), "more": FLAG}),
     "Subscriptions": fields({**_COUNTED, "subscriptions": listing(ref("Subscription"))}),
     "Unsubscribed": fields({"id": _OPTIONAL_TEXT, "removed": FLAG}),
     "MarkedRead": fields({"read": FLAG, "id": TEXT, "agent_id": TEXT, "read_at": TIME}),

@@ -26,6 +26,14 @@ async def remove_named(call: Call) -> Response:
     return answer(await call.node.unsubscribe({"id": call.path["id"]}, call.caller()))
 
 
+async def dead_letters(call: Call) -> Response:
+    return reply(200, await call.node.dead_letters(call.query(), call.caller()))
+
+
+async def replay(call: Call) -> Response:
+    return answer(await call.node.replay(call.json(), call.caller()))
+
+
 def _shaped(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     wants_list = call.request.headers.get("user-agent", "").startswith("ai-memory-python/")
     return {**body, "events": body["event_list"]} if wants_list and "event_list" in body else body

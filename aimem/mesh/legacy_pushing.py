@@ -17,8 +17,10 @@ from aimem.core.automatic import deleted_by_user, effect_of, is_archived
 from aimem.core.intent import Intent
 from aimem.core.kinds import (
     AGENT,
+    DEAD_LETTER,
     DECISION,
     EMBEDDING,
+    EVENT,
     IDEMPOTENCY,
     LINK,
     MEMORY,
@@ -51,7 +53,7 @@ from aimem.store.base import Change, Store
 log = logging.getLogger(__name__)
 
 PUSH = "/api/v1/sync/push"
-_OURS_ALONE = (IDEMPOTENCY, VECTOR, EMBEDDING, TOUCH, SUPERSEDED)
+_OURS_ALONE = (IDEMPOTENCY, EVENT, DEAD_LETTER, VECTOR, EMBEDDING, TOUCH, SUPERSEDED)
 """Kinds that tell them nothing: they lack nothing without them."""
 
 

@@ -369,6 +369,11 @@ class Mesh:
         stores = [(peer.identity.incarnation, peer.identity.rack) for peer in met if peer.identity is not None]
         return electors_of(self._store.incarnation, self._settings.rack, stores)
 
+    def hears(self, start: str) -> bool | None:
+        """See `Fleet.hears`."""
+        known = [peer.up for peer in self.peers if peer.identity is not None and peer.identity.start == start]
+        return any(known) if known else None
+
     def read_by_all(self) -> int:
         """Up to which `seq` every peer has read this store's feed: what is above must not be swept. A store that is
         behind sweeps nothing."""

@@ -1,4 +1,4 @@
-"""One kept HTTP/1.1 connection from node to node: a POST at a time, with a deadline. For asyncio, over TCP or TLS.
+"""One kept HTTP/1.1 connection of a node to another server: a POST at a time. For asyncio, over TCP or TLS.
 
 A protocol of its own instead of streams: a message costs a write, a read and a search for the end of the head. What
 always holds: after anything but a whole reply the connection is closed, so a late reply can't be taken for another.
@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Self
 
 from aimem.errors import NoAnswer, Unreachable
 from aimem.limits import REPLY_BYTES_MAX, REPLY_HEAD_BYTES_MAX
 from aimem.net.client import Address
 
-_RESOLVERS = ThreadPoolExecutor(32, thread_name_prefix="aimem-resolve")
+RESOLVERS = ThreadPoolExecutor(32, thread_name_prefix="aimem-resolve")
 """Names are looked up here, so that one which does not resolve holds up nobody but those who wait for it."""
 
 
@@ -34,7 +34,7 @@ class Link(asyncio.Protocol):
         self._keeps = True
 
     @classmethod
-    async def connect(cls, address: Address, context: ssl.SSLContext | None) -> Link:
+    async def connect(cls, address: Address, context: ssl.SSLContext | None) -> Self:
         """A connection to `address`. `context` where it is https.
 
         Raises:
@@ -43,7 +43,7 @@ class Link(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         try:
             found = await loop.run_in_executor(
-                _RESOLVERS, lambda: socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+                RESOLVERS, lambda: socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
             )
             return await cls._first(address, list(dict.fromkeys(each[4][:2] for each in found)), context)
         except (OSError, ssl.SSLError) as error:
@@ -51,7 +51,7 @@ class Link(asyncio.Protocol):
             raise Unreachable(f"can't reach {address}: {reason}") from error
 
     @classmethod
-    async def _first(cls, address: Address, places: Sequence[tuple[Any, ...]], context: ssl.SSLContext | None) -> Link:
+    async def _first(cls, address: Address, places: Sequence[tuple[Any, ...]], context: ssl.SSLContext | None) -> Self:
         """A connection to the first of the addresses of a name where somebody listens. Raises what the last one did."""
         loop = asyncio.get_running_loop()
         for number, (host, port) in enumerate(places, 1):
@@ -81,8 +81,11 @@ class Link(asyncio.Protocol):
         assert self._transport is not None
         return str(self._transport.get_extra_info("peername")[0])
 
-    async def send(self, method: str, path: str, body: bytes, key: str | None = None) -> tuple[int, bytes]:
-        """Status and body of the reply. `key` is an API key. Cancelling it closes the connection.
+    async def send(
+        self, method: str, path: str, body: bytes, key: str | None = None, more: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """Status and body of the reply. `key` is an API key, `more` further headers. Cancelling it closes the
+        connection.
 
         Raises:
             NoAnswer: the connection broke after the message was sent.
@@ -93,6 +96,7 @@ class Link(asyncio.Protocol):
             "content-type": "application/json",
             "content-length": str(len(body)),
             **({"x-api-key": key} if key else {}),
+            **(more or {}),
         }
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         head = f"{method} {self._address.prefix}{path} HTTP/1.1\r\n{lines}\r\n"
@@ -145,15 +149,24 @@ class Link(asyncio.Protocol):
         first, *lines = bytes(self._buffer[:end]).decode("latin-1").split("\r\n")
         del self._buffer[: end + 4]
         fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        status, length = first[9:12], fields.get("content-length", "")
-        if not (first.startswith("HTTP/1.") and status.isdigit() and length.isascii() and length.isdigit()):
+        status = first[9:12]
+        if not (first.startswith("HTTP/1.") and status.isascii() and status.isdigit()):
+            self._fail(f"{self._address} sent a reply that is not HTTP")
+            return False
+        self._status = int(status)
+        self._keeps = first.startswith("HTTP/1.1") and fields.get("connection", "").lower() != "close"
+        return self._take_length(fields)
+
+    def _take_length(self, fields: Mapping[str, str]) -> bool:
+        """Learn from a head how long the body is. Whether this can be taken: nodes always say it."""
+        length = fields.get("content-length", "")
+        if not (length.isascii() and length.isdigit()):
             self._fail(f"{self._address} sent a reply that is not of a node")
             return False
         if int(length) > REPLY_BYTES_MAX:
             self._fail(f"{self._address} sent a reply of {length} bytes")
             return False
-        self._status, self._length = int(status), int(length)
-        self._keeps = fields.get("connection", "").lower() != "close"
+        self._length = int(length)
         return True
 
     def _fail(self, message: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from aimem import __version__
+from aimem.core.events import EVENTS
 from aimem.node.settings import SEMANTIC
 
 FIRST, SECOND = "1", "2"
@@ -35,12 +36,14 @@ def capabilities(
     policy: str,
     known: bool,
     waiting: int,
+    subscriptions: int,
     digest: str,
     schema: int,
     mesh: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """The document. `model` has the name and width of the vectors in use, `rules` is how many policies stand, `policy`
-    their digest, `known` whether certificates or keys say who calls, `waiting` how many actions wait for leave."""
+    their digest, `known` whether certificates or keys say who calls, `waiting` how many actions wait for leave,
+    `subscriptions` how many there are."""
     semantic = tier == SEMANTIC
     active = ("hybrid" if ready else "degraded") if semantic else "disabled"
     scopes = "enforced" if known else "advisory"
@@ -72,7 +75,7 @@ def capabilities(
             "rule_summary": [],
             "policy_digest": policy,
         },
-        "hooks": {"registered_count": 0, "by_event": {}},
+        "hooks": {"registered_count": subscriptions, "by_event": {}, "webhook_events": list(EVENTS)},
         "compaction": {"enabled": False, "interval_minutes": None, "last_run_at": None, "last_run_stats": None},
         "approval": {"subscribers": 0, "pending_requests": waiting, "default_timeout_seconds": 0},
         "transcripts": {"enabled": False, "total_count": 0, "total_size_mb": 0},

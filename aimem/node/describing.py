@@ -19,6 +19,7 @@ from aimem.node.lane import Fleet
 from aimem.node.metrics import Meters
 from aimem.node.ruling import Ruling
 from aimem.node.settings import NodeSettings
+from aimem.node.subscribers import Subscribers
 from aimem.store.base import Store
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Describing:
         now: Callable[[], int],
         ruling: Ruling,
         deciding: Deciding,
+        subscribers: Subscribers,
         fleet: Fleet | None = None,
     ) -> None:
         self._store = store
@@ -50,6 +52,7 @@ class Describing:
         self._fleet = fleet
         self._ruling = ruling
         self._deciding = deciding
+        self._subscribers = subscribers
         self._began = monotonic()
         meters.gauge("ai_memory_memories", "Visible memories.", lambda: store.visible)
         meters.gauge("aimem_feed_head", "The last position of the change feed.", lambda: store.head)
@@ -125,6 +128,7 @@ class Describing:
             policy=await self._ruling.digest(),
             known=self._settings.known_callers(),
             waiting=len(self._deciding.open),
+            subscriptions=len(self._subscribers),
             digest=self._store.digest.root(),
             schema=self._store.schema,
             mesh=None if self._fleet is None else self._fleet.describe(),

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from aimem.core.consensus import Ballot, Reply
+from aimem.core.events import Subscriber, told
 from aimem.core.governing import Speaker, governed
 from aimem.core.identity_words import Identity
 from aimem.core.intent import Intent
@@ -82,6 +83,9 @@ class Fleet(Protocol):
     def electors(self) -> tuple[str, ...]:
         """The stores that decide on what is parked here: this one's, and its peers' as far as they were met."""
 
+    def hears(self, start: str) -> bool | None:
+        """Whether the process of this start is a peer's and answers; None where no peer is known by it."""
+
     def read_by_all(self) -> int:
         """Up to which position every peer has read the own feed."""
 
@@ -136,11 +140,17 @@ class CallersLane:
     """Where callers' writes begin: a lane for each."""
 
     def __init__(
-        self, store: Store, conditions: Conditions, now: Callable[[], int], fleet: Fleet | None = None
+        self,
+        store: Store,
+        conditions: Conditions,
+        now: Callable[[], int],
+        fleet: Fleet | None = None,
+        subscribers: Callable[[], Sequence[Subscriber]] = tuple,
     ) -> None:
         self._parts = store, conditions, now
         self._store = store
         self._fleet = fleet
+        self._subscribers = subscribers
 
     def of(self, caller: Caller) -> Lane:
         """The way of one caller's writes.
@@ -148,11 +158,11 @@ class CallersLane:
         Raises:
             Denied: it may not speak for the agent that it names.
         """
-        return _QuorumLane(*self._parts, self._fleet, caller.speaker(self._electors()))
+        return _QuorumLane(*self._parts, self._fleet, self._subscribers, caller.speaker(self._electors()))
 
     def decided(self) -> Lane:
         """The way of what was decided: it has had its leave, and no policy judges it again."""
-        return _QuorumLane(*self._parts, self._fleet, None)
+        return _QuorumLane(*self._parts, self._fleet, self._subscribers, None)
 
     def _electors(self) -> tuple[str, ...]:
         return (self._store.incarnation,) if self._fleet is None else self._fleet.electors()
@@ -162,10 +172,17 @@ class _QuorumLane(Lane):
     """The way of one caller's writes. Without a fleet it ends at the own disk, as the other."""
 
     def __init__(
-        self, store: Store, conditions: Conditions, now: Callable[[], int], fleet: Fleet | None, who: Speaker | None
+        self,
+        store: Store,
+        conditions: Conditions,
+        now: Callable[[], int],
+        fleet: Fleet | None,
+        subscribers: Callable[[], Sequence[Subscriber]],
+        who: Speaker | None,
     ) -> None:
         super().__init__(store, conditions, now)
         self._fleet = fleet
+        self._subscribers = subscribers
         self._who = who
 
     async def write(self, intents: Sequence[Intent], *, conditional: bool = False) -> list[Outcome]:
@@ -177,6 +194,9 @@ class _QuorumLane(Lane):
         """
         if self._who is not None:
             intents = [governed(intent, self._who) for intent in intents]
+        if self._subscribers():
+            agent = None if self._who is None else self._who.agent_id
+            intents = [told(intent, self._subscribers, agent) for intent in intents]
         if self._fleet is None or self._fleet.alone or not intents:
             return await super().write(intents)
         turn = await self._fleet.order(intents)

@@ -113,6 +113,9 @@ class Meters:
         self.touches_lost = Counter("aimem_touches_dropped_total", "Touches not counted: too many waited.")
         self.collected = Counter("aimem_expired_total", "Memories ended because they had expired.")
         self.swept = Counter("aimem_swept_total", "Records dropped for good by the sweep.", ("what",))
+        self.webhooks = Counter("ai_memory_webhook_dispatched_total", "Events told to a receiver.")
+        self.webhook_failures = Counter("ai_memory_webhook_failed_total", "Attempts to tell an event that failed.")
+        self.dead_letters = Counter("aimem_webhook_dead_letters_total", "Events given up.")
         self.failures = Counter("aimem_background_failures_total", "Background work that failed.", ("task",))
         self.all: list[Metric] = [each for each in vars(self).values() if isinstance(each, Counter | Histogram)]
 

@@ -23,11 +23,23 @@ from aimem.core.importing import (
     import_record,
 )
 from aimem.core.intent import Intent
-from aimem.core.kinds import EMBEDDING, IDEMPOTENCY, LINK, MEMORY, QUARANTINE, TOUCH, VECTOR
+from aimem.core.kinds import (
+    DEAD_LETTER,
+    EMBEDDING,
+    EVENT,
+    IDEMPOTENCY,
+    LINK,
+    MEMORY,
+    QUARANTINE,
+    SUBSCRIPTION,
+    TOUCH,
+    VECTOR,
+)
 from aimem.core.links import link_json
 from aimem.core.parking import pending_of
 from aimem.core.reach import Reach
 from aimem.core.record import Record, from_wire, to_wire
+from aimem.core.subscriptions import shown_record
 from aimem.core.timestamp import format_timestamp
 from aimem.core.wire import bulk_error
 from aimem.core.writes import Answer
@@ -47,7 +59,7 @@ from aimem.node.seeing import seen
 from aimem.store.base import Memory, Store
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_LEFT_OUT = frozenset({VECTOR, TOUCH, IDEMPOTENCY, QUARANTINE})
+_LEFT_OUT = frozenset({VECTOR, TOUCH, IDEMPOTENCY, QUARANTINE, EVENT, DEAD_LETTER})
 _FORMS = ("memory", "archived", "link", "record")
 
 
@@ -62,10 +74,13 @@ class Moving:
         self._shown = shown
         self._now = now
 
-    async def export_lines(self, reach: Reach | None) -> AsyncIterator[bytes]:
-        """All that is held, a row a line. Vectors of other programs come last: none goes in without its memory."""
+    async def export_lines(self, reach: Reach | None, *, secrets: bool = False) -> AsyncIterator[bytes]:
+        """All that is held, a row a line; what webhooks are signed with only where `secrets` are asked for. Vectors of
+        other programs come last: none goes in without its memory."""
         for kinds in (None, (EMBEDDING,)):
             async for rows in self._pages(reach, kinds):
+                if not secrets:
+                    rows = [_without_secrets(row) for row in rows]
                 yield b"".join(_encode(row).encode() + b"\n" for row in rows)
 
     async def export_object(self, reach: Reach | None) -> AsyncIterator[bytes]:
@@ -233,6 +248,17 @@ def _carried(content: Any) -> Record:
             f"a {'deleted ' if record.deleted else ''}record of kind {record.kind} can't be imported as it is"
         )
     return record
+
+
+def _without_secrets(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of an export that says of a subscription's secret only that there was one."""
+    record = row.get("record")
+    if record is None:
+        return row
+    shown = shown_record(record)
+    if shown["kind"] == SUBSCRIPTION and {"secret", "secret_hash"} & record["body"].keys():
+        shown = {**shown, "body": {**shown["body"], "secret_lost": True}}
+    return {"record": shown}
 
 
 def _list(fields: dict[str, Any], name: str) -> list[Any]:

@@ -23,6 +23,7 @@ from aimem.node.caller import Caller
 from aimem.node.capabilities import SECOND
 from aimem.node.conditions import Conditions
 from aimem.node.contradicting import Contradicting
+from aimem.node.courier import Courier
 from aimem.node.deciding import Deciding
 from aimem.node.describing import Describing
 from aimem.node.duplicates import Duplicates
@@ -43,6 +44,7 @@ from aimem.node.retiring import Retiring
 from aimem.node.ruling import Ruling
 from aimem.node.sessions import Sessions
 from aimem.node.settings import SEMANTIC, NodeSettings
+from aimem.node.subscribers import Subscribers
 from aimem.node.subscriptions import Subscriptions
 from aimem.node.touching import Touching
 from aimem.node.writing import Writing
@@ -69,7 +71,18 @@ class Node:
         conditions = Conditions()
         lane = Lane(store, conditions, now)
         self.fleet: Fleet | None = make_fleet(store, lane, self._background) if make_fleet is not None else None
-        callers = CallersLane(store, conditions, now, self.fleet)
+        self.subscribers = Subscribers(store)
+        callers = CallersLane(store, conditions, now, self.fleet, lambda: self.subscribers.listening)
+        self.courier = Courier(
+            store,
+            lane,
+            self.subscribers,
+            self.fleet,
+            self._meters,
+            now,
+            networks=settings.webhook_networks,
+            give_up_secs=settings.webhook_give_up_secs,
+        )
         self._meaning = self._make_meaning(lane, conditions, settings, now) if settings.tier == SEMANTIC else None
         self.touching = Touching(store, lane, self._meters, settings.ttl)
         self.housekeeping = Housekeeping(store, lane, conditions, self._meters, settings, now, self.fleet)
@@ -88,7 +101,7 @@ class Node:
         self._entities = Entities(store, callers)
         self._contradicting = Contradicting(store, self.touching, now)
         self._messages = Messages(store, callers, self._writing, self._reading, now)
-        self._subscriptions = Subscriptions(store, callers)
+        self._subscriptions = Subscriptions(store, callers, self.courier, settings.webhook_networks)
         self._agents = Agents(store, callers)
         self._ruling = Ruling(store, callers)
         self._sessions = Sessions(store, self.touching, self._ruling, now)
@@ -101,7 +114,16 @@ class Node:
         self._moving = Moving(store, callers, self._reading.shown, now)
         self._recalling = Recalling(store, self.touching, self._meters, now, self._meaning)
         self._describing = Describing(
-            store, settings, conditions, self._meters, self._meaning, now, self._ruling, self.deciding, self.fleet
+            store,
+            settings,
+            conditions,
+            self._meters,
+            self._meaning,
+            now,
+            self._ruling,
+            self.deciding,
+            self.subscribers,
+            self.fleet,
         )
 
     def _make_meaning(
@@ -145,6 +167,7 @@ class Node:
             node = cls(store, settings, now, make_fleet)
             if node._meaning is not None:
                 await node._meaning.open()
+            await node.subscribers.load()
             if node.fleet is not None:
                 await node.fleet.start()
         except BaseException:
@@ -153,6 +176,8 @@ class Node:
         node._background.start("touches", node.touching.run)
         node._background.start("housekeeping", node.housekeeping.run)
         node._background.start("deciding", node.deciding.run)
+        node._background.start("webhooks", node.courier.run)
+        node._background.start("webhook-notes", node.courier.note)
         return node
 
     async def close(self) -> None:
@@ -164,6 +189,10 @@ class Node:
             await self.touching.fold()
         except AimemError as error:
             log.warning("gathered touches are lost: %s", error)
+        try:
+            await self.courier.close()
+        except AimemError as error:
+            log.warning("webhooks told last are told again after the next start: %s", error)
         if self.fleet is not None:
             await self.fleet.close()
         await self._store.close()
@@ -276,6 +305,14 @@ class Node:
         """End a subscription."""
         return await self._subscriptions.remove(params, caller)
 
+    async def dead_letters(self, params: Parameters, caller: Caller) -> dict[str, Any]:
+        """Events that were given up."""
+        return await self._subscriptions.dead_letters(params, caller)
+
+    async def replay(self, raw: object, caller: Caller) -> Answer:
+        """Tell dead letters again."""
+        return await self._subscriptions.replay(raw, caller)
+
     async def pending(self, params: Parameters, caller: Caller) -> dict[str, Any]:
         """Actions that wait for leave, or did."""
         return await self._pending.listed(params, caller)
@@ -380,9 +417,9 @@ class Node:
         """Forget what is kept aside."""
         return await self._quarantining.drop(raw, caller)
 
-    def export_lines(self, reach: Reach | None = None) -> AsyncIterator[bytes]:
+    def export_lines(self, reach: Reach | None = None, *, secrets: bool = False) -> AsyncIterator[bytes]:
         """All that is held, a row a line."""
-        return self._moving.export_lines(reach)
+        return self._moving.export_lines(reach, secrets=secrets)
 
     def export_object(self, reach: Reach | None = None) -> AsyncIterator[bytes]:
         """Live memories and links as one JSON object."""

@@ -10,7 +10,8 @@ from aimem.core.fields import check_id
 from aimem.core.links import link_json
 from aimem.core.namespace import check_namespace
 from aimem.core.reach import Reach
-from aimem.core.subscriptions import feed_json
+from aimem.core.record import to_wire
+from aimem.core.subscriptions import shown_record
 from aimem.core.taxonomy import taxonomy
 from aimem.core.text import search_terms
 from aimem.core.wire import list_reply, memory_reply, search_reply
@@ -113,7 +114,7 @@ class Reading:
         position = await self._store.resolve_cursor(parse_cursor(after)) if after else 0
         page = await self._store.changes(position, limit, CHANGES_BYTES_MAX, tuple(kinds.split(",")) if kinds else None)
         shown = {record.ref for record in await seen(self._store, [record for _, record in page.changes], reach)}
-        changes = [{"seq": seq, **feed_json(record)} for seq, record in page.changes if record.ref in shown]
+        changes = [{"seq": seq, **shown_record(to_wire(record))} for seq, record in page.changes if record.ref in shown]
         return {
             "changes": changes,
             "count": len(changes),

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aimem.core.memory import TtlConfig
+from aimem.core.webhooks import Networks
+from aimem.limits import WEBHOOK_GIVE_UP_SECS
 
 KEYWORD, SEMANTIC = "keyword", "semantic"
 CHECKOUT_MODEL = Path(__file__).resolve().parent.parent.parent / "build" / "model"
@@ -37,4 +39,6 @@ class NodeSettings:
     archive_superseded: bool = False
     allow_network_fs: bool = False
     memory_max: int | None = None
+    webhook_networks: Networks = ()
+    webhook_give_up_secs: float = WEBHOOK_GIVE_UP_SECS
     known_callers: Callable[[], bool] = _nobody

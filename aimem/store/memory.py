@@ -274,8 +274,8 @@ class Transaction:
             self.drop(row.record.ref)
         aged = len(over[:limit])
         for name, kind in KINDS.items():
-            life = kind.life_ns
-            old = [row for row in oldest_first if row.record.kind == name and life and row.stored < now - life]
+            of_kind = [row for row in oldest_first if row.record.kind == name]
+            old = [row for row in of_kind if (life := kind.life_of(row.record.deleted)) and row.stored < now - life]
             for row in old[:limit]:
                 self.drop(row.record.ref)
                 aged += 1

@@ -249,7 +249,7 @@ class Transaction(ABC):
         if record.kind == TOUCH:
             memory = self._record(Ref(MEMORY, source_key(TOUCH, record.key)))
             return memory is None or memory.born != born_of_touch(record)
-        return record.deleted or kind_of(record.kind).life_ns is not None
+        return record.deleted or kind_of(record.kind).life_of(record.deleted) is not None
 
     def _erase(self, record: Record) -> None:
         """Drop a record without a tombstone. Not for memories."""

@@ -31,7 +31,8 @@ def listed(api: Checked, **rest: Any) -> list[dict[str, Any]]:
 def test_a_subscription_is_made_listed_and_ended(api: Checked) -> None:
     made = add(api)
     (row,) = listed(api)
-    assert row == {name: value for name, value in made.items() if name not in ("version", "quorum_acks")}
+    fares = {"waiting": 0, "error": None}
+    assert row == {name: value for name, value in made.items() if name not in ("version", "quorum_acks")} | fares
     assert (row["url"], row["events"], row["created_by"], row["agent_id"]) == (
         HOOK["url"],
         HOOK["events"],
@@ -64,12 +65,17 @@ def test_a_secret_is_told_to_nobody(api: Checked) -> None:
     assert HOOK["secret"] not in json.dumps(told)
 
 
-def test_it_goes_out_with_an_export_and_comes_back_signed(api: Checked) -> None:
+@pytest.mark.parametrize("asked", [True, False])
+def test_it_goes_out_with_an_export_signed_only_when_asked_for(api: Checked, asked: bool) -> None:
     made = add(api)
-    lines = api.send("GET", "/export", accept="application/x-ndjson").body
-    assert HOOK["secret"].encode() in lines
+    query = {"secrets": "true"} if asked else {}
+    lines = api.send("GET", "/export", query=query, accept="application/x-ndjson").body
+    assert (HOOK["secret"].encode() in lines) is asked
     api.ok("DELETE", f"/subscriptions/{made['id']}")
     assert listed(api) == []
+    assert api.send("POST", "/import", lines, content_type="application/x-ndjson").json()["failed"] == 0
+    (row,) = listed(api)
+    assert (row["id"], row["signed"], row["secret_lost"]) == (made["id"], asked, not asked)
 
 
 def test_what_a_migration_brought_says_that_its_secret_was_lost(api: Checked) -> None:
