@@ -216,6 +216,7 @@ ELECTORS_MAX = 5  # stores that decide about a parked action: two of them may be
 DECIDE_ATTEMPTS = 5  # proposals that cross, before others go first: two proposers hardly cross twice
 DECIDE_PAUSE_SECS = 0.2, 1.0  # before an elector proposes what another should have: some round trips and more
 DECISION_PATIENCE_SECS = 2.0  # how long a vote that decides waits for the electors to say so: as for a quorum
+DECIDE_CLOCK_SECS = 30.0  # how late an action may end when the clock is set: a look at it costs nothing
 DECIDE_RETRY_SECS = 1.0, 5.0  # between attempts while no majority of the electors can be reached
 PENDING_SECS_MAX = 31_536_000  # how long a policy lets an action wait: a year, as long as a store may be away
 PENDING_LIMIT_DEFAULT, PENDING_LIMIT_MAX = 100, 1_000  # parked actions of one list (wire)

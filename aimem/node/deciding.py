@@ -15,12 +15,21 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aimem.core.consensus import ACCEPT, FIRST, PROMISE, Ballot, Proposal, Reply, elect
-from aimem.core.deciding import ballots_of, compose, conclude, electors_of_pending, refs_of, weigh
+from aimem.core.deciding import (
+    Ballots,
+    Outcome,
+    ballots_of,
+    compose,
+    conclude,
+    electors_of_pending,
+    refs_of,
+    weigh,
+)
 from aimem.core.intent import Decision, Intent, Plan, Stamp, get
-from aimem.core.kinds import DECISION, PENDING, VOTE, compound_key
+from aimem.core.kinds import AGENT, DECISION, PENDING, VOTE, compound_key
 from aimem.core.record import Record, Ref
 from aimem.errors import AimemError
-from aimem.limits import DECIDE_ATTEMPTS, DECIDE_PAUSE_SECS, DECIDE_RETRY_SECS
+from aimem.limits import DECIDE_ATTEMPTS, DECIDE_CLOCK_SECS, DECIDE_PAUSE_SECS, DECIDE_RETRY_SECS
 from aimem.node.lane import CallersLane, Fleet, Lane
 from aimem.node.queue import OpenActions
 from aimem.store.base import Change, Store
@@ -38,7 +47,7 @@ class Deciding:
         callers: CallersLane,
         fleet: Fleet | None,
         now: Callable[[], int],
-        rand: random.Random | None = None,
+        rand: random.Random,
     ) -> None:
         self.open = OpenActions()
         self.loaded = asyncio.Event()
@@ -50,8 +59,13 @@ class Deciding:
         self._callers = callers
         self._fleet = fleet
         self._now = now
-        self._rand = rand or random.Random()
+        self._rand = rand
         self._due: list[tuple[float, str]] = []
+        self._ends: list[tuple[int, str]] = []
+        """When actions are over time, by the clock (ns), which may be set: so it is looked at now and then."""
+        self._ending: set[str] = set()
+        self._uncounted: dict[str, set[str]] = {}
+        """Of agents whose vote does not count, which actions it is about: it may count when they register."""
         self._woken = asyncio.Event()
         self._rounds: dict[str, Ballot] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -68,8 +82,12 @@ class Deciding:
             self._schedule(pending_id, self._pause())
         while True:
             self._woken.clear()
-            wait = self._due[0][0] - self._time() if self._due else None
-            if wait is None or wait > 0:
+            self._end_due()
+            wait = self._due[0][0] - self._time() if self._due else DECIDE_CLOCK_SECS
+            if self._ends:
+                wait = min(wait, (self._ends[0][0] - self._now()) / 1e9)
+            wait = min(wait, DECIDE_CLOCK_SECS)
+            if wait > 0:
                 try:
                     async with asyncio.timeout(wait):
                         await self._woken.wait()
@@ -78,6 +96,14 @@ class Deciding:
                 continue
             _, pending_id = heapq.heappop(self._due)
             await self._take_up(pending_id)
+
+    def _end_due(self) -> None:
+        """Look, after a pause, at what is over time by now."""
+        while self._ends and self._ends[0][0] <= self._now():
+            _, pending_id = heapq.heappop(self._ends)
+            self._ending.discard(pending_id)
+            if pending_id in self.open:
+                self._schedule(pending_id, self._pause())
 
     async def _take_up(self, pending_id: str) -> None:
         try:
@@ -96,13 +122,21 @@ class Deciding:
                 self._watch(record)
             elif record.kind == VOTE and isinstance(pending_id := record.body.get("pending_id"), str):
                 self._schedule(pending_id, self._pause())
+            elif record.kind == AGENT:
+                for each in self._uncounted.pop(record.key, ()):
+                    self._schedule(each, self._pause())
 
     def _watch(self, pending: Record) -> None:
         """Look at an action when it is over time, and soon, since its votes may have come before it."""
         self._schedule(pending.key, self._pause())
+        self._ends_later(pending)
+
+    def _ends_later(self, pending: Record) -> None:
         expires = pending.body.get("expires_at")
-        if isinstance(expires, int):
-            self._schedule(pending.key, max(0.0, (expires - self._now()) / 1e9) + self._pause())
+        if isinstance(expires, int) and pending.key not in self._ending:
+            self._ending.add(pending.key)
+            heapq.heappush(self._ends, (expires, pending.key))
+            self._woken.set()
 
     def _pause(self) -> float:
         return self._rand.uniform(*DECIDE_PAUSE_SECS)
@@ -128,7 +162,9 @@ class Deciding:
                 if pending is None or pending.deleted or self._store.incarnation not in electors_of_pending(pending):
                     return None
                 votes = await self.votes_of(pending)
-                if not await self._ripe(pending, votes):
+                outcome, ballots = await self._weighed(pending, votes)
+                if outcome is None:
+                    self._wait_on(pending, votes, ballots)
                     return None
                 proposal = await self._propose(pending, votes)
                 if proposal.chosen:
@@ -137,6 +173,7 @@ class Deciding:
                     self.unreached[pending_id] = proposal.missing
                     return None
                 await asyncio.sleep(self._pause())
+        self._schedule(pending_id, self._rand.uniform(*DECIDE_RETRY_SECS))  # whoever was in the way may be gone by then
         return None
 
     async def learn(self, pending_id: str, secs: float) -> Record | None:
@@ -158,16 +195,26 @@ class Deciding:
 
     async def ripe(self, pending: Record) -> bool:
         """Whether the votes on an action, or the time, come to anything."""
-        return await self._ripe(pending, await self.votes_of(pending))
+        outcome, _ = await self._weighed(pending, await self.votes_of(pending))
+        return outcome is not None
 
-    async def _ripe(self, pending: Record, votes: Sequence[Record]) -> bool:
+    async def _weighed(self, pending: Record, votes: Sequence[Record]) -> tuple[Outcome | None, Ballots]:
         def plan(stamp: Stamp) -> Plan:
-            return Decision((), weigh(pending, (yield from ballots_of(pending, votes)), stamp.now))
+            ballots = yield from ballots_of(pending, votes)
+            return Decision((), (weigh(pending, ballots, stamp.now), ballots))
 
         (found,) = await self._store.rehearse([plan])
         if isinstance(found.reply, AimemError):
             raise found.reply
-        return found.reply is not None
+        told: tuple[Outcome | None, Ballots] = found.reply
+        return told
+
+    def _wait_on(self, pending: Record, votes: Sequence[Record], ballots: Ballots) -> None:
+        """What may change what the votes come to, beside another vote: the time, and what voters register as."""
+        self.unreached.pop(pending.key, None)
+        self._ends_later(pending)
+        for voter in {str(each.body.get("voter")) for each in votes} - {*ballots.approvals, *ballots.rejections}:
+            self._uncounted.setdefault(voter, set()).add(pending.key)
 
     async def _propose(self, pending: Record, votes: Sequence[Record]) -> Proposal:
         """One proposal from its ballot to the decision."""

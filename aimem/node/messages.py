@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import random
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -34,18 +34,25 @@ class Messages:
     """Notify, inbox, and marks of what was read."""
 
     def __init__(
-        self, store: Store, lane: CallersLane, writing: Writing, reading: Reading, now: Callable[[], int]
+        self,
+        store: Store,
+        lane: CallersLane,
+        writing: Writing,
+        reading: Reading,
+        now: Callable[[], int],
+        rand: random.Random,
     ) -> None:
         self._store = store
         self._lane = lane
         self._writing = writing
         self._reading = reading
         self._now = now
+        self._rand = rand
 
     async def notify(self, raw: Any, caller: Caller) -> Answer:
         """Send a message: 201. Under an idempotency key it is one message, whichever nodes the request came to."""
         once = caller.once("notify")
-        mark = secrets.token_hex(_MARK_CHARS // 2) if once is None else once.record_key()
+        mark = f"{self._rand.getrandbits(4 * _MARK_CHARS):0{_MARK_CHARS}x}" if once is None else once.record_key()
         memory = clean_message(raw, mark[:_MARK_CHARS])
         answer = await self._writing.create({**memory, "check_contradictions": False}, caller)
         return answer if answer.status == PENDING_STATUS else answer._replace(body=_sent(answer.body, memory))

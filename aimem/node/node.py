@@ -8,6 +8,7 @@ that of a write is in its `Caller`.
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -63,8 +64,14 @@ class Node:
     """Made by `open`. Use from one event loop."""
 
     def __init__(
-        self, store: Store, settings: NodeSettings, now: Callable[[], int], make_fleet: MakeFleet | None = None
+        self,
+        store: Store,
+        settings: NodeSettings,
+        now: Callable[[], int],
+        make_fleet: MakeFleet | None = None,
+        rand: random.Random | None = None,
     ) -> None:
+        rand = rand or random.SystemRandom()
         self._store = store
         self._meters = Meters()
         self._background = Background(self._meters)
@@ -100,12 +107,12 @@ class Node:
         self._graph = Graph(store, now)
         self._entities = Entities(store, callers)
         self._contradicting = Contradicting(store, self.touching, now)
-        self._messages = Messages(store, callers, self._writing, self._reading, now)
+        self._messages = Messages(store, callers, self._writing, self._reading, now, rand)
         self._subscriptions = Subscriptions(store, callers, self.courier, settings.webhook_networks)
         self._agents = Agents(store, callers)
         self._ruling = Ruling(store, callers)
         self._sessions = Sessions(store, self.touching, self._ruling, now)
-        self.deciding = Deciding(store, lane, callers, self.fleet, now)
+        self.deciding = Deciding(store, lane, callers, self.fleet, now, rand)
         self._pending = Pending(store, callers, self.deciding, DECISION_PATIENCE_SECS)
         self._linking = Linking(store, callers)
         self._archiving = Archiving(store, callers, self.housekeeping, settings.ttl, now)
@@ -152,6 +159,7 @@ class Node:
         store: Store | None = None,
         now: Callable[[], int] = time.time_ns,
         make_fleet: MakeFleet | None = None,
+        rand: random.Random | None = None,
     ) -> Node:
         """Open the database that `settings` name (or take the `store` that is given), join the fleet if there is one,
         and start what runs behind. Returns when recall by words can be answered; recall by meaning follows.
@@ -164,7 +172,7 @@ class Node:
 
             store = await open_sqlite(settings.db, now=now, allow_network_fs=settings.allow_network_fs)
         try:
-            node = cls(store, settings, now, make_fleet)
+            node = cls(store, settings, now, make_fleet, rand)
             if node._meaning is not None:
                 await node._meaning.open()
             await node.subscribers.load()

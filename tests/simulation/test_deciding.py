@@ -11,6 +11,7 @@ import pytest
 
 from aimem.core.kinds import ACCEPTOR, DECISION
 from aimem.core.record import Record, Ref
+from aimem.core.timestamp import SECOND_NS
 from aimem.errors import AimemError, Conflict, Denied, NotFound
 from aimem.node.caller import Caller
 from tests.simulation.stories import run, up
@@ -170,6 +171,40 @@ def test_an_action_ends_when_its_time_is_over() -> None:
         pending = await park(world)
         await asyncio.sleep(30)
         assert (await settled(world, pending)).body["outcome"] == "expired"
+
+    run(story)
+
+
+def test_an_action_ends_though_clocks_were_set_meanwhile() -> None:
+    """An elector that looked when its clock, then ahead, said so, looks again when the time is really over."""
+
+    async def story() -> None:
+        world = await governed(fleet(), timeout_secs=20)
+        for name in ("n1", "n2"):
+            world.members[name].offset = 15 * SECOND_NS
+        pending = await park(world)
+        await asyncio.sleep(2)
+        await world.crash("n0")
+        for name in ("n1", "n2"):
+            world.members[name].offset = 0
+        assert (await settled(world, pending)).body["outcome"] == "expired"
+
+    run(story)
+
+
+def test_a_vote_that_is_heard_of_before_its_agent_counts_when_the_agent_is_known() -> None:
+    async def story() -> None:
+        world = World(random.Random(1), {"n0": ["n1", "n2"], "n1": ["n0"], "n2": ["n0"]}, writes=1)
+        await governed(world, count=1)
+        pending = await park(world, "n1")
+        await asyncio.sleep(1)
+        world.network.cut("n1", "n0")  # the only elector reads no feed, and hears what is pushed to it
+        await world.call("n2").register_agent({"agent_id": "ai:new", "agent_type": "ai:x"}, caller())
+        await asyncio.sleep(1)
+        await world.call("n0").approve(pending, caller("ai:new"))
+        await asyncio.sleep(3)
+        world.network.join("n1", "n0")
+        assert (await settled(world, pending)).body["outcome"] == "approved"
 
     run(story)
 

@@ -195,6 +195,7 @@ class World:
         **settings: Any,
     ) -> None:
         self.rand = rand
+        self.graph = graph
         self.network = Network(rand)
         self.gone: set[str] = set()
         """Nodes that are lost for good."""
@@ -251,7 +252,9 @@ class World:
             return mesh
 
         settings = NodeSettings(db=Path(f"/nowhere/{name}.db"), **self._node)
-        member.node = await Node.open(settings, store=member.store, now=lambda: self.now(member), make_fleet=fleet)
+        member.node = await Node.open(
+            settings, store=member.store, now=lambda: self.now(member), make_fleet=fleet, rand=rand
+        )
         assert member.mesh is not None
         self.network.attach(name, member.mesh.answer, partial(self._plain, member))
         return member
@@ -316,6 +319,11 @@ class World:
         node = self.members[name].node
         assert node is not None
         return node
+
+    def incarnation(self, name: str) -> str | None:
+        """The incarnation of a node's store; None while it is down."""
+        store = self.members[name].store
+        return None if store is None else store.incarnation
 
     @property
     def up(self) -> list[str]:
