@@ -89,6 +89,7 @@ class Node:
             now,
             networks=settings.webhook_networks,
             give_up_secs=settings.webhook_give_up_secs,
+            rand=rand,
         )
         self._meaning = self._make_meaning(lane, conditions, settings, now) if settings.tier == SEMANTIC else None
         self.touching = Touching(store, lane, self._meters, settings.ttl)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 from aimem.core.automatic import RANK, deleted_by_user, effect_of
-from aimem.core.kinds import IDEMPOTENCY, MEMORY, QUARANTINE, TOUCH, kind_of
+from aimem.core.deciding import electors_of_pending
+from aimem.core.kinds import IDEMPOTENCY, MEMORY, PENDING, QUARANTINE, TOUCH, kind_of
 from aimem.core.pairs import Pair
+from aimem.core.quorum import majority
 from aimem.core.record import Record, Ref, from_wire
 from aimem.core.taking import RESEED
 from aimem.core.version import Version
@@ -25,6 +28,33 @@ async def check_all(world: World) -> None:
     for name, store in stores.items():
         _nothing_acked_is_lost(world, name, store, aside)
         _tiers_kept(world, name, store)
+        _decisions_stand(world, name, store, aside)
+
+
+async def all_decided(world: World, secs: float) -> None:
+    """What has the votes it needs, and a majority of its electors that hear each other, is decided within `secs`."""
+    due = [(name, pending) for name in world.up for pending in await _due(world, name)]
+    until = asyncio.get_running_loop().time() + secs
+    while due := [(name, pending) for name, pending in due if pending in world.call(name).deciding.open]:
+        if asyncio.get_running_loop().time() > until:
+            world.ledger.breaks(f"not decided {secs:.0f} s after healing: {due}")
+            return
+        await asyncio.sleep(0.5)
+
+
+async def _due(world: World, name: str) -> list[str]:
+    """The open actions that this node can have decided."""
+    node, store, mesh = world.call(name), world.members[name].store, world.members[name].mesh
+    assert store is not None
+    assert mesh is not None
+    heard = {store.incarnation, *(world.incarnation(each) for each in world.graph[name])}
+    found = []
+    for pending_id in node.deciding.open.ids(None, None, 1_000):
+        pending = _state(store)[Ref(PENDING, pending_id)]
+        electors = electors_of_pending(pending)
+        if store.incarnation in electors and len(heard.intersection(electors)) >= majority(len(electors)):
+            found += [pending_id] if await node.deciding.ripe(pending) else []
+    return found
 
 
 def _state(store: DiskStore) -> dict[Ref, Record]:
@@ -85,6 +115,16 @@ def _nothing_acked_is_lost(world: World, name: str, store: DiskStore, aside: set
             continue  # away so long that an operator must decide
         if held is None or held.version < record.version:
             world.ledger.breaks(f"{name} lost {record!r}, acknowledged to {act.what} at {act.node}: it has {held!r}")
+
+
+def _decisions_stand(world: World, name: str, store: DiskStore, aside: set[tuple[Ref, Version]]) -> None:
+    """Law 6: a decision is final, and what was approved is there."""
+
+    def is_lost(ref: Ref, version: Version) -> bool:
+        swept = version.time <= store.floor and any(ref in paper.graves for paper in world.ledger.papers.values())
+        return not swept and (ref, version.base()) not in aside and (ref, version.base()) not in world.ledger.anew
+
+    world.ledger.decided.check(name, _state(store), is_lost)
 
 
 def _tiers_kept(world: World, name: str, store: DiskStore) -> None:

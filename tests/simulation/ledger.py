@@ -14,15 +14,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aimem.core.automatic import deleted_by_user, effect_of, is_archived
-from aimem.core.kinds import MEMORY, QUARANTINE, SUPERSEDED, TOUCH
+from aimem.core.kinds import ACCEPTOR, MEMORY, QUARANTINE, SUPERSEDED, TOUCH
 from aimem.core.quorum import Met, NotMet
 from aimem.core.record import Record, Ref
 from aimem.core.version import ZERO, Version
 from aimem.errors import AimemError
 from aimem.node.lane import Turn
 from aimem.store.base import Change
+from tests.simulation.decided import Decided
 
-NOT_ASKED_FOR = (TOUCH, QUARANTINE, SUPERSEDED)
+NOT_ASKED_FOR = (TOUCH, QUARANTINE, SUPERSEDED, ACCEPTOR)
 """Kinds that nodes write on their own."""
 
 
@@ -34,6 +35,7 @@ class Act:
     node: str
     began: float
     named: str | None = None
+    who: str | None = None
     ended: float | None = None
     acked: bool = False
     ordered: bool = True
@@ -104,6 +106,7 @@ class Ledger:
         self.calm = True
         """No fault so far."""
         self.broken: list[str] = []
+        self.decided = Decided(self.breaks)
 
     def breaks(self, words: str) -> None:
         """A law is broken."""
@@ -115,12 +118,14 @@ class Ledger:
         """A node's disk took these."""
         paper, act = self.papers[node], ACTING.get()
         for change in changes:
+            self.decided.seen(node, change.record)
+        for change in changes:
             record, old = change.record, change.old
             if record is old:
                 continue
             self._in_order(node, record, old)
             if record.version.origin == start and not record.version.step and record.kind not in NOT_ASKED_FOR:
-                self._minted(node, record, act)
+                self._minted(node, record, old, act)
                 self._archive_kept(node, record, old, act)
             paper.note(record)
 
@@ -169,15 +174,16 @@ class Ledger:
         if act.what.split()[0] in ("create", "bulk", "update", "promote", "consolidate") and not record.version.step:
             self.breaks(f"{act.what} at {node} put {record!r} in the place of the archived {old!r}")
 
-    def _minted(self, node: str, record: Record, act: Act | None) -> None:
+    def _minted(self, node: str, record: Record, old: Record | None, act: Act | None) -> None:
         name = (record.ref, record.version.base())
-        if name in self.by_write or (name in self.papers[node].ever):
+        if name in self.by_write or name in self.papers[node].ever or self.decided.carries(record):
             return
         if act is None:
             self.breaks(f"{node} wrote what nobody asked for: {record!r}")
         else:
             self.by_write[name] = act
             act.wrote.append(record)
+            self.decided.judge(self.papers[node].now, record, old, act.what, act.who)
 
     def disk_lost(self, node: str, holds: Iterable[Record]) -> None:
         """The disk of a node is another from here on."""
@@ -222,6 +228,7 @@ class Ledger:
     def replied(self, act: Act, body: dict[str, Any]) -> None:
         """A caller was told that its write is done."""
         act.ended, act.acked = _time(), True
+        self.decided.told(body)
         act.ordered = body.get("ordered", True)
         acks = int(body.get("quorum_acks", 0))
         if act.wrote and acks < self.writes:
@@ -239,7 +246,7 @@ class Ledger:
     def refused(self, act: Act, error: AimemError) -> None:
         """A caller was told that its write is not done."""
         act.ended, act.status = _time(), error.status
-        if error.status not in (404, 409, 503):
+        if error.status not in (404, 409, 503) and not (error.status == 403 and self.decided.governed):
             self.breaks(f"{act.what} at {act.node} was answered {error.status} {error.code}: {error.message}")
         if error.status == 503 and self.calm:
             self.breaks(

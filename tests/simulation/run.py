@@ -16,7 +16,7 @@ from pathlib import Path
 
 from aimem.limits import MESH_BACKOFF_SECS
 from tests.simulation.faults import Faults
-from tests.simulation.laws import check_all
+from tests.simulation.laws import all_decided, check_all
 from tests.simulation.loop import simulate
 from tests.simulation.scenario import Scenario, scenario
 from tests.simulation.workload import Request, Workload
@@ -83,6 +83,7 @@ async def _all(world: World, plan: Scenario, rand: random.Random) -> None:
     await asyncio.sleep(1)
     faults = Faults(world, plan, rand)
     workload = Workload(world, plan, rand)
+    await workload.begin()
     making = asyncio.ensure_future(faults.run())
     working = asyncio.ensure_future(workload.run())
     if plan.rack_lost:
@@ -99,6 +100,7 @@ async def _all(world: World, plan: Scenario, rand: random.Random) -> None:
         await asyncio.sleep(_BACK_SECS + late)
         world.ledger.calm = True
     await _goes_on(world, workload, rand)
+    await all_decided(world, _HEALED_SECS)
     await _same(world, _HEALED_SECS, "after the last writes")
     await check_all(world)
 

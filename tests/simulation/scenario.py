@@ -27,7 +27,7 @@ Graph = dict[str, list[str]]
 @dataclass
 class Scenario:
     """See the module. `losses` is how many disks may be lost, `skew` (ns) how far clocks may be off from the start;
-    `pause` is how long (s) a caller waits between requests."""
+    `pause` is how long (s) a caller waits between requests; `governed`: most requests rule and decide."""
 
     seed: int
     shape: str
@@ -45,6 +45,7 @@ class Scenario:
     rack_lost: bool = False
     rush: bool = False
     store_of: dict[str, str] = field(default_factory=dict)
+    governed: bool = False
     mesh: dict[str, Any] = field(default_factory=dict)
     node: dict[str, Any] = field(default_factory=dict)
 
@@ -75,6 +76,7 @@ def scenario(seed: int) -> Scenario:
     if seed % SHARED_EVERY == SHARED_EVERY - 8:
         return _shared(seed, rand)
     count = rand.choice((3, 3, 3, 4, 4, 5, 5, 6, 7, 8, 10, 12, 25))
+    governed = rand.random() < 0.6
     shape, graph, rack_of = _shape(rand, count)
     least = min(len(peers) + 1 for peers in graph.values())
     writes = rand.choice((None, None, 1, 2, rand.randint(1, least), least))
@@ -90,7 +92,7 @@ def scenario(seed: int) -> Scenario:
         writes,
         weather,
         callers=rand.randint(1, 6),
-        requests=rand.randint(15, 60),
+        requests=rand.randint(15, 60) * (2 if governed else 1),
         keys=rand.choice((1, 2, 4, 8)),
         racks=racks,
         losses=0 if weather == CALM else rand.randint(0, fewest - 1),
@@ -106,6 +108,7 @@ def scenario(seed: int) -> Scenario:
             "collect_grace_secs": rand.choice((0, 3, 3_600)),
             "archive_superseded": rand.random() < 0.2,
         },
+        governed=governed,
     )
 
 

@@ -16,9 +16,10 @@ from aimem.core.writes import Answer
 from aimem.errors import AimemError
 from aimem.node.caller import Caller
 from aimem.node.node import Node
+from tests.simulation.governing import VERDICTS, Governing
 from tests.simulation.ledger import ACTING, Act
 from tests.simulation.scenario import Scenario
-from tests.simulation.world import World
+from tests.simulation.world import World, caller
 
 _NAMESPACES = ("red", "blue")
 _WORDS = ("oak", "elm", "ash", "fir", "yew", "bay")
@@ -59,8 +60,14 @@ class Workload:
         self._known = Known()
         self._left = plan.requests
         self._number = 0
+        self._governing = Governing(rand)
         self.unmet: list[tuple[Request, str, Caller]] = []
         """Keyed requests that were never told done."""
+
+    async def begin(self) -> None:
+        """Say the rules, where there are any."""
+        for what, request, _ in self._governing.beginning() if self._plan.governed else ():
+            await self.send(what, self._rand.choice(self._world.up), request, caller())
 
     async def run(self) -> None:
         """Send all requests."""
@@ -103,7 +110,7 @@ class Workload:
         """One request, as its caller sees it: whether it was told to be done."""
         world = self._world
         member = world.members[node]
-        act = Act(what, node, asyncio.get_running_loop().time(), caller.expected_version)
+        act = Act(what, node, asyncio.get_running_loop().time(), caller.expected_version, caller.agent_id)
         world.ledger.acts.append(act)
 
         async def call() -> Any:
@@ -128,7 +135,9 @@ class Workload:
         body = answer.body if isinstance(answer, Answer) else answer
         if isinstance(answer, Answer) and answer.status < 300:
             world.ledger.replied(act, body)
-        self._known.learn(body)
+        if "pending_id" in body:
+            self._governing.learn(body["pending_id"], caller.agent_id or "")
+        self._known.learn({"id": body.get("memory_id")} if what.split()[0] in VERDICTS else body)
         return True
 
     # Requests.
@@ -136,6 +145,8 @@ class Workload:
     def _request(self) -> tuple[str, Request, str | None]:
         """What is asked for: its name, how it is sent, and the memory that it is about."""
         known, rand = self._known, self._rand
+        if self._plan.governed and rand.random() < 0.6:
+            return self._governing.request()
         if self._plan.rush or not known.ids or rand.random() < 0.3:
             return self._create()
         target = rand.choice(known.ids)
