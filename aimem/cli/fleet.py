@@ -96,6 +96,7 @@ def _look(invocation: Invocation, url: str) -> dict[str, Any]:
         "rack": mesh.get("rack"),
         "zone": mesh.get("zone"),
         "version": status.get("version"),
+        "store": status.get("incarnation"),
         "schema": status.get("schema"),
         "protocol": mesh.get("protocol"),
         "tier": status.get("tier"),
@@ -124,6 +125,15 @@ def differences(rows: Sequence[dict[str, Any]]) -> list[str]:
     return told
 
 
+def sharing(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """The nodes of each store that several speak for."""
+    nodes: dict[str, set[str]] = {}
+    for row in rows:
+        if row.get("store") and row.get("node"):
+            nodes.setdefault(row["store"], set()).add(row["node"])
+    return [sorted(names) for names in nodes.values() if len(names) > 1]
+
+
 def _print(invocation: Invocation, rows: Sequence[dict[str, Any]], found: Sequence[str]) -> None:
     if invocation.json:
         output.print_json({"nodes": list(rows), "differences": list(found)})
@@ -132,6 +142,8 @@ def _print(invocation: Invocation, rows: Sequence[dict[str, Any]], found: Sequen
         output.print_rows(header, [_cells(row) for row in rows], stretch=0)
     for line in found:
         output.say(line)
+    for names in sharing(rows):
+        output.say(f"{', '.join(names)} speak for one store")
     for hint in dict.fromkeys(row["hint"] for row in rows if "hint" in row):
         output.say(f"hint: {hint}")
     for row in rows:

@@ -91,7 +91,7 @@ def _node(mesh: dict[str, Any]) -> dict[str, Any]:
     peers = [
         {name: peer.get(name) for name in ("url", "node", "state", "lag_rows", "lag_secs")} for peer in mesh["peers"]
     ]
-    return {**{name: mesh.get(name) for name in ("node", "rack", "zone", "protocol")}, "peers": peers}
+    return {**{name: mesh.get(name) for name in ("node", "rack", "zone", "protocol", "stores")}, "peers": peers}
 
 
 def first_shape(document: dict[str, Any]) -> dict[str, Any]:

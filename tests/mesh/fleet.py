@@ -46,10 +46,14 @@ def free_ports(count: int) -> list[int]:
 
 
 class Fleet:
-    """`names` in order; each node has a folder with certificate, list and configuration."""
+    """`names` in order; each node has a folder with certificate, list and configuration. `stores` are the URLs of
+    shared stores by node; a node that is not among them has a file."""
 
-    def __init__(self, folder: Path, count: int = 4, transport: str = "mtls") -> None:
+    def __init__(
+        self, folder: Path, count: int = 4, transport: str = "mtls", stores: Mapping[str, str] | None = None
+    ) -> None:
         self.transport = transport
+        self.stores = dict(stores or {})
         self.folder = folder / "fleet"
         self.names = [f"n{number}" for number in range(count)]
         self.ports = dict(zip(self.names, free_ports(count), strict=True))
@@ -60,6 +64,8 @@ class Fleet:
         )
         for name in self.names:
             self._without(self.folder / name / "aimem.toml", WITHOUT[transport])
+            if url := self.stores.get(name):
+                self._on_a_shared_store(self.folder / name / "aimem.toml", url)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.shown: dict[str, str] = {}
         """Header fields that every call carries, such as an API key."""
@@ -67,6 +73,11 @@ class Fleet:
     def _without(self, config: Path, settings: tuple[str, ...]) -> None:
         kept = [line for line in config.read_text().splitlines(keepends=True) if not line.startswith(settings)]
         config.write_text("".join(kept).replace("https://", f"{self.scheme}://"))
+
+    @staticmethod
+    def _on_a_shared_store(config: Path, url: str) -> None:
+        kept = [line for line in config.read_text().splitlines(keepends=True) if not line.startswith("db =")]
+        config.write_text(f"store_url = {json.dumps(url)}\n{''.join(kept)}")
 
     @property
     def scheme(self) -> str:
@@ -82,9 +93,10 @@ class Fleet:
         """Start a node on what it holds."""
         home = self.folder / name
         command = [sys.executable, "-m", "aimem", "serve", "--tier", "keyword", "--config", str(home / "aimem.toml")]
+        place = [] if name in self.stores else ["--db", str(home / "aimem.db")]
         with (home / "log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [*command, "--db", str(home / "aimem.db"), *flags], stderr=log, cwd=ROOT, env=dict(os.environ)
+                [*command, *place, *flags], stderr=log, cwd=ROOT, env=dict(os.environ)
             )
 
     def signal(self, name: str, number: signal.Signals) -> None:
@@ -168,9 +180,11 @@ def eventually(true: Callable[[], bool], secs: float, what: str) -> None:
 
 
 @contextmanager
-def running(folder: Path, count: int = 4, transport: str = "mtls") -> Iterator[Fleet]:
+def running(
+    folder: Path, count: int = 4, transport: str = "mtls", stores: Mapping[str, str] | None = None
+) -> Iterator[Fleet]:
     """A fleet that has met."""
-    fleet = Fleet(folder, count, transport)
+    fleet = Fleet(folder, count, transport, stores)
     try:
         for name in fleet.names:
             fleet.start(name, "--quorum-writes", "2")
