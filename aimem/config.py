@@ -424,9 +424,17 @@ def _check_serve(settings: ServeSettings) -> None:
     if not is_loopback(settings.host) and not known and not settings.insecure:
         raise Misconfigured(
             f"listening on {settings.host} without authentication would let everybody on the network read and write",
-            hint="ask for certificates (--mtls-allowlist) or keys (--api-key-file), listen on 127.0.0.1, "
+            hint=f"ask for certificates ({_missing_tls(settings)}) or keys (--api-key-file), listen on 127.0.0.1, "
             "or say --insecure if the network is yours alone",
         )
+
+
+def _missing_tls(settings: ServeSettings) -> str:
+    """The flags of TLS that are missing, as they would be written; each may stand in the config file instead."""
+    names = ["tls_cert", "tls_key", "mtls_allowlist"]
+    if any(url.startswith("https://") for url in settings.quorum_peers):
+        names += ["quorum_client_cert", "quorum_client_key", "quorum_ca_cert"]
+    return " ".join(f"--{name.replace('_', '-')} FILE" for name in names if not getattr(settings, name))
 
 
 def is_loopback(host: str) -> bool:
