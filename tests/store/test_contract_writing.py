@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import count
 
 import pytest
 
@@ -282,3 +283,14 @@ async def test_many_writers_at_once_each_get_their_own_answer(store: Store) -> N
     replies = [answer[0].reply for answer in answers if isinstance(answer[0], Written)]
     assert [reply.record.body["title"] for reply in replies] == [f"note {number}" for number in range(50)]
     assert await store.get([Ref(MEMORY, reply.record.key) for reply in replies]) == [reply.record for reply in replies]
+
+
+async def test_a_memory_is_renamed_while_the_clock_moves_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next id that its old title leads to derives from the version of this very write: that must stay the same as
+    long as the write is carried out."""
+    (made,) = await written(store, creating("first"))
+    times = count(NOW, 1_000)
+    monkeypatch.setattr(Clock, "__call__", lambda _: next(times))
+    async with asyncio.timeout(5):
+        (renamed,) = await written(store, update(made.record.key, {"title": "second"}))
+    assert renamed.record.body["title"] == "second"

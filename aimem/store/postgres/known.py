@@ -6,7 +6,7 @@ fleet waits; so a group runs against what is `Known`, notes what is not, and is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -85,6 +85,13 @@ class Known:
     def __init__(self) -> None:
         self.rows: dict[Ref, Row | None] = {}
         self.families: dict[Family, list[Ref]] = {}
+        self._moment: int | None = None
+
+    def moment(self, now: Callable[[], int]) -> int:
+        """The time (ns) of the transaction, one for all its runs: what an intent reads may depend on its version."""
+        if self._moment is None:
+            self._moment = now()
+        return self._moment
 
     async def fetch(self, connection: Connection, missing: Missing) -> None:
         """Read what is missing. Statements go out together where the connection is in pipeline mode."""

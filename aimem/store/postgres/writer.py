@@ -275,7 +275,7 @@ class Writer:
         state = self.state
         return Transaction(
             known,
-            now=self._now(),
+            now=known.moment(self._now),
             origin=self._origin,
             incarnation=state.incarnation,
             head=state.head,
