@@ -126,8 +126,8 @@ HOUSEKEEPING_BATCHES_MAX = 50  # in one round, so that 10,000 a minute end: far 
 PASSING_COUNTED_SECS = 30.0  # how long it is remembered how many memories a namespace has: it decides about cost alone
 SEARCH_SECS = 2.0  # of a shared store for one search by vector: then it says what it has, and that it was cut short
 GRAPH_MEMORY_KB_MAX = (
-    2 * 1024 * 1024
-)  # of the server while a graph is built: 1.5 KB a row, beyond it takes six times as long
+    2_097_152  # of the server while a graph is built: 1.5 KB a row; with less it takes six times longer
+)
 SETTLE_VECTORS_SECS = 1.0  # between two looks of a shared store for new vectors: recall knows their words meanwhile
 SETTLE_BATCH = 200  # memories in one transaction: a second at the price of an insert into a graph of a million
 EXACT_SEARCH_ROWS_MAX = 20_000  # below, a graph saves nothing: some 15 ms, and its answer may be wrong

@@ -1,51 +1,140 @@
-"""Matching words by the stems that the index holds: how many of a question's terms a memory has."""
+"""Matching words: the stems that SQLite's index has, scored as FTS5 scores them.
+
+The server's `ts_rank` knows neither how rare a word is nor how long the text: it serves here to tell how often a word
+comes. It gives a single word that comes n times 1 + 1/4 + .. + 1/n^2, over the sum of all (pi^2 / 6); what lacks is
+about 1 / (n + 1/2), so n is exact when rounded. Words that follow each other count once.
+
+Where any term may match, terms are taken from the rarest on until their rows add up to a budget, as in SQLite; ranking
+every row that a common word has took seconds. How many rows have a word is counted while the store is small; beyond,
+the server's statistics tell it of common words, and only rare ones are counted.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from aimem.core.text import Term, stems
+from aimem.limits import COUNTED_EXACTLY_ROWS, MATCH_ROWS_BUDGET, TERM_STATISTICS_SECS
 from aimem.store.base import Filter, Hit, Words
 from aimem.store.postgres.filtering import where
-from aimem.store.postgres.session import Connection, rows
+from aimem.store.postgres.session import Connection, one, rows
 from aimem.store.postgres.text import told
 from aimem.store.postgres.words import lexeme
+from aimem.store.terms import Held, TermCounts, about_as_large, deciding, weight
+
+_K1, _B = 1.2, 0.75  # of bm25, as FTS5 has them
+_ALL = 1.64493406685  # pi^2 / 6, with the digits that the server has
+_TIMES = f"round(1 / ({_ALL} - {_ALL} * ts_rank(%(where)s::float4[], w.found, TERM)) - 0.5)"
+_ONCE = "(w.found @@ TERM)::int"
+_EVERYWHERE, _TEXT = "{1,1,1,1}", "{0,1,1,1}"  # weights of context, tags, content and title
 
 
 class Statistics:
-    """What is known of the words of the whole store."""
+    """What is known of the words of the whole store: how many rows each has, and how long a text is."""
+
+    def __init__(self) -> None:
+        self._counts = TermCounts()
+        self._common: dict[str, float] = {}
+        self._looked: float | None = None
+        self._mean = (1.0, 0)
+
+    async def count(self, connection: Connection, term: Term, total: int) -> int:
+        """Rows that hold `term`, of about `total`."""
+        known = self._counts.known(term, total)
+        if known is None:
+            known = await self._estimated(connection, term, total)
+            if known is None:
+                found = await one(connection, "SELECT count(*) FROM words WHERE found @@ %s::tsquery", (_query(term),))
+                known = int(found[0]) if found else 0
+            self._counts.keep(term, total, known)
+        return known
+
+    async def mean_size(self, connection: Connection, total: int) -> float:
+        """Words that a text has on average."""
+        mean, counted_of = self._mean
+        if not counted_of or not about_as_large(counted_of, total):
+            part = "" if total <= COUNTED_EXACTLY_ROWS else "TABLESAMPLE SYSTEM (1)"
+            found = await one(connection, f"SELECT avg(size)::float8 FROM words {part}")
+            mean = float(found[0]) if found and found[0] else 1.0
+            self._mean = (mean, total)
+        return mean
+
+    async def _estimated(self, connection: Connection, term: Term, total: int) -> int | None:
+        """What the server's statistics tell; None where a count is cheap, as one word of the term is rare."""
+        if total <= COUNTED_EXACTLY_ROWS:
+            return None
+        now = time.monotonic()
+        if self._looked is None or now - self._looked > TERM_STATISTICS_SECS:
+            self._common, self._looked = await _common(connection), now
+        shares = [self._common.get(lexeme(stem)) for stem in stems(" ".join(term))]
+        known = [share for share in shares if share is not None]
+        return int(min(known) * total) if known and len(known) == len(shares) else None
+
+
+async def _common(connection: Connection) -> dict[str, float]:
+    """The share of rows that hold each common lexeme, as of the last ANALYZE."""
+    found = await one(
+        connection,
+        "SELECT most_common_elems::text::text[], most_common_elem_freqs FROM pg_stats "
+        "WHERE schemaname = (SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = 'words'::regclass) "
+        "AND tablename = 'words' AND attname = 'found'",
+    )
+    # Behind the frequencies stand their least and greatest.
+    return dict(zip(found[0], map(float, found[1]), strict=False)) if found and found[0] else {}
+
+
+class _Score(NamedTuple):
+    """How often each term comes in a text, and what each is worth then: expressions, and their values."""
+
+    often: list[str]
+    parts: list[str]
+    values: dict[str, Any]
+
+    @property
+    def source(self) -> str:
+        """Computed once a row, not wherever it is used: that is what OFFSET 0 does."""
+        return f"CROSS JOIN LATERAL (SELECT {', '.join(self.often)} OFFSET 0) often"
 
 
 async def match(
     connection: Connection, words: Words, which: Filter, limit: int, statistics: Statistics, total: int
 ) -> list[Hit]:
-    """The matches that hold most of the terms."""
-    terms = [query for term in words.terms if (query := _query(term, words))]
-    if not terms:
+    """The best lexical matches that pass the filter, best first. `total` is about how many rows there are."""
+    if not words.terms or limit < 1:
         return []
+    held = sorted([Held(await statistics.count(connection, term, total), term) for term in words.terms])
+    whole = sum(weight(each.rows, total) for each in held)
+    if not words.all_of and total > MATCH_ROWS_BUDGET:
+        held = deciding(held)
+    score = _score(held, words, total, await statistics.mean_size(connection, total))
     condition, values = where(which)
-    score = " + ".join(f"(w.found @@ %(term{index})s::tsquery)::int" for index in range(len(terms)))
-    values |= {f"term{index}": term for index, term in enumerate(terms)}
+    values = {**values, **score.values, "asked": _asked(words, [each.term for each in held]), "limit": limit}
+    source = "words w JOIN record r ON r.row = w.row"
+    matching = f"w.found @@ %(asked)s::tsquery AND {condition}"
+    if not words.all_of and sum(each.rows for each in held) > MATCH_ROWS_BUDGET:  # one common word: of its newest
+        values["newest"] = MATCH_ROWS_BUDGET
+        matching = f"w.row IN (SELECT w.row FROM {source} WHERE {matching} ORDER BY w.row DESC LIMIT %(newest)s)"
     found = await rows(
         connection,
-        f"SELECT w.row, r.key, ({score})::float8 AS score FROM words w JOIN record r ON r.row = w.row "
-        f"WHERE w.found @@ %(asked)s::tsquery AND {condition} ORDER BY score DESC, w.row DESC LIMIT %(limit)s",
-        {**values, "asked": _joined(words, terms), "limit": limit},
+        f"SELECT w.row, r.key, ({' + '.join(score.parts)})::float8 AS score FROM {source} {score.source} "
+        f"WHERE {matching} ORDER BY score DESC, w.row DESC LIMIT %(limit)s",
+        values,
     )
-    return [Hit(row, told(key), score / len(terms)) for row, key, score in found]
+    return [Hit(row, told(key), worth / whole) for row, key, worth in found]
 
 
 async def matching(
     connection: Connection, words: Words | None, which: Filter, after: int, limit: int
 ) -> list[tuple[int, str]]:
-    """(row, id) of all that pass the filter and match, by row number after `after`."""
+    """(row, key) of all that pass the filter and match, by row number after `after`."""
     condition, values = where(which)
     if words is not None:
-        terms = [query for term in words.terms if (query := _query(term, words))]
-        if not terms:
+        if not words.terms:
             return []
         condition += " AND r.row IN (SELECT w.row FROM words w WHERE w.found @@ %(asked)s::tsquery)"
-        values["asked"] = _joined(words, terms)
+        values["asked"] = _asked(words, words.terms)
     found = await rows(
         connection,
         f"SELECT r.row, r.key FROM record r WHERE {condition} AND r.row > %(after)s ORDER BY r.row LIMIT %(limit)s",
@@ -54,10 +143,23 @@ async def matching(
     return [(row, told(key)) for row, key in found]
 
 
-def _query(term: Term, words: Words) -> str:
-    weights = "" if words.everywhere else ":ABC"
+def _query(term: Term, weights: str = "") -> str:
+    """A `tsquery` of the words of a term, which must follow each other. Stems are letters and digits."""
     return " <-> ".join(f"'{lexeme(stem)}'{weights}" for stem in stems(" ".join(term)))
 
 
-def _joined(words: Words, terms: Sequence[str]) -> str:
-    return (" & " if words.all_of else " | ").join(f"({term})" for term in terms)
+def _asked(words: Words, terms: Sequence[Term]) -> str:
+    parts = [query for term in terms if (query := _query(term, "" if words.everywhere else ":ABC"))]
+    return (" & " if words.all_of else " | ").join(f"({part})" for part in parts)
+
+
+def _score(held: Sequence[Held], words: Words, total: int, mean: float) -> _Score:
+    """bm25 of the row `w` in hand."""
+    score = _Score([], [], {"where": _EVERYWHERE if words.everywhere else _TEXT, "mean": max(mean, 1.0)})
+    for i, each in enumerate(held):
+        single = len(stems(" ".join(each.term))) == 1
+        score.often.append(f"{_TIMES if single else _ONCE} AS f{i}".replace("TERM", f"%(term{i})s::tsquery"))
+        score.parts.append(f"%(weight{i})s * f{i} / (f{i} + {_K1} * ({1 - _B} + {_B} * w.size / %(mean)s))")
+        score.values[f"term{i}"] = _query(each.term, "" if single or words.everywhere else ":ABC")
+        score.values[f"weight{i}"] = weight(each.rows, total) * (_K1 + 1)
+    return score

@@ -76,16 +76,15 @@ CREATE TABLE words (             -- of the visible memories, kept with each writ
 );
 CREATE INDEX words_found ON words USING gin (found);
 
-CREATE TABLE embedding (         -- of our own model, one row per piece of the text; filled behind the writes
+CREATE TABLE embedding (         -- one row per piece of the text; filled behind the writes (see `settling`)
     row bigint NOT NULL,         -- of the memory
     piece smallint NOT NULL,
-    namespace text COLLATE "C" NOT NULL,
+    model text COLLATE "C" NOT NULL,
     mark bigint NOT NULL,        -- of the text that it was made from
     vector halfvec({DIMS}) NOT NULL,
     PRIMARY KEY (row, piece)
 );
 ALTER TABLE embedding ALTER vector SET STORAGE PLAIN; -- out of line, an exact scan took four times as long
-CREATE INDEX embedding_namespace ON embedding (namespace);
 
 CREATE TABLE state (
     one smallint PRIMARY KEY CHECK (one = 1),
@@ -112,6 +111,11 @@ CREATE TABLE start (
     opened bigint NOT NULL,
     operation uuid               -- the last group that it committed, for when it lost the answer
 ) WITH (fillfactor = 25);
+CREATE TABLE lease (             -- work that one node does for all of this store
+    name text COLLATE "C" PRIMARY KEY,
+    holder text NOT NULL,        -- the start of its store
+    ends timestamptz NOT NULL
+);
 CREATE TABLE progress (name text COLLATE "C" PRIMARY KEY, position bigint NOT NULL) WITH (fillfactor = 50);
 """
 

@@ -1,0 +1,178 @@
+"""Searching by vector in the server: the memories nearest to a question.
+
+`core.searching` chooses between computing all that passes the filter and the graph (HNSW). The server is told so in
+ways that it can't overrule: the distance of computed rows has `+ 0`, which no index knows; beside the graph there is no
+sort, so that its order is the only one to be had. What the graph finds is put in order anew, as its own is rough.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from aimem.core.searching import EXACT, Search, falls_short, plan
+from aimem.limits import EXACT_SEARCH_ROWS_MAX, PASSING_COUNTED_SECS, SEARCH_SECS
+from aimem.store.base import Filter, Nearest, Pieces
+from aimem.store.postgres.filtering import where
+from aimem.store.postgres.halves import from_server, to_server
+from aimem.store.postgres.session import Connection, one, rows
+
+GRAPH = "embedding_graph"
+_KEPT = 1_000  # filters whose rows are remembered
+_MARKS = 1 << 64  # a mark has 64 bits and no sign, the column has one
+_QUERY_CANCELED = "57014"
+
+
+class Sizes:
+    """About how many memories pass a filter, and whether there is a graph: looked up, and remembered for a while."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, ...] | None, tuple[float, int]] = {}
+
+    async def passing(self, connection: Connection, which: Filter, total: int) -> int:
+        """Of namespaces a count, as far as it decides; of all else the server's estimate. A wrong one costs time: a
+        graph that finds too few is followed by computing."""
+        if which == Filter(which.now) or total <= EXACT_SEARCH_ROWS_MAX:
+            return total
+        if which.namespaces is None:
+            return await _estimated(connection, which)
+        return await self._remembered(connection, which.namespaces, _COUNTED, {"names": list(which.namespaces)})
+
+    async def has_graph(self, connection: Connection) -> bool:
+        """Whether the graph is there."""
+        return bool(await self._remembered(connection, None, _HAS_GRAPH, {}))
+
+    async def _remembered(
+        self, connection: Connection, what: tuple[str, ...] | None, statement: str, values: dict[str, Any]
+    ) -> int:
+        now = asyncio.get_running_loop().time()
+        at, known = self._known.get(what, (now - PASSING_COUNTED_SECS, 0))
+        if now - at >= PASSING_COUNTED_SECS:
+            found = await one(connection, statement, values)
+            known = int(found[0]) if found else 0
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            self._known[what] = (now, known)
+        return known
+
+
+_COUNTED = (
+    f"SELECT count(*) FROM (SELECT 1 FROM record WHERE visible AND namespace = ANY(%(names)s) "
+    f"LIMIT {EXACT_SEARCH_ROWS_MAX + 1}) some"
+)
+_HAS_GRAPH = f"SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass('{GRAPH}') AND indisvalid"
+
+
+async def _estimated(connection: Connection, which: Filter) -> int:
+    """The rows that the server's planner expects: wrong by much at times, and free."""
+    condition, values = where(which)
+    found = await one(connection, f"EXPLAIN (FORMAT JSON) SELECT 1 FROM record r WHERE {condition}", values)
+    told = found[0] if found else []
+    parsed = json.loads(told) if isinstance(told, str) else told
+    return int(parsed[0]["Plan"]["Plan Rows"]) if parsed else 0
+
+
+class Asked:
+    """One search, and its statements. The caller's transaction is under way, and of one state."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        question: Sequence[float],
+        model: str,
+        which: Filter,
+        k: int,
+        others: Sequence[int],
+    ) -> None:
+        self._connection = connection
+        self._which = which
+        self._condition, values = where(which)
+        self._values = {**values, "question": to_server(question), "model": model, "k": k, "others": list(others)}
+        self._k = k
+
+    async def find(self, sizes: Sizes, total: int) -> Nearest:
+        """The nearest, in the way that fits."""
+        passing = await sizes.passing(self._connection, self._which, total)
+        search = plan(passing, total, self._k, has_graph=await sizes.has_graph(self._connection))
+        found = await self._tried(search)
+        if found is not None and not falls_short(search, len(found.near), min(self._k, passing)):
+            return found
+        # Too few, or no time to compute: what the other way finds.
+        again = await self._tried(EXACT if search.graph else Search(True, 3 * self._k, 100))
+        if again is None:
+            return found._replace(truncated=True) if found is not None else Nearest([], False, True, {})
+        return again if search.graph else again._replace(truncated=True)
+
+    async def _tried(self, search: Search) -> Nearest | None:
+        """What a search found; None when there was no time for it."""
+        await self._connection.execute("SAVEPOINT search")
+        try:
+            await self._connection.execute("SELECT " + ", ".join(_setting(*each) for each in _settings(search)))
+            found = await rows(self._connection, _WANTED.format(best=self._best(search)), self._values | _inner(search))
+        except Exception as error:
+            if getattr(error, "sqlstate", None) != _QUERY_CANCELED:
+                raise
+            await self._connection.execute("ROLLBACK TO SAVEPOINT search")
+            return None
+        await self._connection.execute("ROLLBACK TO SAVEPOINT search")  # with the settings
+        return _nearest(found, self._k)
+
+    def _best(self, search: Search) -> str:
+        if not search.graph:
+            return _COMPUTED.format(condition=self._condition)
+        free = self._which == Filter(
+            self._which.now
+        )  # of a narrow filter the graph is asked for more until enough pass
+        narrow = "" if free else f"JOIN record r ON r.row = e.row AND {self._condition}"
+        return _BY_GRAPH.format(condition=self._condition, narrow=narrow)
+
+
+_COMPUTED = """
+SELECT r.row, min((e.vector <=> %(question)s::halfvec) + 0) AS distance
+FROM record r JOIN embedding e ON e.row = r.row
+WHERE {condition} AND e.model = %(model)s GROUP BY r.row ORDER BY distance, r.row LIMIT %(k)s
+"""
+_BY_GRAPH = """
+SELECT r.row, min(near.distance + 0) AS distance FROM (
+    SELECT e.row, e.vector <=> %(question)s::halfvec AS distance FROM embedding e {narrow}
+    WHERE e.model = %(model)s ORDER BY e.vector <=> %(question)s::halfvec LIMIT %(inner)s
+) near JOIN record r ON r.row = near.row
+WHERE {condition} GROUP BY r.row ORDER BY distance, r.row LIMIT %(k)s
+"""
+_WANTED = """
+WITH best AS MATERIALIZED ({best}), wanted AS (
+    SELECT row, distance FROM best
+    UNION ALL SELECT other, NULL FROM unnest(%(others)s::bigint[]) other WHERE other NOT IN (SELECT row FROM best)
+)
+SELECT w.row, w.distance, e.mark, halfvec_send(e.vector)
+FROM wanted w JOIN embedding e ON e.row = w.row AND e.model = %(model)s ORDER BY w.distance, w.row, e.piece
+"""
+
+
+def _inner(search: Search) -> dict[str, int]:
+    return {"inner": search.inner} if search.graph else {}
+
+
+def _settings(search: Search) -> list[tuple[str, str]]:
+    settings = [("statement_timeout", f"{SEARCH_SECS:.0f}s"), ("jit", "off")]
+    if search.graph:
+        settings += [(f"enable_{other}", "off") for other in ("sort", "hashjoin", "mergejoin", "seqscan")]
+        settings += [("hnsw.iterative_scan", "relaxed_order"), ("hnsw.ef_search", str(search.ef))]
+        settings += [("hnsw.max_scan_tuples", "40000"), ("hnsw.scan_mem_multiplier", "4")]
+    return settings
+
+
+def _setting(name: str, value: str) -> str:
+    return f"set_config('{name}', '{value}', true)"
+
+
+def _nearest(found: Sequence[tuple[Any, ...]], k: int) -> Nearest:
+    near: dict[int, float] = {}
+    held: dict[int, Pieces] = {}
+    for row, distance, mark, vector in found:
+        if distance is not None:
+            near.setdefault(row, 1 - distance)
+        held.setdefault(row, Pieces(mark % _MARKS, [])).pieces.append(from_server(vector))
+    return Nearest(list(near.items()), len(near) == k, False, held)

@@ -1,0 +1,162 @@
+"""Makes vectors known to the search: from their records into the table `embedding`, behind the writes.
+
+An insert into the graph costs more than all else of a write together. So writes store the record alone, and one node
+at a time follows the feed and keeps the table; its position moves in the same transaction, so a kill loses nothing and
+does nothing twice. Whoever holds the position's row does it: no lease is needed, and one that died lets go of it.
+
+There is no graph until there are rows enough for it to save time and all of the feed is followed: what is loaded in
+bulk is put in first, and the graph built after, ten times as fast as growing it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import logging
+import math
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from aimem.core.kinds import MEMORY, VECTOR
+from aimem.limits import EXACT_SEARCH_ROWS_MAX, GRAPH_MEMORY_KB_MAX, PIECES_MAX, SETTLE_BATCH
+from aimem.store.postgres.halves import to_server, unpacked
+from aimem.store.postgres.nearest import GRAPH
+from aimem.store.postgres.schema import DIMS
+from aimem.store.postgres.session import Connection, one, rows
+
+log = logging.getLogger(__name__)
+
+_MARK_HEX = 16
+_SIGN = 1 << 63
+_LENGTH_ERROR_MAX = 0.01  # float16 moves a unit vector's length by less than 0.001
+_TIMEOUTS = ["statement_timeout", "transaction_timeout", "lock_timeout"]
+_GRAPH_KB_A_ROW = 2  # 1.5 measured
+
+
+class _Kept(NamedTuple):
+    """The vectors of a memory, as the table has them."""
+
+    row: int
+    mark: int
+    vectors: list[str]
+
+
+async def settle(connection: Connection, model: str) -> bool:
+    """Put the next vectors of `model` in, inside the caller's transaction. Whether there are more, and nobody else is
+    at it."""
+    name = f"settled:{model}"
+    position = await _locked(connection, name)
+    if position is None:
+        return False
+    (head,) = await one(connection, "SELECT head FROM state") or (0,)
+    found = await rows(
+        connection,
+        "SELECT seq, key FROM record WHERE seq > %s AND seq <= %s AND kind = ANY(%s) ORDER BY seq LIMIT %s",
+        (position, head, [MEMORY, VECTOR], SETTLE_BATCH),
+    )
+    more = len(found) == SETTLE_BATCH
+    if found:
+        await _refresh(connection, model, list({key for _, key in found}))
+    if head > position:
+        at = found[-1][0] if more else head
+        await connection.execute("UPDATE progress SET position = %s WHERE name = %s", (at, name))
+    if not more:
+        await _need_graph(connection)
+    return more
+
+
+async def _locked(connection: Connection, name: str) -> int | None:
+    """The position of that name, locked; None while somebody else holds it."""
+    locking = "SELECT position FROM progress WHERE name = %s FOR UPDATE SKIP LOCKED"
+    found = await one(connection, locking, (name,))
+    if found is None and await one(connection, "SELECT 1 FROM progress WHERE name = %s", (name,)) is None:
+        await connection.execute("INSERT INTO progress VALUES (%s, 0) ON CONFLICT DO NOTHING", (name,))
+        found = await one(connection, locking, (name,))
+    return None if found is None else int(found[0])
+
+
+async def _refresh(connection: Connection, model: str, keys: list[str]) -> None:
+    """Bring the vectors of these memories up to date. Those that stand are not written: the graph would grow."""
+    stored = await rows(
+        connection,
+        "SELECT r.row, r.key, v.body FROM record r LEFT JOIN record v ON v.kind = %s AND v.key = r.key "
+        "AND NOT v.deleted AND NOT r.deleted WHERE r.kind = %s AND r.key = ANY(%s)",
+        (VECTOR, MEMORY, keys),
+    )
+    wanted = {row: _kept(row, key, body, model) for row, key, body in stored}
+    held = await rows(
+        connection,
+        "SELECT row, mark FROM embedding WHERE row = ANY(%s) AND piece = 0 AND model = %s",
+        (list(wanted), model),
+    )
+    standing = {row for row, mark in held if (kept := wanted[row]) is not None and kept.mark == mark}
+    changed = [row for row in wanted if row not in standing]
+    await connection.execute("DELETE FROM embedding WHERE row = ANY(%s)", (changed,))
+    await _insert(connection, model, [kept for row in changed if (kept := wanted[row]) is not None])
+
+
+async def _insert(connection: Connection, model: str, many: Iterable[_Kept]) -> None:
+    pieces = [(each.row, piece, each.mark, vector) for each in many for piece, vector in enumerate(each.vectors)]
+    if pieces:
+        numbers, places, marks, vectors = map(list, zip(*pieces, strict=True))
+        await connection.execute(
+            "INSERT INTO embedding (row, piece, model, mark, vector) SELECT row, piece, %s, mark, vector::halfvec "
+            "FROM unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::text[]) AS new (row, piece, mark, vector)",
+            (model, numbers, places, marks, vectors),
+        )
+
+
+def _kept(row: int, key: str, body: str | None, model: str) -> _Kept | None:
+    """The vectors of a record, which may come from anywhere; None where there are none that can be used."""
+    told: dict[str, Any] = json.loads(body) if body is not None else {}
+    if told.get("model") != model:
+        return None
+    try:
+        mark = int(str(told.get("text"))[:_MARK_HEX], 16)
+        vectors = [_vector(piece) for piece in told["pieces"][:PIECES_MAX]]
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        log.warning("the stored vector of memory %s can't be used: %s", key, error)
+        return None
+    return _Kept(row, mark - 2 * _SIGN if mark >= _SIGN else mark, vectors) if vectors else None
+
+
+def _vector(piece: str) -> str:
+    try:
+        data = base64.b64decode(piece, validate=True)
+    except binascii.Error as error:
+        raise ValueError("a piece is not base64") from error
+    if len(data) != 2 * DIMS:
+        raise ValueError(f"a piece has {len(data)} bytes, not {2 * DIMS}")
+    numbers = unpacked(data)
+    if not abs(math.hypot(*numbers) - 1) <= _LENGTH_ERROR_MAX:  # also true for NaN
+        raise ValueError("a piece has not length 1")
+    return to_server(numbers)
+
+
+async def settled(connection: Connection) -> int:
+    """About how many vectors there are; exact while they are few."""
+    (about,) = await one(connection, "SELECT reltuples::bigint FROM pg_class WHERE oid = 'embedding'::regclass") or (0,)
+    if about < EXACT_SEARCH_ROWS_MAX:
+        (about,) = await one(connection, "SELECT count(*) FROM embedding") or (0,)
+    return int(about)
+
+
+async def _need_graph(connection: Connection) -> None:
+    """Build the graph once it saves time. Nobody else writes to the table; searches compute meanwhile."""
+    if (await one(connection, "SELECT to_regclass(%s) IS NOT NULL", (GRAPH,))) != (False,):
+        return
+    count = await settled(connection)
+    if count <= EXACT_SEARCH_ROWS_MAX:
+        return
+    memory = min(count * _GRAPH_KB_A_ROW, GRAPH_MEMORY_KB_MAX)
+    await connection.execute("SELECT set_config(name, '0', true) FROM pg_settings WHERE name = ANY(%s)", (_TIMEOUTS,))
+    await connection.execute(
+        "SELECT set_config('maintenance_work_mem', %s, true) WHERE pg_size_bytes(current_setting("
+        "'maintenance_work_mem')) < %s::bigint * 1024",
+        (f"{memory}kB", memory),
+    )
+    log.info("building the graph of %s vectors", count)
+    await connection.execute(
+        f"CREATE INDEX {GRAPH} ON embedding USING hnsw (vector halfvec_cosine_ops) WITH (m = 16, ef_construction = 64)"
+    )
