@@ -5,6 +5,7 @@ so a kill at any instant loses no memory and computes at most a batch again. A m
 that of its text and of this model is passed over; the position belongs to one model, so another begins anew.
 In a fleet a memory is embedded where it was written, and its vector spreads like any record; one that came from
 elsewhere waits a minute for it, then whoever sees it without one computes it. Equal versions make doubles harmless.
+Of the nodes over one store, one embeds for all: whoever has the lease. The others take over when it ends.
 Texts of the next batch are handed to the embedder's threads before the vectors of the last are written.
 """
 
@@ -24,6 +25,7 @@ from aimem.errors import AimemError
 from aimem.limits import CHANGES_BYTES_MAX, EMBED_ADVANCE_EVERY, EMBED_BATCH
 from aimem.node.background import wait
 from aimem.node.lane import Lane
+from aimem.node.leasing import Lease
 from aimem.node.metrics import Meters
 from aimem.recall.embedder import Matrix
 from aimem.recall.pool import EmbedPool
@@ -61,8 +63,18 @@ class Embedding:
     """Works off the backlog, and knows how long it is."""
 
     def __init__(
-        self, store: Store, lane: Lane, meters: Meters, pool: EmbedPool, model_id: str, *, patience: float = 0.0
+        self,
+        store: Store,
+        lane: Lane,
+        meters: Meters,
+        pool: EmbedPool,
+        model_id: str,
+        *,
+        patience: float = 0.0,
+        lease: Lease | None = None,
     ) -> None:
+        self._lease = lease
+        self._leads = lease is None
         self._patience = patience
         self._origins = frozenset[str]()
         self._waiting: dict[str, _Waiting] = {}
@@ -87,6 +99,11 @@ class Embedding:
     async def open(self) -> None:
         """Find out where the last run got to. The backlog is right from here on."""
         self._store.subscribe(self._listen)
+        await self._survey()
+
+    async def _survey(self) -> None:
+        """Begin at the position that is kept."""
+        self._heard, self._in_hand, self._waiting = [], [], {}
         self._origins = frozenset(start for start, _ in await self._store.starts())
         self._position = self._kept = await self._store.progress(self._name)
         page, missing = await self._look()
@@ -96,6 +113,7 @@ class Embedding:
     async def run(self) -> None:
         """Embed, for ever."""
         while True:
+            await self._until_leading()
             more = True
             while more and len(self._in_hand) < _BATCHES:
                 more = await self._read() or await self._take_overdue()
@@ -105,10 +123,29 @@ class Embedding:
             else:
                 await wait(self._news, self._until_due())
 
+    async def close(self) -> None:
+        """Let another node over this store go on at once."""
+        if self._lease is not None:
+            await self._lease.release()
+
+    async def _until_leading(self) -> None:
+        """Until it is this node's turn to embed. What others got to is looked up meanwhile: the backlog is theirs."""
+        if self._lease is None:
+            return
+        while not await self._lease.held():
+            self._leads = False
+            await self._survey()
+            await asyncio.sleep(self._lease.pause)
+        if not self._leads:
+            self._leads = True
+            await self._survey()
+
     def _until_due(self) -> float | None:
-        """Seconds until the first memory from elsewhere has waited long enough; None when none waits."""
+        """Seconds until there is something to do without news: the first memory from elsewhere has waited long enough,
+        or the lease is to be renewed. None when there is neither."""
         first = next(iter(self._waiting.values()), None)
-        return None if first is None else max(0.0, first.due - asyncio.get_running_loop().time())
+        due = [] if first is None else [max(0.0, first.due - asyncio.get_running_loop().time())]
+        return min([*due, self._lease.pause] if self._lease is not None else due, default=None)
 
     async def _take_overdue(self) -> bool:
         """Hand in the texts of memories from elsewhere that have waited long enough. Whether there were any."""
@@ -132,13 +169,15 @@ class Embedding:
         """Read on, and hand in the texts that need it. Whether there is more to read."""
         self._news.clear()
         page, missing = await self._look()
+        if self._patience and self._lease is not None:  # another node may have opened the store by now
+            self._origins = frozenset(start for start, _ in await self._store.starts())
         missing = self._own(page, missing)
         jobs = [self._begin(record) for record in missing]
         later = sum(seq > page.cursor.seq for seq in self._heard)
         self._heard = []
         self._unread = max(1, self._unread + later - len(page.changes)) if page.more else later
         self._position = page.cursor.seq
-        if jobs or self._position - self._kept >= EMBED_ADVANCE_EVERY:
+        if jobs or self._position - self._kept >= (EMBED_ADVANCE_EVERY if self._lease is None else EMBED_BATCH):
             self._in_hand.append(_Batch(jobs, self._position))
         return page.more
 

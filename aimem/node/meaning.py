@@ -10,12 +10,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from aimem.core.automatic import effect_of
 from aimem.errors import AimemError
 from aimem.limits import (
+    EMBED_LEASE_SECS,
     QUESTION_CHARS_EMBEDDED_MAX,
     RECALL_CHECK_EVERY,
     RECALL_CHECKS_KEPT,
@@ -25,12 +27,13 @@ from aimem.node.conditions import EMBEDDER_FAILED, EMBEDDER_LOADING, INDEX_BUILD
 from aimem.node.embedding import Embedding
 from aimem.node.indexing import Indexing
 from aimem.node.lane import Lane
+from aimem.node.leasing import Lease
 from aimem.node.metrics import Meters
 from aimem.node.searching import InStore, Searching
 from aimem.recall.embedder import Embedder, Matrix
 from aimem.recall.nearness import Nearness
 from aimem.recall.pool import EmbedPool
-from aimem.store.base import Filter, Memory, SharedStore, Store
+from aimem.store.base import Filter, Memory, SearchingStore, Store
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +74,9 @@ class Meaning:
         self._conditions = conditions
         self._background = background
         self._now = now
-        self.embedding = Embedding(store, lane, meters, self._pool, self._embedder.model_id, patience=patience)
+        model_id = self._embedder.model_id
+        lease = Lease(store, f"embed:{model_id}", EMBED_LEASE_SECS) if isinstance(store, SearchingStore) else None
+        self.embedding = Embedding(store, lane, meters, self._pool, model_id, patience=patience, lease=lease)
         self.searching = self._make_searching(memory_max)
         self.loaded = False
         self._asked = 0
@@ -88,7 +93,7 @@ class Meaning:
         meters.gauge("aimem_recall_at_10", "Share of the true ten nearest found, by sampled checks.", self.recall_at_10)
 
     def _make_searching(self, memory_max: int | None) -> Searching:
-        if isinstance(self._store, SharedStore):
+        if isinstance(self._store, SearchingStore):
             return InStore(self._store, self._embedder.model_id)
         return Indexing(self._store, self._embedder.model_id, self._embedder.dims, memory_max, self._note_ceiling)
 
@@ -104,6 +109,8 @@ class Meaning:
         """Let go of the threads. The background is closed before."""
         if self._checking is not None:
             await asyncio.gather(self._checking, return_exceptions=True)
+        with suppress(AimemError):  # a lease that can't be given back ends
+            await self.embedding.close()
         await asyncio.to_thread(self._pool.close)
 
     @property

@@ -17,7 +17,7 @@ from aimem.core.text import embedded_text
 from aimem.limits import SETTLE_VECTORS_SECS
 from aimem.recall.signs import Floats
 from aimem.recall.vector_record import mark, text_sha256
-from aimem.store.base import Filter, Memory, SharedStore
+from aimem.store.base import Filter, Memory, SearchingStore
 
 
 class Found(NamedTuple):
@@ -81,7 +81,7 @@ class InStore:
 
     ready = True
 
-    def __init__(self, store: SharedStore, model_id: str) -> None:
+    def __init__(self, store: SearchingStore, model_id: str) -> None:
         self._store = store
         self._model = model_id
         self._rows = 0

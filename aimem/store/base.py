@@ -327,9 +327,9 @@ class Store(Protocol):
 
 
 @runtime_checkable
-class SharedStore(Protocol):
-    """What a store that several nodes share offers beyond the Store protocol: it searches by vector itself, so that
-    none of them keeps an index, and it settles which node does the work that is to be done once."""
+class SearchingStore(Protocol):
+    """What a store for many nodes offers beyond the Store protocol: it searches by vector itself, so that none of them
+    keeps an index, and it settles which node does the work that is to be done once."""
 
     async def nearest(
         self, question: Sequence[float], model: str, which: Filter, k: int, others: Sequence[int] = ()

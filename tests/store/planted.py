@@ -70,9 +70,18 @@ class Planted:
         row = self.rows.setdefault(place, len(self.rows) + 1)
         told, is_memory = record.body, record.kind == MEMORY and not record.deleted
         columns = {
-            "row": row, "kind": record.kind, "key": record.key, "seq": self.seq, "since": self.seq,
-            "version": str(record.version), "born": str(record.born), "deleted": record.deleted,
-            "body": json.dumps(told), "hash": record.hash, "extra": "{}", "visible": is_memory,
+            "row": row,
+            "kind": record.kind,
+            "key": record.key,
+            "seq": self.seq,
+            "since": self.seq,
+            "version": str(record.version),
+            "born": str(record.born),
+            "deleted": record.deleted,
+            "body": json.dumps(told),
+            "hash": record.hash,
+            "extra": "{}",
+            "visible": is_memory,
         }
         if is_memory:
             columns |= {key: told[key] for key in ("namespace", "priority", "tags")}

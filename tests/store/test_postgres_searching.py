@@ -1,4 +1,4 @@
-"""Searching by vector in a shared store: computed or by the graph, with few that pass, and what settles behind writes."""
+"""Searching by vector in a shared store: computed or by the graph, few that pass, and what settles behind writes."""
 
 from __future__ import annotations
 
@@ -122,11 +122,10 @@ async def test_only_one_at_a_time_settles(planted: Planted, database: Callable[[
     assert await settle(planted) == 4
     await planted.put(_planted(301))
     info = planted.connection.info
-    async with await psycopg.AsyncConnection.connect(info.dsn, password=info.password) as other:
-        async with planted.connection.transaction():
-            await settling.settle(planted.connection, MODEL)
-            assert not await settling.settle(other, MODEL)
-            await other.rollback()
+    connecting = psycopg.AsyncConnection.connect(info.dsn, password=info.password)
+    async with await connecting as other, planted.connection.transaction():
+        await settling.settle(planted.connection, MODEL)
+        assert not await settling.settle(other, MODEL)
     count = await planted.connection.execute("SELECT count(*) FROM embedding")
     assert await count.fetchone() == (301,)
 
@@ -151,6 +150,8 @@ async def test_a_small_namespace_is_computed_and_a_graph_that_finds_too_few_is_f
     await planted.put(records)
     await planted.connection.execute("ANALYZE")
     await settle(planted)
+    async with planted.connection.transaction():
+        await settling.build_graph(planted.connection, MODEL)
     small_rows = {row(planted, each) for each in records if each.kind == MEMORY and each.body["namespace"] == "small"}
     tried: list[bool] = []
     real = Asked._tried
@@ -168,8 +169,8 @@ async def test_a_small_namespace_is_computed_and_a_graph_that_finds_too_few_is_f
     monkeypatch.setattr("aimem.core.searching.EXACT_SEARCH_TRIED_MAX", 1)
     tried.clear()
     found = await find(planted, common)
-    truth = await _computed(planted, common)
     assert tried == [True]
+    truth = await _computed(planted, common)
     assert len(truth.intersection(number for number, _ in found.near)) >= 9
     tried.clear()
     found = await find(planted, common, 6, tag="odd")

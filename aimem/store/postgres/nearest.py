@@ -74,8 +74,22 @@ async def _estimated(connection: Connection, which: Filter) -> int:
     return int(parsed[0]["Plan"]["Plan Rows"]) if parsed else 0
 
 
+async def nearest(
+    connection: Connection,
+    question: Sequence[float],
+    model: str,
+    which: Filter,
+    k: int,
+    others: Sequence[int],
+    sizes: Sizes,
+    total: int,
+) -> Nearest:
+    """See `SearchingStore.nearest`. `total` is about how many memories there are. In the caller's transaction."""
+    return await Asked(connection, question, model, which, k, others).find(sizes, total)
+
+
 class Asked:
-    """One search, and its statements. The caller's transaction is under way, and of one state."""
+    """One search, and its statements."""
 
     def __init__(
         self,

@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 _MARK_HEX = 16
 _SIGN = 1 << 63
 _LENGTH_ERROR_MAX = 0.01  # float16 moves a unit vector's length by less than 0.001
-_TIMEOUTS = ["statement_timeout", "transaction_timeout", "lock_timeout"]
 _GRAPH_KB_A_ROW = 2  # 1.5 measured
 
 
@@ -45,7 +44,7 @@ class _Kept(NamedTuple):
 async def settle(connection: Connection, model: str) -> bool:
     """Put the next vectors of `model` in, inside the caller's transaction. Whether there are more, and nobody else is
     at it."""
-    name = f"settled:{model}"
+    name = _name(model)
     position = await _locked(connection, name)
     if position is None:
         return False
@@ -61,8 +60,6 @@ async def settle(connection: Connection, model: str) -> bool:
     if head > position:
         at = found[-1][0] if more else head
         await connection.execute("UPDATE progress SET position = %s WHERE name = %s", (at, name))
-    if not more:
-        await _need_graph(connection)
     return more
 
 
@@ -142,21 +139,30 @@ async def settled(connection: Connection) -> int:
     return int(about)
 
 
-async def _need_graph(connection: Connection) -> None:
-    """Build the graph once it saves time. Nobody else writes to the table; searches compute meanwhile."""
-    if (await one(connection, "SELECT to_regclass(%s) IS NOT NULL", (GRAPH,))) != (False,):
+async def wants_graph(connection: Connection) -> bool:
+    """Whether there are vectors enough for a graph to save time, and none is there."""
+    there = await one(connection, "SELECT to_regclass(%s) IS NOT NULL", (GRAPH,))
+    return there == (False,) and await settled(connection) > EXACT_SEARCH_ROWS_MAX
+
+
+async def build_graph(connection: Connection, model: str) -> None:
+    """Build it, inside the caller's transaction, which needs time: 30 s for 100,000 rows, 8 minutes for a million.
+    Whoever settles waits for the next time meanwhile, and searches compute."""
+    if await _locked(connection, _name(model)) is None or not await wants_graph(connection):
         return
     count = await settled(connection)
-    if count <= EXACT_SEARCH_ROWS_MAX:
-        return
     memory = min(count * _GRAPH_KB_A_ROW, GRAPH_MEMORY_KB_MAX)
-    await connection.execute("SELECT set_config(name, '0', true) FROM pg_settings WHERE name = ANY(%s)", (_TIMEOUTS,))
     await connection.execute(
-        "SELECT set_config('maintenance_work_mem', %s, true) WHERE pg_size_bytes(current_setting("
-        "'maintenance_work_mem')) < %s::bigint * 1024",
+        "SELECT set_config('maintenance_work_mem', %s, true) "
+        "WHERE pg_size_bytes(current_setting('maintenance_work_mem')) < %s::bigint * 1024",
         (f"{memory}kB", memory),
     )
     log.info("building the graph of %s vectors", count)
     await connection.execute(
         f"CREATE INDEX {GRAPH} ON embedding USING hnsw (vector halfvec_cosine_ops) WITH (m = 16, ef_construction = 64)"
     )
+
+
+def _name(model: str) -> str:
+    """Of the position in the feed up to which vectors are settled."""
+    return f"settled:{model}"

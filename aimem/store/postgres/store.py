@@ -28,19 +28,21 @@ from aimem.store.base import (
     Hit,
     Listener,
     Memory,
+    Nearest,
     Outcome,
     Stats,
     Swept,
     Vector,
     Words,
 )
-from aimem.store.postgres import reading, schema, sweeping
+from aimem.store.postgres import leases, reading, schema, settling, sweeping
 from aimem.store.postgres.checking import check
 from aimem.store.postgres.connections import Connections, Session
 from aimem.store.postgres.failures import Action, DeadlinePassed, action
 from aimem.store.postgres.following import Standing
 from aimem.store.postgres.known import Known
 from aimem.store.postgres.lexical import Statistics, match, matching
+from aimem.store.postgres.nearest import Sizes, nearest
 from aimem.store.postgres.session import snapshot, unbounded
 from aimem.store.postgres.table import Program, Transaction
 from aimem.store.postgres.writer import Work, Writer
@@ -70,6 +72,7 @@ class PostgresStore:
         self._rand = rand
         self._listeners: list[Listener] = []
         self._statistics = Statistics()
+        self._sizes = Sizes()
         self._closed = False
         self._writer = Writer(connections, state, resident, origin=start, now=now, rand=rand, committed=self._committed)
 
@@ -210,6 +213,41 @@ class PostgresStore:
     async def matching(self, words: Words | None, which: Filter, after: int, limit: int) -> list[tuple[int, str]]:
         return await self._read(matching, words, which, after, limit)
 
+    async def nearest(
+        self, question: Sequence[float], model: str, which: Filter, k: int, others: Sequence[int] = ()
+    ) -> Nearest:
+        return await self._read(nearest, question, model, which, k, others, self._sizes, self.visible)
+
+    async def settle_vectors(self, model: str) -> bool:
+        async with self._working() as connection:
+            if await settling.settle(connection, model):
+                return True
+            wants_graph = await settling.wants_graph(connection)
+        if wants_graph:
+            async with self._alone() as session, session.transaction():
+                await settling.build_graph(session, model)
+        return False
+
+    async def settled_vectors(self) -> int:
+        return await self._read(settling.settled)
+
+    async def lease(self, name: str, secs: float) -> bool:
+        async with self._working() as connection:
+            return await leases.take(connection, name, self.start, secs)
+
+    async def release(self, name: str) -> None:
+        async with self._working() as connection:
+            await leases.release(connection, name, self.start)
+
+    @asynccontextmanager
+    async def _working(self) -> AsyncIterator[Session]:
+        """A transaction for work beside the writer's, on tables that it does not write."""
+        try:
+            async with self.connections.transaction() as connection:
+                yield connection
+        except (psycopg.Error, DeadlinePassed) as error:
+            raise self.connections.told(error) from error
+
     async def links(self, ids: Sequence[str]) -> list[Record]:
         return await self._read(reading.links, ids)
 
@@ -251,13 +289,18 @@ class PostgresStore:
 
     @asynccontextmanager
     async def _long(self) -> AsyncIterator[Session]:
-        """One committed state for as long as it takes, on a connection of its own."""
+        """One committed state for as long as it takes."""
+        async with self._alone() as session, snapshot(session):
+            yield session
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[Session]:
+        """A connection of its own, for as long as it takes."""
         try:
             session = await self.connections.alone()
             try:
                 await unbounded(session, session=True)
-                async with snapshot(session):
-                    yield session
+                yield session
             finally:
                 session.pgconn.finish()
         except (psycopg.Error, DeadlinePassed) as error:

@@ -1,0 +1,143 @@
+"""Nodes over one PostgreSQL: recall by meaning is searched there, and one of them embeds for all."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aimem.node import meaning
+from aimem.node.node import Node
+from aimem.node.settings import SEMANTIC, NodeSettings
+from aimem.recall.embedder import Embedder
+from aimem.store.postgres.opening import open_store
+from aimem.store.postgres.store import PostgresStore
+from aimem.store.postgres.url import read_target
+from tests.node.conftest import caller, until
+
+OpenNode = Callable[[], Awaitable[Node]]
+
+HOLDER = """
+import asyncio, sys
+from aimem.store.postgres.opening import open_store
+from aimem.store.postgres.url import read_target
+
+async def main():
+    store = await open_store(read_target(sys.argv[1]))
+    assert await store.lease(sys.argv[2], 3)
+    print("held", flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def url(database: Callable[[], str]) -> str:
+    return database()
+
+
+@pytest.fixture
+async def open_node(url: str, tmp_path: Path, model: Path) -> AsyncIterator[OpenNode]:
+    async with AsyncExitStack() as closing:
+
+        async def opening() -> Node:
+            settings = NodeSettings(tmp_path / "unused.db", SEMANTIC, model=model)
+            node = await Node.open(settings, store=await open_store(read_target(url)))
+            closing.push_async_callback(node.close)
+            return node
+
+        yield opening
+
+
+async def store(node: Node, title: str, content: str, **more: Any) -> str:
+    answer = await node.create({"title": title, "content": content, **more}, caller())
+    memory_id: str = answer.body["id"]
+    return memory_id
+
+
+async def recalled(node: Node, question: str, **more: Any) -> list[str]:
+    reply = await node.recall({"context": question, **more}, caller())
+    return [memory["title"] for memory in reply["memories"]] if reply["mode"] == "hybrid" else []
+
+
+async def settled(*nodes: Node) -> None:
+    """Until every memory has its vector, and searches know it."""
+    for node in nodes:
+        async with asyncio.timeout(60):
+            while node.health()["embedding_backlog"] or not node._meaning.ready:  # type: ignore[union-attr]
+                await asyncio.sleep(0.05)
+    searching = nodes[0]._store
+    assert isinstance(searching, PostgresStore)
+    model = nodes[0]._meaning.describe()["model"]  # type: ignore[union-attr]
+    while await searching.settle_vectors(model):
+        pass
+
+
+def counted(node: Node) -> float:
+    """Vectors that this node has computed."""
+    return node._meters.embedded.value()
+
+
+async def test_one_node_embeds_and_all_recall_by_meaning(open_node: OpenNode) -> None:
+    first = await open_node()
+    await settled(first)
+    second = await open_node()
+    await store(first, "Disk", "The database host ran out of space.", namespace="ops")
+    await store(second, "Cat", "The cat sleeps on the warm roof.", namespace="home")
+    await until(lambda: counted(first) == 2)
+    await settled(first, second)
+    for node in (first, second):
+        assert (await recalled(node, "storage is full"))[0] == "Disk"
+        assert await recalled(node, "storage is full", namespace="home") in ([], ["Cat"])
+    assert counted(second) == 0
+    text = {"title": "Disk", "content": "The database host ran out of space."}
+    assert (await second.check_duplicate(text))["is_duplicate"]
+    gone = await store(second, "Full", "No room is left on the volume.")
+    await until(lambda: counted(first) == 3)
+    await settled(first)
+    assert "Full" in await recalled(first, "storage is full")
+    await second.delete(gone, None, caller())
+    assert "Full" not in await recalled(first, "storage is full")  # at once
+
+
+async def test_the_next_node_goes_on_when_the_one_that_embeds_has_closed(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await open_node()
+    await settled(first)
+    second = await open_node()
+    await store(second, "Cat", "The cat sleeps on the warm roof.")
+    await until(lambda: counted(first) == 1)
+    await first.close()
+    await store(second, "Disk", "The database host ran out of space.")
+    async with asyncio.timeout(30):
+        await until(lambda: counted(second) == 1)
+    await settled(second)
+    assert (await recalled(second, "storage is full"))[0] == "Disk"
+
+
+async def test_the_lease_of_a_node_that_was_killed_is_taken_when_it_ends(
+    url: str, open_node: OpenNode, monkeypatch: pytest.MonkeyPatch, model: Path
+) -> None:
+    monkeypatch.setattr(meaning, "EMBED_LEASE_SECS", 1.0)
+    name = "embed:" + Embedder(model).model_id
+    holder = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", HOLDER, url, name, stdout=asyncio.subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    assert await holder.stdout.readline() == b"held\n"
+    node = await open_node()
+    await store(node, "Cat", "The cat sleeps on the warm roof.")
+    holder.send_signal(signal.SIGKILL)
+    await holder.wait()
+    assert counted(node) == 0
+    assert node.health()["embedding_backlog"]
+    async with asyncio.timeout(30):
+        await until(lambda: counted(node) == 1)
