@@ -71,8 +71,8 @@ HOLDS = "legacy_holds"
 """Which version of a record a peer of the existing system is known to hold; key: `compound_key(peer, kind, key)`. It
 never leaves this store. Body: `version`."""
 MOVED = "moved"
-"""That the fleet has moved to another store; key: the id of the move. Body: `to` (where, without credentials), `at`.
-Whoever holds it takes no more writes, but for the store that the move leads to: see `moving`."""
+"""That the fleet has moved to another store; key: `moving.FENCE`. Body: `move` (its id), `to` (where, without
+credentials), `at`. Whoever holds it takes no more writes, but for the store that the move leads to: see `moving`."""
 ARRIVED = "arrived"
 """What this store was filled from, and that a move leads here; key: the incarnation of the source, or the id of the
 move. It never leaves this store. Body: see `moving`."""
@@ -125,7 +125,7 @@ KINDS: dict[str, Kind] = {
 }
 
 
-RESIDENT = frozenset({POLICY, STANDARD, AGENT})
+RESIDENT = frozenset({POLICY, STANDARD, AGENT, MOVED, ARRIVED})
 """Kinds that a store keeps in memory too: few records, which the rules in force read at every write."""
 
 

@@ -7,34 +7,39 @@ a mesh of old and new nodes, means nothing to it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable
+from typing import Any, Final
 
-from aimem.core.intent import Decision, Intent, Plan, Stamp, get
+from aimem.core.intent import Decision, Intent, Plan, Stamp, get, look
 from aimem.core.kinds import ARRIVED, MOVED
-from aimem.core.record import Record, Ref
+from aimem.core.record import Record
 from aimem.core.version import Version
 from aimem.errors import Moved
 
+FENCE: Final = "fleet"
+"""The key of the one record that says it: of two fences the newer stands."""
 
-def fence(move: str, to: str, version: Version, at: int) -> Record:
-    """The record that ends writing, wherever it is held; `to` says in words where the fleet has gone."""
-    return Record.make(MOVED, move, version, version, {"to": to, "at": at})
+
+def fence(move: str, to: str, version: Version) -> Record:
+    """The record that ends writing wherever it is held; `to` says in words where the fleet has gone."""
+    return Record.make(MOVED, FENCE, version, version, {"move": move, "to": to, "at": version.time})
 
 
 def lifted(held: Record, version: Version) -> Record:
     """The record that takes a fence away: what was fenced is written to again."""
-    return Record.make(MOVED, held.key, version, held.born, {}, deleted=True)
+    return Record.make(MOVED, FENCE, version, held.born, {}, deleted=True)
 
 
-def in_force(fences: Collection[Record], leads_here: Collection[str]) -> Record | None:
-    """The fence that ends writing in a store, None where there is none: of those that it holds, the newest that does
-    not lead to it. `leads_here` are the moves that do."""
-    standing = [each for each in fences if not each.deleted and each.key not in leads_here]
-    return max(standing, key=lambda each: each.order, default=None)
+def move_of(held: Record) -> str:
+    """The id of the move that a fence belongs to."""
+    return str(held.body.get("move", ""))
 
 
-def refusal(held: Record) -> Moved:
-    """What a writer is told."""
+def in_force(held: Record | None, leads_here: Callable[[str], bool]) -> Moved | None:
+    """What a writer is told by a store that holds this fence; None where it may write. `leads_here` tells of a move
+    whether it leads to that store."""
+    if held is None or held.deleted or leads_here(move_of(held)):
+        return None
     to = str(held.body.get("to", "another store"))
     return Moved(
         f"this fleet has moved to {to}: nothing is written here any more",
@@ -43,12 +48,27 @@ def refusal(held: Record) -> Moved:
     )
 
 
-def arrived(key: str, clock: int, body: dict[str, object]) -> Intent:
+def unless_moved(intent: Intent) -> Intent:
+    """The same intent, refused where the fleet has moved away. It is judged in the transaction of the write: nothing
+    is written behind the fence. Raises `Moved`."""
+
+    def plan(stamp: Stamp) -> Plan:
+        held = yield from look(MOVED, FENCE)
+        if held is not None:
+            known = yield from look(ARRIVED, move_of(held))
+            if (refusal := in_force(held, lambda move: known is not None)) is not None:
+                raise refusal
+        return (yield from intent(stamp))
+
+    return plan
+
+
+def arrived(key: str, clock: int, body: dict[str, Any]) -> Intent:
     """Note what this store was filled from, or that a move leads here, and have its clock no lower than `clock` (ns):
     whatever is written here from now on is above all that was written there. Reply: None."""
 
     def plan(stamp: Stamp) -> Plan:
-        held = yield from get(*Ref(ARRIVED, key))
+        held = yield from get(ARRIVED, key)
         if held is not None and held.version.time >= clock and held.body == body:
             return Decision(())
         version = stamp.version()

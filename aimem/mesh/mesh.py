@@ -200,7 +200,7 @@ class Mesh:
         await self.standing.open()
         if self._links:
             await self.standing.join()
-        await self.receiving.aside.open()
+        await self.receiving.open()
         kept = await self._store.positions("push/")
         await self._readers.open()
         for link in self._links:

@@ -57,6 +57,7 @@ from aimem.mesh.repair import heads_of
 from aimem.mesh.settings import Clock
 from aimem.mesh.sharing import has_open, witnessed
 from aimem.mesh.tail import Tail, encoded_head
+from aimem.node.fencing import Fence
 from aimem.node.lane import Lane
 from aimem.store.base import Outcome, Store, Written
 
@@ -100,10 +101,16 @@ class Receiving:
         self._carries_of = carries_of
         self._ahead_max = 2 * max_skew
         self._keep_superseded = keep_superseded
+        self._fence = Fence(store)
         self.arriving: set[tuple[Ref, Any]] = set()
         """What is being merged right now: it is in its sender's feed, and need not be pushed from here."""
         self.aside = Aside(store, now, self._ahead_max)
         self.received = 0
+
+    async def open(self) -> None:
+        """Learn what the store keeps of others."""
+        await self.aside.open()
+        await self._fence.open()
 
     async def answer(self, path: str, body: bytes, identity: Identity | None = None) -> bytes:
         """The reply to a message. `identity` is what the sender's certificate or key says of it.
@@ -125,7 +132,9 @@ class Receiving:
         if path == ASK:
             return await self._asked(message, sender)
         if path == RECORDS:
-            taken = await self.take_in(records_of(list_of(message, "records", MESH_BATCH_RECORDS)), sender)
+            records = records_of(list_of(message, "records", MESH_BATCH_RECORDS))
+            self._check_fence(records)
+            taken = await self.take_in(records, sender)
             return encode(self._envelope(), {"results": [each.to_wire() for each in taken]})
         if path == FEED:
             return await self._feed(message, sender)
@@ -144,6 +153,14 @@ class Receiving:
             latest = self._now() + self._ahead_max
             return encode(self._envelope(), {"seen": await witnessed(self._store, message, sender, latest)})
         raise NoRoute(f"no message goes to {path}")
+
+    def _check_fence(self, records: Sequence[Record | str]) -> None:
+        """Raises `Moved` where the fleet has moved away: what a caller writes at a node that has not heard of that yet
+        must not be acknowledged from here, for nobody may read this store again. It is still fetched when catching up.
+        """
+        refusal = self._fence.refusal
+        if refusal is not None and any(isinstance(each, Record) and kind_of(each.kind).digested for each in records):
+            raise refusal
 
     async def _elected(self, message: dict[str, Any]) -> bytes:
         """What this store says as an elector: for itself only, not for one that it was a copy of."""

@@ -13,6 +13,7 @@ EMBEDDER_LOADING = "embedder_loading"
 EMBEDDER_FAILED = "embedder_failed"
 INDEX_BUILDING = "index_building"
 INDEX_FULL = "index_full"
+MOVED = "moved"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from aimem.core.events import Subscriber, told
 from aimem.core.governing import Speaker, governed
 from aimem.core.identity_words import Identity
 from aimem.core.intent import Intent
+from aimem.core.moving import unless_moved
 from aimem.core.quorum import Met, NotMet
 from aimem.core.record import Record, Ref
 from aimem.core.version import parse_version
@@ -197,6 +198,7 @@ class _QuorumLane(Lane):
         if self._subscribers():
             agent = None if self._who is None else self._who.agent_id
             intents = [told(intent, self._subscribers, agent) for intent in intents]
+        intents = [unless_moved(intent) for intent in intents]
         if self._fleet is None or self._fleet.alone or not intents:
             return await super().write(intents)
         turn = await self._fleet.order(intents)

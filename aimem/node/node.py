@@ -15,20 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 from aimem.core.reach import Reach
 from aimem.core.writes import Answer
-from aimem.errors import AimemError
+from aimem.errors import AimemError, Moved
 from aimem.limits import DECISION_PATIENCE_SECS, EMBED_PATIENCE_SECS
 from aimem.node.agents import Agents
 from aimem.node.archiving import Archiving
 from aimem.node.background import Background
 from aimem.node.caller import Caller
 from aimem.node.capabilities import SECOND
-from aimem.node.conditions import Conditions
+from aimem.node.conditions import MOVED, Conditions
 from aimem.node.contradicting import Contradicting
 from aimem.node.courier import Courier
 from aimem.node.deciding import Deciding
 from aimem.node.describing import Describing
 from aimem.node.duplicates import Duplicates
 from aimem.node.entities import Entities
+from aimem.node.fencing import Fence
 from aimem.node.graph import Graph
 from aimem.node.housekeeping import Housekeeping
 from aimem.node.lane import CallersLane, Fleet, Lane
@@ -91,6 +92,14 @@ class Node:
             give_up_secs=settings.webhook_give_up_secs,
             rand=rand,
         )
+
+        def fenced(refusal: Moved | None) -> None:
+            if refusal is None:
+                conditions.clear(MOVED)
+            else:
+                conditions.set(MOVED, refusal.message, now())
+
+        self._fence = Fence(store, fenced)
         self._meaning = self._make_meaning(lane, conditions, settings, now) if settings.tier == SEMANTIC else None
         self.touching = Touching(store, lane, self._meters, settings.ttl)
         self.housekeeping = Housekeeping(store, lane, conditions, self._meters, settings, now, self.fleet)
@@ -174,6 +183,7 @@ class Node:
             store = await open_sqlite(settings.db, now=now, allow_network_fs=settings.allow_network_fs)
         try:
             node = cls(store, settings, now, make_fleet, rand)
+            await node._fence.open()
             if node._meaning is not None:
                 await node._meaning.open()
             await node.subscribers.load()

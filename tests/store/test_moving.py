@@ -21,11 +21,11 @@ from aimem.core.kinds import (
     compound_key,
     link_key,
 )
-from aimem.core.moving import fence, in_force
+from aimem.core.moving import arrived, fence, lifted, unless_moved
 from aimem.core.record import Record, Ref, from_wire
 from aimem.core.upkeep import advance
 from aimem.core.version import Version
-from aimem.errors import Conflict
+from aimem.errors import Conflict, Moved
 from aimem.store.base import Store
 from aimem.store.migrate.report import Report
 from aimem.store.moving.running import move, refuse_unless_new
@@ -221,12 +221,17 @@ async def test_verifying_names_what_is_missing(open_store: OpenStore) -> None:
 
 async def test_a_fence_does_not_move_along(open_store: OpenStore) -> None:
     source, target = await open_store("a"), await open_store("b")
-    held = fence("m1", "elsewhere", Version(NOW, ORIGIN), NOW)
+    held = fence("m1", "elsewhere", Version(NOW, ORIGIN))
     await written(source, putting(held))
     await moved(target, source)
     assert [record for _, record in await feed(target) if record.kind == MOVED] == []
-    assert in_force([held], ()) == held
-    assert in_force([held], {"m1"}) is None
+    await written(source, creating("not fenced here: only callers are"))
+    (refused_,) = await source.write([unless_moved(creating("mine"))])
+    assert isinstance(refused_, Moved)
+    assert refused_.extra == {"moved_to": "elsewhere"}
+    await written(target, arrived("m1", 0, {}), putting(held))
+    await written(target, unless_moved(creating("mine")))
+    await written(source, putting(lifted(held, Version(NOW + 1, ORIGIN))), unless_moved(creating("again")))
 
 
 async def test_through_stores_of_both_sorts_and_back(open_store: OpenStore, tmp_path: Path) -> None:
