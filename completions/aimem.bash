@@ -550,10 +550,17 @@ _aimem() {
                 --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
         migrate)
-            flags='--from --to --merge --verify --dry-run --help --json' words='' files=
+            flags='--from --to --merge --verify --dry-run --follow --cutover --lost --unfence --help --json --config --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
             case "$prev" in
                 --from) return ;;
                 --to) return ;;
+                --lost) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --ca-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-cert) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --pin) return ;;
+                --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
         backup)
             flags='--to --keep --db --config --help' words='' files=

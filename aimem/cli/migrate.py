@@ -9,8 +9,8 @@ import click
 
 from aimem.cli import output
 from aimem.cli.invocation import Invocation
-from aimem.cli.options import Command, json_option, pass_invocation
-from aimem.errors import Usage
+from aimem.cli.options import FILE, Command, Shared, config_option, json_option, pass_invocation, tls_options
+from aimem.errors import AimemError, Usage
 
 if TYPE_CHECKING:
     from aimem.store.migrate.report import Note, Report
@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 _COLLECT_AFTER = 50_000  # objects; records form no cycles, yet to walk all in flight again and again took a tenth
 
 
-def _with_json(command: click.Command) -> click.Command:
-    command.params.append(json_option())
+def _with_shared(command: click.Command) -> click.Command:
+    command.params += [
+        json_option(),
+        config_option(),
+        *tls_options(),
+        Shared("--api-key-file", type=FILE, metavar="FILE", help="File with the key to show to the nodes."),
+    ]
     return command
 
 
-@_with_json
+@_with_shared
 @click.command(
     "migrate",
     cls=Command,
@@ -31,42 +36,140 @@ def _with_json(command: click.Command) -> click.Command:
 aimem migrate --from ai-memory.db --to aimem.db --dry-run
 aimem migrate --from /var/lib/ai-memory/ai-memory.db --to /var/lib/aimem/aimem.db --verify
 aimem migrate --from rack-a.db --from rack-b.db --to aimem.db
+aimem migrate --from https://n1:9077 --from https://n2:9077 --to new.db --follow
+aimem migrate --from https://n1:9077 --from https://n2:9077 --to new.db --cutover
 """,
 )
 @click.option(
-    "--from", "sources", multiple=True, required=True, metavar="URL", help="A database to take in; several times."
+    "--from",
+    "sources",
+    multiple=True,
+    required=True,
+    metavar="URL",
+    help="A database or node to take in; several times.",
 )
-@click.option("--to", "target", required=True, metavar="URL", help="Our database; made where there is none.")
+@click.option("--to", "target", metavar="URL", help="Our database; made where there is none.")
 @click.option("--merge", is_flag=True, help="Unite with what is in a target that was not filled by this command.")
 @click.option("--verify", is_flag=True, help="Compare the target with each source afterwards, by kind.")
 @click.option("--dry-run", is_flag=True, help="Read everything, write nothing, and report.")
+@click.option("--follow", is_flag=True, help="Go on copying from nodes until they are fenced.")
+@click.option("--cutover", is_flag=True, help="Fence the nodes, copy what is left, and compare.")
+@click.option(
+    "--lost", multiple=True, metavar="NODE", help="Cut over without this node, by name or URL; several times."
+)
+@click.option("--unfence", is_flag=True, help="Take the fence away: the nodes are written to again.")
 @pass_invocation
 def command(
-    invocation: Invocation, sources: tuple[str, ...], target: str, merge: bool, verify: bool, dry_run: bool
+    invocation: Invocation,
+    sources: tuple[str, ...],
+    target: str | None,
+    merge: bool,
+    verify: bool,
+    dry_run: bool,
+    follow: bool,
+    cutover: bool,
+    lost: tuple[str, ...],
+    unfence: bool,
 ) -> int:
     """Fill a database from others: ours, or those of the old program.
 
-    URL is a file, as a path or as sqlite:PATH. Every kind of row is taken: memories, expired ones too, with their ids,
-    times and counters; the archive, links, aliases, standards and policies, pending actions with their votes, agents,
-    subscriptions, vectors, deletes. Several databases of one fleet become one state, the same in any order: of two
-    copies of a row the later written one stands, and what was deleted stays deleted. Of the old program's databases
-    recall uses vectors that the node makes anew, and rows stamped in the future get the time of migration.
+    URL is a file, as a path or as sqlite:PATH, or a running node. Every kind of row is taken: memories, expired ones
+    too, with their ids, times and counters; the archive, links, aliases, standards and policies, pending actions with
+    their votes, agents, subscriptions, vectors, deletes. Several sources of one fleet become one state, the same in any
+    order: of two copies of a row the later written one stands, and what was deleted stays deleted. Of the old program's
+    databases recall uses vectors that the node makes anew, and rows stamped in the future get the time of migration.
 
-    A source is only read, from a copy that is made beside the target: it may lie in a folder that can't be written, and
-    its program may be running. Run it again for what that program wrote since, or when it was broken off: it goes on
-    where it was, and what is there already is left alone. A target that holds anything else is refused.
+    A source is only read; a file from a copy that is made beside the target: it may lie in a folder that can't be
+    written, and its program may be running. Run it again for what was written since, or when it was broken off: it goes
+    on where it was, and what is there already is left alone. A target that holds anything else is refused.
+
+    A fleet moves without being stopped: --follow copies from all nodes for as long as it takes, then --cutover ends it.
+    That fences every node, which from then on answers writes with 503 moved, also after a restart and to writes that
+    are on their way; copies what is left; compares; and prints what to change on each node. It begins only when each
+    node that is named, or known to one that is, answers or is given up with --lost; more must answer than are given up.
+    Broken off, it is run again; --unfence takes the fence away instead. A node of the old program can't be fenced: stop
+    it, and name its database. Nodes are spoken to as a peer, with a certificate that is listed without node=, or a key.
 
     On a terminal it shows how far it is, and ends with the counts of each kind; in a pipe it is silent when all went
-    well. It names whatever was not taken (then the exit code is 1) or had to be repaired; with --verify it ends with 8
-    when the target lacks anything. While another process holds the target the exit code is 75.
+    well. It names whatever was not taken (then the exit code is 1) or had to be repaired; with --verify or --cutover it
+    ends with 8 when the target lacks anything. While another process holds the target the exit code is 75.
     """
-    report = _run(sources, target, merge=merge, verify=verify, dry_run=dry_run)
+    nodes = tuple(source for source in sources if source.startswith(("http://", "https://")))
+    _check(
+        sources,
+        nodes,
+        target,
+        dry_run=dry_run,
+        live=follow or cutover,
+        unfence=unfence,
+        lost=bool(lost) and not cutover,
+    )
+    if unfence:
+        return _unfence(invocation, nodes)
+    assert target is not None
+    if nodes:
+        report = _from_nodes(invocation, nodes, target, merge, verify, follow, cutover, lost)
+    else:
+        report = _run(sources, target, merge=merge, verify=verify, dry_run=dry_run)
     lacking = sum(each.missing for each in report.verified or ())
     if invocation.json:
         output.print_json(report.as_json())
     else:
         _print(report, counts=dry_run or verify or output.is_tty(sys.stdout))
     return 8 if lacking else 1 if report.failed else 0
+
+
+def _check(
+    sources: tuple[str, ...],
+    nodes: tuple[str, ...],
+    target: str | None,
+    *,
+    dry_run: bool,
+    live: bool,
+    unfence: bool,
+    lost: bool,
+) -> None:
+    """Flags that do not fit together."""
+    if nodes and len(nodes) < len(sources):
+        raise Usage("files and nodes in one run", hint="take in the files first, then the nodes with --merge")
+    if (live or unfence) and not nodes:
+        raise Usage("--follow, --cutover and --unfence are for running nodes", hint="give their URLs with --from")
+    if target is None and not unfence:
+        raise Usage("Missing option '--to'.", hint="`aimem migrate --help` tells what it takes")
+    if nodes and dry_run:
+        raise Usage("--dry-run is for files", hint="aimem stats --to URL counts what a node holds")
+    if lost:
+        raise Usage("--lost is for --cutover")
+
+
+def _from_nodes(
+    invocation: Invocation,
+    nodes: tuple[str, ...],
+    target: str,
+    merge: bool,
+    verify: bool,
+    follow: bool,
+    cutover: bool,
+    lost: tuple[str, ...],
+) -> Report:
+    from aimem.cli import migrate_nodes
+
+    plan = migrate_nodes.Plan(nodes, target, merge, verify, follow, cutover, tuple(url.rstrip("/") for url in lost))
+    try:
+        report = migrate_nodes.run(invocation, plan)
+    except AimemError as error:
+        raise migrate_nodes.explained(error) from error
+    if cutover and not any(each.missing for each in report.verified or ()):
+        migrate_nodes.say_what_is_left(plan, report)
+    return report
+
+
+def _unfence(invocation: Invocation, nodes: tuple[str, ...]) -> int:
+    from aimem.cli import migrate_nodes
+
+    for url in migrate_nodes.unfence(invocation, nodes):
+        output.print_line(url)
+    return 0
 
 
 def _run(sources: tuple[str, ...], target: str, *, merge: bool, verify: bool, dry_run: bool) -> Report:
@@ -77,7 +180,7 @@ def _run(sources: tuple[str, ...], target: str, *, merge: bool, verify: bool, dr
 
     from aimem.cli.progress import Progress
     from aimem.store.moving import opening
-    from aimem.store.moving.running import move, refuse_unless_new
+    from aimem.store.moving.running import begin, move
 
     into = opening.path_of(target)
     paths = [opening.path_of(source) for source in sources]
@@ -91,8 +194,8 @@ def _run(sources: tuple[str, ...], target: str, *, merge: bool, verify: bool, dr
             progress = Progress(found.rows, "rows", rate=True)
             stack.callback(progress.clear)
             store = None if dry_run else await stack.enter_async_context(opening.opened_store(target))
-            if store is not None and not merge:
-                await refuse_unless_new(store, target)
+            if store is not None:
+                await begin(store, target, time.time_ns(), merge=merge)
             return await move(
                 found.old,
                 found.ours,

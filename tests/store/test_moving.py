@@ -28,7 +28,7 @@ from aimem.core.version import Version
 from aimem.errors import Conflict, Moved
 from aimem.store.base import Store
 from aimem.store.migrate.report import Report
-from aimem.store.moving.running import move, refuse_unless_new
+from aimem.store.moving.running import begin, move
 from aimem.store.moving.source import Source, StoreSource
 from aimem.store.moving.verifying import verify
 from aimem.store.sqlite.store import open_sqlite
@@ -199,13 +199,14 @@ async def test_a_store_that_has_read_the_delete_may_hold_old_rows(open_store: Op
 async def test_a_target_with_something_of_its_own_is_refused(open_store: OpenStore) -> None:
     source, target = await open_store("a"), await open_store("b")
     await filled(source)
-    await refuse_unless_new(target, "b")
+    await begin(target, "b", NOW, merge=False)
     await moved(target, source)
-    await refuse_unless_new(target, "b")
+    await begin(target, "b", NOW, merge=False)
     used = await open_store("c")
     await written(used, creating("mine"))
     with pytest.raises(Conflict, match="not empty"):
-        await refuse_unless_new(used, "c")
+        await begin(used, "c", NOW, merge=False)
+    await begin(used, "c", NOW, merge=True)
 
 
 async def test_verifying_names_what_is_missing(open_store: OpenStore) -> None:

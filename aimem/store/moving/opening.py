@@ -23,6 +23,18 @@ def is_shared(url: str) -> bool:
     return url.startswith(_POSTGRES)
 
 
+def is_node(url: str) -> bool:
+    """Whether a name is the address of a node."""
+    return url.startswith(("http://", "https://"))
+
+
+def told(url: str) -> str:
+    """The name as it may be shown: without a password."""
+    head, at, tail = url.rpartition("@")
+    scheme, slashes, who = head.partition("://")
+    return f"{scheme}{slashes}{who.partition(':')[0]}{at}{tail}" if at and slashes else url
+
+
 def path_of(url: str) -> Path:
     """The file that is named, as a path or as `sqlite:PATH`.
 

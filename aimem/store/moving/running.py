@@ -24,13 +24,19 @@ _CARRIED = ("pull/", "missed/", "migrate.")
 feed, whose numbers are others here."""
 
 
-async def refuse_unless_new(store: Store, where: str) -> None:
-    """Raises `Conflict` where a store holds something that no move has brought there."""
-    if not await begun(store):
+async def begin(store: Store, where: str, now: int, *, merge: bool) -> None:
+    """Note that this store is filled by moves, before anything is in it.
+
+    Raises:
+        Conflict: it holds something that no move has brought there, and `merge` does not say that this is meant.
+    """
+    if not merge and not await begun(store):
         raise Conflict(
             f"{where} is not empty, and was not filled by this command",
             hint="name a new one with --to, or say --merge to unite both",
         )
+    if not await store.progress(BEGUN):
+        await store.write([advance({BEGUN: now})])
 
 
 async def move(
@@ -48,8 +54,6 @@ async def move(
         DiskFull, StorageFailed, Busy: the target can't be written; what was taken in until then stays, and the next run
             goes on from there.
     """
-    if store is not None and not await store.progress(BEGUN):
-        await store.write([advance({BEGUN: now})])
     report = Report()
     if old or not sources:
         report = await migrate(old, store, now=now, shown=_counted(shown))

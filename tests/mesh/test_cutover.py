@@ -1,0 +1,204 @@
+"""A fleet under load moves to another store: followed, fenced, taken over. Real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from aimem.cli.main import main
+from aimem.core.record import Record
+from aimem.core.version import Version
+from aimem.errors import AimemError
+from aimem.mesh.following import Followed, stranger
+from aimem.mesh.http_transport import HttpTransport
+from aimem.store.sqlite.store import open_sqlite
+from tests.http.processes import call, serving
+from tests.mesh.fleet import Fleet, Got, eventually
+
+_RETRYABLE = {"moved", "quorum_not_met", "busy", "behind", "clock_skew", "catching_up"}
+
+
+class Writers:
+    """Write through nodes until stopped; `acked` are the titles that were answered 201, `refused` the other answers."""
+
+    def __init__(self, fleet: Fleet, names: list[str]) -> None:
+        self.acked: list[str] = []
+        self.refused: list[tuple[int, dict[str, Any]]] = []
+        self._stopped = threading.Event()
+        self._threads = [threading.Thread(target=self._write, args=(fleet, name)) for name in names]
+        for thread in self._threads:
+            thread.start()
+
+    def _write(self, fleet: Fleet, name: str) -> None:
+        number = 0
+        while not self._stopped.is_set():
+            title = f"{name} {number}"
+            got = fleet.store(name, title)
+            if got.status == 201:
+                self.acked.append(title)
+            else:
+                self.refused.append((got.status, got.body))
+                time.sleep(0.02)
+            number += 1
+
+    def stop(self) -> None:
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join(60)
+
+
+async def titles(path: Path) -> set[str]:
+    store = await open_sqlite(path)
+    try:
+        assert await store.check() == []
+        return {record.body["title"] async for batch in store.scan("memory") for _, record in batch}
+    finally:
+        await store.close()
+
+
+def migrate(*args: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "aimem", "migrate", *map(str, args), "--config", ""]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def done(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def test_a_fleet_moves_under_load_with_one_node_down(tmp_path: Path) -> None:
+    fleet, target = Fleet(tmp_path, 4, "plain"), tmp_path / "new" / "aimem.db"
+    target.parent.mkdir()
+    sources = [word for url in fleet.urls for word in ("--from", url)]
+    writers = follower = None
+    try:
+        for name in fleet.names:
+            fleet.start(name, "--quorum-writes", "3")
+        fleet.wait_met()
+        for number in range(40):
+            assert fleet.store("n0", f"before {number}").status == 201
+        fleet.wait_same()
+        fleet.processes["n3"].kill()
+        fleet.processes.pop("n3").wait(30)
+        down = fleet.urls[3]
+
+        writers = Writers(fleet, ["n0", "n1", "n2"])
+        follower = migrate(*sources, "--to", target, "--follow")
+        eventually(lambda: len(writers.acked) > 60, 60, "nothing is written")
+
+        refused = done(migrate(*sources, "--to", target, "--cutover"))
+        assert refused[0] == 7
+        assert down in refused[2]
+        assert "nothing was fenced" in refused[2]
+        assert not any(body["code"] == "moved" for _, body in writers.refused)
+        unnamed = done(migrate(*sources[:-4], "--to", target, "--cutover"))  # neither n2 nor n3
+        assert (unnamed[0], "n2" in unnamed[2], "nothing was fenced" in unnamed[2]) == (7, True, True), unnamed
+
+        code, out, err = done(migrate(*sources, "--to", target, "--cutover", "--lost", down, "--json"))
+        assert code == 0, err
+        assert f"start each node with --db {target}" in err
+        assert down in err
+        assert done(follower)[0] == 0  # it heard of the fence, and let go of the target
+        writers.stop()
+
+        acked = {*writers.acked, *(f"before {number}" for number in range(40))}
+        assert len(acked) > 100
+        assert acked <= asyncio.run(titles(target))
+        assert {(status, body["code"]) for status, body in writers.refused} >= {(503, "moved")}
+        assert {status for status, _ in writers.refused} == {503}
+        assert {body["code"] for _, body in writers.refused} <= _RETRYABLE
+        report = json.loads(out)
+        assert not any(each["missing"] for each in report["verified"])
+        assert {each["source"] for each in report["verified"]} == {*fleet.urls[:3]}
+
+        _stays_fenced(fleet)
+        _goes_on(target, acked)
+    finally:
+        if writers is not None:
+            writers.stop()
+        if follower is not None and follower.poll() is None:
+            follower.kill()
+            follower.wait(30)
+        fleet.close()
+
+
+def _stays_fenced(fleet: Fleet) -> None:
+    """After a restart too, and on the node that was away, whose writes nobody acknowledges meanwhile."""
+    fleet.processes["n0"].kill()
+    fleet.processes.pop("n0").wait(30)
+    for name in ("n0", "n3"):
+        fleet.start(name, "--quorum-writes", "3")
+    eventually(lambda: fleet.call("n0", "GET", "/health").status == 200, 30, "n0 is not back")
+    got = fleet.store("n0", "after a restart")
+    assert (got.status, got.body["code"]) == (503, "moved")
+    assert "moved" in fleet.call("n0", "GET", "/health").body["degraded"]
+    answers: list[Got] = []
+
+    def fenced() -> bool:
+        answers.append(fleet.store("n3", f"late {len(answers)}"))
+        return answers[-1].body.get("code") == "moved"
+
+    eventually(fenced, 60, "the fence does not spread")
+    assert {got.status for got in answers} == {503}
+
+
+def _goes_on(target: Path, acked: set[str]) -> None:
+    with serving("--db", str(target)) as (_, port):
+        reply = call(port, "POST", "/memories", {"title": "on the new store", "content": "x", "namespace": "t"})
+        assert reply.status == 201, reply.body
+        total = json.loads(call(port, "GET", "/stats").body)["total"]
+        assert total > len(acked)
+
+
+def test_the_fence_goes_away_again(tmp_path: Path) -> None:
+    fleet, target = Fleet(tmp_path, 2, "plain"), tmp_path / "new.db"
+    sources = [word for url in fleet.urls for word in ("--from", url)]
+    try:
+        for name in fleet.names:
+            fleet.start(name, "--quorum-writes", "2")
+        fleet.wait_met()
+        assert fleet.store("n0", "one").status == 201
+        assert done(migrate(*sources, "--to", target, "--cutover"))[0] == 0
+        assert fleet.store("n1", "two").body["code"] == "moved"
+        assert done(migrate(*sources, "--to", target, "--cutover"))[0] == 0  # again: the same fence
+        assert asyncio.run(_pushed(fleet.urls[0])) == "refused: this fleet has moved"
+        assert main(["migrate", *sources, "--unfence", "--config", ""]) == 0
+        eventually(lambda: fleet.store("n1", "two").status == 201, 30, "writes are not taken again")
+        assert done(migrate(*sources, "--to", target))[0] == 0
+        assert asyncio.run(titles(target)) == {"one", "two"}
+        assert fleet.store("n0", "three").status == 201  # a copy is no fence
+    finally:
+        fleet.close()
+
+
+async def _pushed(url: str) -> str:
+    """What a fenced node says to the push of one that has not heard of the fence."""
+    transport = HttpTransport(lambda url: None)
+    try:
+        node = Followed(url, transport, stranger(lambda: ("0" * 16, "0" * 16), time.time_ns), time.time_ns)
+        await node.hello()
+        version = Version(time.time_ns(), "00000000000000aa")
+        await node.give(Record.make("from_the_future", "x", version, version, {}))
+    except AimemError as error:
+        return error.message.partition(" ")[2].partition(" to ")[0]
+    finally:
+        await transport.close()
+    return "taken"
+
+
+def test_flags_that_do_not_fit(tmp_path: Path) -> None:
+    node, file = "http://127.0.0.1:1", str(tmp_path / "a.db")
+    target = ["--to", str(tmp_path / "b.db")]
+    assert main(["migrate", "--from", node, "--from", file, *target]) == 2
+    assert main(["migrate", "--from", file, *target, "--follow"]) == 2
+    assert main(["migrate", "--from", node, *target, "--lost", "n1"]) == 2
+    assert main(["migrate", "--from", node, *target, "--dry-run"]) == 2
+    assert main(["migrate", "--from", node, "--cutover"]) == 2
+    assert main(["migrate", "--from", node, *target, "--cutover"]) == 7
+    assert not (tmp_path / "b.db").exists()
