@@ -259,12 +259,13 @@ def postgres() -> Iterator[PostgresServer]:
 @pytest.fixture
 def database(postgres: PostgresServer) -> Iterator[Callable[[], str]]:
     """Makes a fresh database at each call, and gives its URL. All are dropped at the end."""
-    with _databases(postgres) as make:
+    with databases(postgres) as make:
         yield make
 
 
 @contextmanager
-def _databases(server: PostgresServer) -> Iterator[Callable[[], str]]:
+def databases(server: PostgresServer) -> Iterator[Callable[[], str]]:
+    """As the fixture `database`, for a block."""
     made: list[str] = []
 
     def make() -> str:

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,10 @@ from aimem.core.pairs import pair_of
 from aimem.core.reach import Reach
 from aimem.store.base import Change, Filter, Store, Words, Written
 from aimem.store.memory import MemoryStore
+from aimem.store.postgres.opening import open_store
+from aimem.store.postgres.url import read_target
 from aimem.store.sqlite.store import open_sqlite
+from tests.postgres_server import PostgresServer, databases
 from tests.store.conftest import HOUR, Clock, Ids, feed
 from tests.store.fleet import Fleet, Step, steps
 
@@ -152,23 +155,37 @@ async def play_on(stores: Sequence[Store], clocks: Sequence[Clock], sequence: Se
     ]
 
 
+async def _comes_to_the_same(sequence: list[Step], opened: Callable[[int, Clock], Awaitable[Store]]) -> None:
+    """Play the steps on two stores, and on two in memory."""
+    clocks = [Clock(), Clock()]
+    oracle = [MemoryStore(now=clock, rand=Ids(at)) for at, clock in enumerate(clocks)]
+    expected = await play_on(oracle, clocks, sequence)
+    clocks = [Clock(), Clock()]
+    stores = [await opened(at, clock) for at, clock in enumerate(clocks)]
+    try:
+        assert await play_on(stores, clocks, sequence) == expected
+    finally:
+        for store in stores:
+            await store.close()
+
+
 @examples(100)
 @given(steps(2))
 def test_the_same_steps_on_another_store_come_to_the_same(sequence: list[Step]) -> None:
-    async def run(folder: Path) -> None:
-        clocks = [Clock(), Clock()]
-        oracle = [MemoryStore(now=clock, rand=Ids(at)) for at, clock in enumerate(clocks)]
-        expected = await play_on(oracle, clocks, sequence)
-        clocks = [Clock(), Clock()]
-        stores = [
-            await open_sqlite(folder / f"{at}.db", now=clock, rand=Ids(at), allow_network_fs=True)
-            for at, clock in enumerate(clocks)
-        ]
-        try:
-            assert await play_on(stores, clocks, sequence) == expected
-        finally:
-            for store in stores:
-                await store.close()
-
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(run(Path(folder)))
+
+        async def opened(at: int, clock: Clock) -> Store:
+            return await open_sqlite(Path(folder) / f"{at}.db", now=clock, rand=Ids(at), allow_network_fs=True)
+
+        asyncio.run(_comes_to_the_same(sequence, opened))
+
+
+@examples(25)
+@given(steps(2))
+def test_the_same_steps_on_a_shared_store_come_to_the_same(postgres: PostgresServer, sequence: list[Step]) -> None:
+    with databases(postgres) as new_database:
+
+        async def opened(at: int, clock: Clock) -> Store:
+            return await open_store(read_target(new_database()), now=clock, rand=Ids(at))
+
+        asyncio.run(_comes_to_the_same(sequence, opened))
