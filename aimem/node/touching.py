@@ -108,5 +108,5 @@ class Touching:
             return
         for change in changes:
             record, old = change.record, change.old
-            if record.kind == MEMORY and (record.deleted or (old is not None and old.born != record.born)):
+            if record.kind == MEMORY and (record.deleted or old is None or old.born != record.born):
                 self._gathered.pop(record.key, None)

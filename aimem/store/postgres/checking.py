@@ -9,9 +9,9 @@ from aimem.core.kinds import MEMORY
 from aimem.core.pairs import Pair, by_age, pair_of
 from aimem.core.record import Record
 from aimem.limits import SCAN_BATCH
-from aimem.store.postgres.following import standing
 from aimem.store.postgres.known import COLUMNS, row_of
 from aimem.store.postgres.session import Connection, one, rows
+from aimem.store.postgres.standing import standing
 from aimem.store.postgres.words import lexemes
 from aimem.store.transaction import Row
 

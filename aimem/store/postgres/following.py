@@ -12,60 +12,150 @@ visible in memory reads it from the store here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from aimem.core.digest import Digest
+from aimem.core.feed import Cursor, resolve
 from aimem.core.kinds import RESIDENT
 from aimem.core.record import Record, Ref
 from aimem.core.version import ZERO
 from aimem.store.base import Change
-from aimem.store.postgres.known import COLUMNS, row_of
-from aimem.store.postgres.session import Connection, one, rows
-from aimem.store.state import State, unpack
+from aimem.store.postgres.known import COLUMNS, Known, row_of
+from aimem.store.postgres.reading import starts
+from aimem.store.postgres.session import Connection, one, rows, snapshot
+from aimem.store.postgres.standing import OPENING, SAVE_STATE, Standing, fresh, resident_of, saved, standing
+from aimem.store.postgres.table import Transaction
+
+log = logging.getLogger(__name__)
 
 NEWS_ROWS = 1_000  # changes in memory at once beside those that listeners keep
-
-
-@dataclass(slots=True)
-class Standing(State):
-    """The state of the store as this node knows it. `start` is the last opening of all; `revision` moves up with each
-    committed group, `last_row` is the highest number of a row, `visible` how many memories are."""
-
-    start: str
-    revision: int
-    last_row: int
-    visible: int
-    identity: str
-
-
-async def standing(connection: Connection, known: Standing | None = None) -> Standing:
-    """The state as it is; `known` itself when nothing has changed."""
-    return standing_of(await one(connection, STATE, state_values(known)), known)
-
-
-def state_values(known: Standing | None) -> tuple[str, int]:
-    """The parameters of STATE."""
-    return ("", 0) if known is None else (known.incarnation, known.revision)
-
-
-def standing_of(found: tuple[Any, ...] | None, known: Standing | None) -> Standing:
-    """The state that STATE gave."""
-    assert found is not None, "the state row is made with the table"
-    incarnation, start, revision, head, last_row, clock, floor, visible, identity, sums = found
-    if known is not None and sums is None:
-        return known
-    return Standing(incarnation, head, clock, floor, unpack(sums), start, revision, last_row, visible, identity)
-
-
-# The digest is read only when something has changed: it is 8 KiB.
-STATE = (
-    "SELECT incarnation, start, revision, head, last_row, clock, floor, visible, identity, "
-    "CASE WHEN (incarnation, revision) <> (%s, %s) THEN "
-    "(SELECT string_agg(sum, '' ORDER BY bucket) FROM digest) END FROM state"
-)
 NEWS = f"SELECT {COLUMNS}, since FROM record WHERE seq > %s ORDER BY seq LIMIT {NEWS_ROWS}"
+
+
+class Follower:
+    """What this node knows of the store: its `state`, and the `resident` records. `told` hears of every change."""
+
+    def __init__(
+        self,
+        state: Standing,
+        resident: dict[Ref, Record],
+        *,
+        origin: str,
+        now: Callable[[], int],
+        rand: Callable[[], str],
+        told: Callable[[list[Change]], None],
+    ) -> None:
+        self.state = state
+        self.resident = resident
+        self._origin = origin
+        self._now = now
+        self._rand = rand
+        self._told = told
+
+    def view(self, known: Known) -> Transaction:
+        """A transaction on the state as this node knows it."""
+        state = self.state
+        return Transaction(
+            known,
+            now=known.moment(self._now),
+            origin=self._origin,
+            incarnation=state.incarnation,
+            head=state.head,
+            last_row=state.last_row,
+            clock=state.clock,
+            floor=state.floor,
+            resident=self.resident,
+        )
+
+    def after(self, transaction: Transaction) -> Standing:
+        """The state that a transaction leads to."""
+        state = self.state
+        after = replace(
+            state,
+            incarnation=transaction.incarnation,
+            head=transaction.head,
+            clock=transaction.clock.last,
+            floor=transaction.floor,
+            digest=fresh(state.digest, transaction.deltas),
+            last_row=transaction.last_row,
+            visible=state.visible + transaction.shown,
+        )
+        if transaction.has_written or replace(after, clock=state.clock) != state:
+            after.revision += 1
+        return after
+
+    def committed(self, after: Standing, transaction: Transaction) -> None:
+        """A transaction of this node has been committed, and led to this state."""
+        self.state = after
+        self.resident.update(transaction.resident)
+        if transaction.changes:
+            self._told(transaction.changes)
+
+    async def look(self, connection: Connection) -> bool:
+        """Learn what other nodes have written until now. False where the past is not what was known: that wants the
+        writer's lock."""
+        known = self.state
+        now = await one(connection, "SELECT incarnation, revision FROM state")
+        if now == (known.incarnation, known.revision):
+            return True
+        async with snapshot(connection):
+            found = await standing(connection, known)
+            if found.identity != known.identity or found.revision < known.revision:
+                return False
+            if found is not known:
+                await self._learn(connection, found)
+            return True
+
+    async def take_in(
+        self, connection: Connection, identity: str, found: Standing, first: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """Learn what was written since, under the lock, from the server of this identity; `first` are the first rows of
+        it."""
+        rewound = found.incarnation == self.state.incarnation and found.revision < self.state.revision
+        if rewound or found.identity != identity:
+            found = await self._begin_anew(connection, identity, found)
+        if found is not self.state:
+            await self._learn(connection, found, first)
+
+    async def _learn(
+        self, connection: Connection, found: Standing, first: Sequence[tuple[Any, ...]] | None = None
+    ) -> None:
+        """Take over a state of the store, and tell of what led to it."""
+        known = self.state
+        if found.incarnation == known.incarnation:
+            changes = await all_news(connection, known.head, first)
+        else:  # its past may be another than the one that is known here
+            cursor = Cursor(known.incarnation, known.start, known.head)
+            after = resolve(cursor, starts=await starts(connection), head=found.head)
+            changes = await all_news(connection, after)
+            self.resident.clear()
+            self.resident.update(await resident_of(connection))
+            changes += [Change(0, 0, record, None, False) for record in self.resident.values()]
+        self.state = found
+        self.resident.update((each.record.ref, each.record) for each in changes if each.record.kind in RESIDENT)
+        if changes:
+            self._told(changes)
+
+    async def _begin_anew(self, connection: Connection, identity: str, found: Standing) -> Standing:
+        """The store was restored to an earlier time, or promoted on a new timeline: its past is not what was known.
+
+        It goes on under a new incarnation and a new opening, so that cursors of the old future are recognised.
+        """
+        log.warning("the shared store was restored, or another server took over: it goes on under a new incarnation")
+        anew = replace(
+            found,
+            incarnation=self._rand(),
+            identity=identity,
+            start=self._rand(),
+            revision=max(found.revision, self.state.revision) + 1,
+            clock=max(found.clock, self.state.clock),  # no version is made twice
+        )
+        await connection.execute(OPENING, (anew.start, found.head + 1, self._now()))
+        await connection.execute(OPENING, (self._origin, found.head + 1, self._now()))
+        await connection.execute(SAVE_STATE, saved(anew))
+        return anew
 
 
 def changes_of(found: Sequence[tuple[Any, ...]], known_head: int) -> list[Change]:
@@ -87,52 +177,3 @@ async def all_news(connection: Connection, after: int, first: Sequence[tuple[Any
         page = await rows(connection, NEWS, (changes[-1].seq,))
         changes += changes_of(page, after)
     return changes
-
-
-async def resident_of(connection: Connection) -> dict[Ref, Record]:
-    """The live records of the kinds that are kept in memory."""
-    found = await rows(
-        connection, f"SELECT {COLUMNS} FROM record WHERE kind = ANY(%s) AND NOT deleted", (sorted(RESIDENT),)
-    )
-    records = (row_of(values).record for values in found)
-    return {record.ref: record for record in records}
-
-
-def fresh(digest: Digest, deltas: dict[int, int]) -> Digest:
-    """The digest after a group."""
-    made = Digest(digest.sums)
-    made.apply(deltas)
-    return made
-
-
-async def identity_of(connection: Connection) -> str:
-    """What makes this server's history this history: the cluster, and the timeline that it writes now."""
-    found = await one(
-        connection,
-        "SELECT system_identifier::text || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) "
-        "FROM pg_control_system()",
-    )
-    assert found is not None
-    return str(found[0])
-
-
-OPENING = "INSERT INTO start (id, first_seq, opened) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
-SAVE_STATE = (
-    "UPDATE state SET incarnation = %s, identity = %s, start = %s, revision = %s, head = %s, last_row = %s, "
-    "clock = %s, floor = %s, visible = %s"
-)
-
-
-def saved(state: Standing) -> tuple[Any, ...]:
-    """The values of SAVE_STATE."""
-    return (
-        state.incarnation,
-        state.identity,
-        state.start,
-        state.revision,
-        state.head,
-        state.last_row,
-        state.clock,
-        state.floor,
-        state.visible,
-    )

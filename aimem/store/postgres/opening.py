@@ -17,8 +17,8 @@ from aimem.store.ids import random_id
 from aimem.store.postgres import schema
 from aimem.store.postgres.connections import Connections, Session, open_connections, within
 from aimem.store.postgres.failures import DeadlinePassed
-from aimem.store.postgres.following import OPENING, SAVE_STATE, Standing, identity_of, resident_of, saved, standing
 from aimem.store.postgres.session import unbounded
+from aimem.store.postgres.standing import OPENING, SAVE_STATE, Standing, identity_of, resident_of, saved, standing
 from aimem.store.postgres.store import PostgresStore
 from aimem.store.postgres.url import Target
 

@@ -39,11 +39,12 @@ from aimem.store.postgres import leases, reading, schema, settling, sweeping
 from aimem.store.postgres.checking import check
 from aimem.store.postgres.connections import Connections, Session
 from aimem.store.postgres.failures import Action, DeadlinePassed, action
-from aimem.store.postgres.following import Standing
+from aimem.store.postgres.following import Follower
 from aimem.store.postgres.known import Known
 from aimem.store.postgres.lexical import Statistics, match, matching
 from aimem.store.postgres.nearest import Sizes, nearest
 from aimem.store.postgres.session import snapshot, unbounded
+from aimem.store.postgres.standing import Standing
 from aimem.store.postgres.table import Program, Transaction
 from aimem.store.postgres.writer import Work, Writer
 
@@ -74,15 +75,16 @@ class PostgresStore:
         self._statistics = Statistics()
         self._sizes = Sizes()
         self._closed = False
-        self._writer = Writer(connections, state, resident, origin=start, now=now, rand=rand, committed=self._committed)
+        self._node = Follower(state, resident, origin=start, now=now, rand=rand, told=self._committed)
+        self._writer = Writer(connections, self._node, origin=start)
 
     @property
     def incarnation(self) -> str:
-        return self._writer.state.incarnation
+        return self._node.state.incarnation
 
     @property
     def digest(self) -> Digest:
-        return self._writer.state.digest
+        return self._node.state.digest
 
     @property
     def schema(self) -> int:
@@ -90,19 +92,19 @@ class PostgresStore:
 
     @property
     def head(self) -> int:
-        return self._writer.state.head
+        return self._node.state.head
 
     @property
     def clock(self) -> int:
-        return self._writer.state.clock
+        return self._node.state.clock
 
     @property
     def floor(self) -> int:
-        return self._writer.state.floor
+        return self._node.state.floor
 
     @property
     def visible(self) -> int:
-        return self._writer.state.visible
+        return self._node.state.visible
 
     @property
     def fsyncs(self) -> int:
@@ -178,7 +180,7 @@ class PostgresStore:
         async def read(connection: Session) -> list[Rehearsed]:
             known = Known()
             while True:
-                view = self._writer.view(known)
+                view = self._node.view(known)
                 rehearsed = []
                 for intent in intents:
                     with view.forgiving():

@@ -13,16 +13,15 @@ import logging
 import os
 import sqlite3
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from aimem.core.digest import Digest
 from aimem.core.intent import Intent
 from aimem.errors import AimemError, Busy, DiskFull, StorageFailed
-from aimem.limits import GROUP_INTENTS_MAX, WAL_BYTES_MAX, WRITE_QUEUE_MAX
+from aimem.limits import WAL_BYTES_MAX
 from aimem.store.base import Change, Outcome
+from aimem.store.grouping import Job, Jobs, answer
 from aimem.store.sqlite.checkpointing import Checkpointer
 from aimem.store.sqlite.faults import meaning
 from aimem.store.sqlite.table import Transaction, resident_of
@@ -35,17 +34,6 @@ _REST_RECORDS = 100  # moved in some 10 ms, for which writes wait; with 500 it w
 
 
 Work = Callable[[Transaction], object]
-
-
-@dataclass(slots=True)
-class _Job:
-    """What one caller asked for: intents, or other work that wants a transaction of its own."""
-
-    intents: Sequence[Intent]
-    future: asyncio.Future[list[Outcome]]
-    work: Work | None = None
-    outcomes: list[Outcome] = field(default_factory=list)
-    error: AimemError | None = None
 
 
 class Writer:
@@ -71,10 +59,8 @@ class Writer:
         self._now = now
         self._committed = committed
         self._loop = asyncio.get_running_loop()
-        self._jobs: deque[_Job] = deque()
-        self._queued = 0
+        self._jobs = Jobs[Work]()
         self._wake = threading.Condition()
-        self._closing = False
         self._unchecked = 0
         self._packed = pack(state.digest)
         self._untold: list[tuple[list[Change], int]] = []
@@ -84,29 +70,24 @@ class Writer:
 
     async def write(self, intents: Sequence[Intent]) -> list[Outcome]:
         """Run intents in the next groups; see `Store.write`."""
-        return await self._submit(_Job(intents, self._loop.create_future()))
+        return await self._submit(Job(intents, self._loop.create_future()))
 
     async def exclusively(self, work: Work) -> None:
         """Run `work` in a transaction of its own."""
-        await self._submit(_Job((), self._loop.create_future(), work))
+        await self._submit(Job((), self._loop.create_future(), work))
 
-    def _submit(self, job: _Job) -> asyncio.Future[list[Outcome]]:
+    def _submit(self, job: Job[Work]) -> asyncio.Future[list[Outcome]]:
         if self.failed is not None:
             raise self.failed
         with self._wake:
-            if self._closing:
-                raise Busy("the store is closing", hint="try again on another node, or when this one is back")
-            if self._queued >= WRITE_QUEUE_MAX:
-                raise Busy("too many writes are waiting", hint="try again in a moment")
-            self._queued += max(1, len(job.intents))
-            self._jobs.append(job)
+            self._jobs.add(job)
             self._wake.notify()
         return job.future
 
     async def close(self) -> None:
         """Finish what was accepted, then close the connection."""
         with self._wake:
-            self._closing = True
+            self._jobs.closing = True
             self._wake.notify()
         await asyncio.to_thread(self._thread.join)
 
@@ -123,23 +104,14 @@ class Writer:
             self._move_log("TRUNCATE")
         self._connection.close()
 
-    def _next_group(self) -> list[_Job]:
+    def _next_group(self) -> list[Job[Work]]:
         """What is queued, up to the bound of a group; waits for something. Empty when closing and all is done."""
         with self._wake:
-            while not self._jobs and not self._closing:
+            while not self._jobs and not self._jobs.closing:
                 self._wake.wait()
-            group: list[_Job] = []
-            size = 0
-            while self._jobs and size < GROUP_INTENTS_MAX:
-                if group and (self._jobs[0].work or group[0].work):
-                    break
-                job = self._jobs.popleft()
-                size += max(1, len(job.intents))
-                group.append(job)
-            self._queued -= size
-            return group
+            return self._jobs.next_group()
 
-    def _write_group(self, jobs: list[_Job]) -> None:
+    def _write_group(self, jobs: list[Job[Work]]) -> None:
         if self.failed is not None:
             for job in jobs:
                 job.error = self.failed
@@ -155,7 +127,7 @@ class Writer:
             for job in jobs if len(jobs) > 1 else ():
                 self._write_group([job])
 
-    def _commit(self, jobs: list[_Job]) -> None:
+    def _commit(self, jobs: list[Job[Work]]) -> None:
         """One transaction for all jobs. On any error nothing of it is left, in the file or in memory."""
         state = self.state
         transaction = Transaction(
@@ -199,7 +171,7 @@ class Writer:
                 (state.incarnation, state.head, state.clock, state.floor, packed),
             )
 
-    def _give_up(self, jobs: list[_Job], error: sqlite3.Error) -> None:
+    def _give_up(self, jobs: list[Job[Work]], error: sqlite3.Error) -> None:
         fault = meaning(error, self._path)
         if not isinstance(fault, DiskFull | Busy):
             self.failed = fault
@@ -247,14 +219,8 @@ class Writer:
 
     # Back on the event loop.
 
-    def _answer(self, jobs: list[_Job], committed: list[tuple[list[Change], int]]) -> None:
+    def _answer(self, jobs: list[Job[Work]], committed: list[tuple[list[Change], int]]) -> None:
         """Tell of what was committed, then whoever waits: one wake of the loop for both."""
         for changes, shown in committed:
             self._committed(changes, shown)
-        for job in jobs:
-            if job.future.done():
-                continue
-            if job.error is not None:
-                job.future.set_exception(job.error)
-            else:
-                job.future.set_result(job.outcomes)
+        answer(jobs)

@@ -1,0 +1,79 @@
+"""What waits to be written: jobs in the order in which they came, taken out in groups that share a transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from aimem.core.intent import Intent
+from aimem.errors import AimemError, Busy
+from aimem.limits import GROUP_INTENTS_MAX, WRITE_QUEUE_MAX
+from aimem.store.base import Outcome
+
+Work = TypeVar("Work")
+
+
+@dataclass(slots=True)
+class Job(Generic[Work]):
+    """What one caller asked for: intents, or other work that wants a transaction of its own."""
+
+    intents: Sequence[Intent]
+    future: asyncio.Future[list[Outcome]]
+    work: Work | None = None
+    outcomes: list[Outcome] = field(default_factory=list)
+    error: AimemError | None = None
+
+
+class Jobs(Generic[Work]):
+    """The queue of a writer. Not for several threads at once."""
+
+    def __init__(self) -> None:
+        self.closing = False
+        self._jobs: deque[Job[Work]] = deque()
+        self._queued = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._jobs)
+
+    def __iter__(self) -> Iterator[Job[Work]]:
+        return iter(self._jobs)
+
+    def add(self, job: Job[Work]) -> None:
+        """Let a job wait.
+
+        Raises:
+            Busy: the store is closing, or too much waits already.
+        """
+        if self.closing:
+            raise Busy("the store is closing", hint="try again on another node, or when this one is back")
+        if self._queued >= WRITE_QUEUE_MAX:
+            raise Busy("too many writes are waiting", hint="try again in a moment")
+        self._queued += max(1, len(job.intents))
+        self._jobs.append(job)
+
+    def next_group(self) -> list[Job[Work]]:
+        """Take out what waits, up to the bound of a group."""
+        group: list[Job[Work]] = []
+        size = 0
+        while self._jobs and size < GROUP_INTENTS_MAX:
+            if group and (self._jobs[0].work or group[0].work):
+                break
+            job = self._jobs.popleft()
+            size += max(1, len(job.intents))
+            group.append(job)
+        self._queued -= size
+        return group
+
+
+def answer(jobs: Iterable[Job[Work]]) -> None:
+    """Tell whoever waits what came of it."""
+    for job in jobs:
+        if job.future.done():
+            continue
+        if job.error is not None:
+            job.future.set_exception(job.error)
+        else:
+            job.future.set_result(job.outcomes)
