@@ -27,6 +27,10 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 SERVE_KEYS: Final[dict[str, type | tuple[type, ...]]] = {
     "db": str,
+    "store_url": str,
+    "store_password_file": str,
+    "store_sslmode": str,
+    "store_ca_cert": str,
     "host": str,
     "port": int,
     "bind": str,
@@ -98,6 +102,10 @@ class ServeSettings:
     """All that `aimem serve` can be told. Units stand in the names; `None` is "no limit", or "the program chooses"."""
 
     db: Path
+    store_url: str | None = field(default=None, repr=False)  # of a shared store: then there is no database file
+    store_password_file: str | None = None
+    store_sslmode: str | None = None
+    store_ca_cert: str | None = None
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT  # 0: any free one
     tier: str = "semantic"
@@ -261,6 +269,7 @@ def serve_settings(
 
     given = {name: value for name, value in flags.items() if value is not None}
     values = {name: value for name, value in config.values.items() if name not in _TABLES} | given
+    _check_one_store(values, given, env)
     values["db"] = database_path(given.get("db"), env, config, old_name=old_name)
     cache_dir = given.get("cache_dir") or env.get("AIMEM_CACHE_DIR") or config.values.get("cache_dir")
     values["cache_dir"] = Path(cache_dir) if cache_dir else None
@@ -286,6 +295,27 @@ def _networks(value: str | list[str]) -> Networks:
         return tuple(ip_network(each.strip()) for each in named)
     except ValueError as err:
         raise Misconfigured(f"webhook_networks: {err}", hint="write networks as 10.20.0.0/16") from err
+
+
+def _check_one_store(values: Mapping[str, Any], given: Mapping[str, Any], env: Mapping[str, str]) -> None:
+    """A node keeps its memories in a file or in a shared store."""
+    if not values.get("store_url"):
+        for name in ("store_password_file", "store_sslmode", "store_ca_cert"):
+            if values.get(name):
+                raise Misconfigured(f"{name} needs store_url", hint="it belongs to a shared store")
+        return
+    file = given.get("db") or env.get("AIMEM_DB") or env.get("AI_MEMORY_DB") or values.get("db")
+    if file:
+        raise Misconfigured(
+            f"--store-url and the database file {file} are both named",
+            hint=f"leave one out; to move there first: aimem migrate --from {file} --to URL",
+        )
+    for name, why in (
+        ("allow_network_fs", "there is no file"),
+        ("memory_max", "the store searches the vectors, and this node keeps none"),
+    ):
+        if values.get(name):
+            raise Misconfigured(f"--{name.replace('_', '-')} does not go with --store-url: {why}", hint="leave it out")
 
 
 def byte_count(text: str) -> int:

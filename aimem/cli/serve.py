@@ -46,11 +46,15 @@ class Size(click.ParamType[str]):
 aimem serve --db /var/lib/aimem/aimem.db
 aimem serve --bind 127.0.0.1:9077 --tier keyword
 aimem serve --config /etc/aimem/aimem.toml --check
+aimem serve --store-url postgres://aimem@pg.example:5432/aimem
 """,
 )
 @click.option("--bind", type=Bind(), metavar="HOST:PORT", help="Address to listen on; port 0 takes a free one.")
 @click.option("--host", metavar="HOST", help="Host to listen on. [127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65_535), metavar="PORT", help="Port to listen on. [9077]")
+@click.option(
+    "--store-url", metavar="URL", help="Keep memories in this Postgres with pgvector, which other nodes share."
+)
 @click.option("--tier", type=click.Choice(TIERS), help="Recall by words only, or by meaning too. [semantic]")
 @click.option("--tls-cert", metavar="FILE", help="Certificate to serve with (PEM, with those above it).")
 @click.option("--tls-key", metavar="FILE", help="Its private key.")
@@ -100,7 +104,8 @@ aimem serve --config /etc/aimem/aimem.toml --check
 def command(invocation: Invocation, /, **flags: Any) -> int:
     """Run a node.
 
-    It listens on loopback unless told otherwise, keeps its memories in one file, and stops on SIGTERM after the
+    It listens on loopback unless told otherwise, keeps its memories in one file, or with --store-url in a Postgres that
+    many nodes share (see aimem-store(7), also for where its password comes from), and stops on SIGTERM after the
     requests in flight are answered. SIGHUP reads the configuration file, the certificates, the allowlist and the API
     keys again, keeps the old ones where the new can't be used, and cuts connections whose certificate is no longer
     listed. Flags stand above the environment, and the environment above the file.

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aimem.config import ServeSettings
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from aimem.node.node import Node
     from aimem.node.settings import NodeSettings
     from aimem.store.base import Store
+    from aimem.store.postgres.url import Target
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +79,8 @@ def _prepare(settings: ServeSettings) -> NodeSettings:
         unpack.native(unpack.TLS_PACKAGES)
     from aimem.node.settings import NodeSettings
 
+    if settings.store_url is not None:
+        named["shared"] = shared_store(settings)
     return NodeSettings(
         db=settings.db,
         tier=settings.tier,
@@ -91,6 +95,22 @@ def _prepare(settings: ServeSettings) -> NodeSettings:
         webhook_networks=settings.webhook_networks,
         webhook_give_up_secs=settings.webhook_give_up_secs,
         **named,
+    )
+
+
+def shared_store(settings: ServeSettings) -> Target:
+    """The database that the settings name, its driver made importable."""
+    from aimem import unpack
+    from aimem.store.postgres.url import read_target
+
+    unpack.native(unpack.POSTGRES_PACKAGES)
+    assert settings.store_url is not None
+    return read_target(
+        settings.store_url,
+        password_file=Path(settings.store_password_file) if settings.store_password_file else None,
+        sslmode=settings.store_sslmode,
+        ca_cert=settings.store_ca_cert,
+        insecure=settings.insecure,
     )
 
 
@@ -182,8 +202,10 @@ class _Service:
     def _announce(self, url: str, node: Node) -> None:
         settings = self._settings
         quorum = node.fleet.describe()["quorum"] if node.fleet is not None else {"words": "", "warnings": []}
-        sys.stderr.write(f"aimem: serving {url} from {settings.db} (tier {settings.tier}; {quorum['words']})\n")
-        for warning in (*quorum["warnings"], *self._door.warnings):
+        shared = self._node_settings.shared
+        place = settings.db if shared is None else shared.shown
+        sys.stderr.write(f"aimem: serving {url} from {place} (tier {settings.tier}; {quorum['words']})\n")
+        for warning in (*quorum["warnings"], *self._door.warnings, *node.store_warnings()):
             sys.stderr.write(f"aimem: warning: {warning}\n")
         sys.stderr.flush()
         systemd.notify("READY=1", f"STATUS=serving {url}", f"MAINPID={os.getpid()}")

@@ -24,6 +24,8 @@ async def check(
     _say(f"the settings and their files are well (tier {settings.tier}; {_quorum(settings)})")
     for warning in warnings:
         _say(f"warning: {warning}")
+    if node_settings.shared is not None:
+        return await _check_shared(node_settings, now)
     if not settings.db.exists():
         await _check_place(node_settings, now)
         _say(f"{settings.db} is not there yet: the first start makes it")
@@ -36,6 +38,21 @@ async def check(
     for line in wrong or ["is well"]:
         _say(f"{settings.db}{':' if wrong else ''} {line}")
     return 1 if wrong else 0
+
+
+async def _check_shared(settings: NodeSettings, now: Callable[[], int]) -> int:
+    """Whether the server of the shared store is fit, and whatever else a node needs is there. No table is made."""
+    from aimem.store.memory import MemoryStore
+    from aimem.store.postgres.inspection import examine
+
+    assert settings.shared is not None
+    server = await examine(settings.shared, now=now)
+    for warning in server.warnings():
+        _say(f"warning: {warning}")
+    await (await Node.open(settings, store=MemoryStore(now=now), now=now)).close()
+    found = await server.describe()
+    _say(f"{settings.shared.shown} is well (PostgreSQL {found['server']}, pgvector {found['pgvector']})")
+    return 0
 
 
 def _say(words: str) -> None:

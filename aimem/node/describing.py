@@ -24,6 +24,7 @@ from aimem.store.base import Store
 
 if TYPE_CHECKING:
     from aimem.node.meaning import Meaning
+    from aimem.store.postgres.inspection import Inspection
 
 SERVICE, PRODUCT = "ai-memory", "aimem"  # the name on the wire, and ours
 
@@ -43,6 +44,7 @@ class Describing:
         deciding: Deciding,
         subscribers: Subscribers,
         fleet: Fleet | None = None,
+        server: Inspection | None = None,
     ) -> None:
         self._store = store
         self._settings = settings
@@ -50,6 +52,7 @@ class Describing:
         self._meaning = meaning
         self._now = now
         self._fleet = fleet
+        self._server = server
         self._ruling = ruling
         self._deciding = deciding
         self._subscribers = subscribers
@@ -70,7 +73,14 @@ class Describing:
             "product": PRODUCT,
             "version": __version__,
             "ready": not failed,
-            "degraded": sorted([*self._conditions.codes(), *(self._fleet.conditions() if self._fleet else ())]),
+            "degraded": sorted(
+                [
+                    *self._conditions.codes(),
+                    *(self._fleet.conditions() if self._fleet else ()),
+                    *(self._server.conditions() if self._server else ()),
+                ]
+            ),
+            "store": "postgres" if self._server is not None else "sqlite",
             "embedder_ready": self._meaning is not None and self._meaning.ready,
             "embedding_backlog": self._backlog(),
             "federation_enabled": self._fleet is not None and not self._fleet.alone,
@@ -105,11 +115,14 @@ class Describing:
             "scopes": "enforced" if self._settings.known_callers() else "advisory",
             "pending": {"waiting": len(self._deciding.open), "without_majority": len(self._deciding.unreached)},
             "uptime_secs": int(monotonic() - self._began),
-            "db": {
+            "db": None
+            if self._server is not None
+            else {
                 "path": str(self._settings.db),
                 "size_bytes": _size(self._settings.db),
                 "wal_bytes": self._wal_size(),
             },
+            "shared_store": await self._server.describe() if self._server is not None else None,
             "conditions": [
                 {"code": code, "words": condition.words, "since": format_timestamp(condition.since)}
                 for code, condition in self._conditions.items()
@@ -133,6 +146,8 @@ class Describing:
             schema=self._store.schema,
             mesh=None if self._fleet is None else self._fleet.describe(),
         )
+        document["store"] = "postgres" if self._server is not None else "sqlite"
+        document["shared_store"] = await self._server.describe() if self._server is not None else None
         return document if shape == SECOND else first_shape(document)
 
     def _backlog(self) -> int:

@@ -54,6 +54,8 @@ from aimem.store.base import Store
 
 if TYPE_CHECKING:
     from aimem.node.meaning import Meaning
+    from aimem.store.postgres.inspection import Inspection
+    from aimem.store.postgres.url import Target
 
 log = logging.getLogger(__name__)
 
@@ -71,9 +73,11 @@ class Node:
         now: Callable[[], int],
         make_fleet: MakeFleet | None = None,
         rand: random.Random | None = None,
+        server: Inspection | None = None,
     ) -> None:
         rand = rand or random.SystemRandom()
         self._store = store
+        self._server = server
         self._meters = Meters()
         self._background = Background(self._meters)
         conditions = Conditions()
@@ -141,6 +145,7 @@ class Node:
             self.deciding,
             self.subscribers,
             self.fleet,
+            server,
         )
 
     def _make_meaning(
@@ -177,12 +182,15 @@ class Node:
         Raises:
             AimemError: the database or the model can't be used; which, and what to do, is said.
         """
-        if store is None:
+        server = None
+        if store is None and settings.shared is not None:
+            store, server = await _open_shared(settings.shared, now)
+        elif store is None:
             from aimem.store.sqlite.store import open_sqlite
 
             store = await open_sqlite(settings.db, now=now, allow_network_fs=settings.allow_network_fs)
         try:
-            node = cls(store, settings, now, make_fleet, rand)
+            node = cls(store, settings, now, make_fleet, rand, server)
             await node._fence.open()
             if node._meaning is not None:
                 await node._meaning.open()
@@ -198,6 +206,10 @@ class Node:
         node._background.start("webhooks", node.courier.run)
         node._background.start("webhook-notes", node.courier.note)
         return node
+
+    def store_warnings(self) -> list[str]:
+        """What about the server of a shared store an operator should know."""
+        return self._server.warnings() if self._server is not None else []
 
     async def close(self) -> None:
         """End what runs behind, write the touches that are gathered, let go of the store. Idempotent."""
@@ -476,3 +488,14 @@ class Node:
         """Compare all that derives from records with the records, while nobody writes. Empty when all is well."""
         wrong = await self._store.check()
         return wrong + (await self._meaning.searching.check() if self._meaning is not None else [])
+
+
+async def _open_shared(target: Target, now: Callable[[], int]) -> tuple[Store, Inspection]:
+    """The store in a database of a server that was found fit for it."""
+    from aimem.store.postgres.inspection import examine  # the driver, which a node with a file must not need
+    from aimem.store.postgres.opening import open_store
+
+    server = await examine(target, now=now)
+    store = await open_store(target, now=now)
+    server.connections = store.connections
+    return store, server

@@ -9,6 +9,7 @@ from pathlib import Path
 from aimem.core.memory import TtlConfig
 from aimem.core.webhooks import Networks
 from aimem.limits import WEBHOOK_GIVE_UP_SECS
+from aimem.store.postgres.url import Target
 
 KEYWORD, SEMANTIC = "keyword", "semantic"
 CHECKOUT_MODEL = Path(__file__).resolve().parent.parent.parent / "build" / "model"
@@ -29,6 +30,7 @@ class NodeSettings:
     """
 
     db: Path
+    shared: Target | None = None  # the database of a shared store; then there is no file
     tier: str = SEMANTIC
     model: Path = CHECKOUT_MODEL
     ttl: TtlConfig = field(default_factory=TtlConfig)

@@ -1,0 +1,108 @@
+"""What a node knows and says of the server of its shared store: examined before it opens, and looked at again later."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+import psycopg
+
+from aimem.errors import Misconfigured
+from aimem.limits import STORE_LOOK_SECS
+from aimem.store.postgres.checks import Facts, Finding, could_be_lost, judge, look
+from aimem.store.postgres.connections import Connections, open_connections
+from aimem.store.postgres.failures import DeadlinePassed
+from aimem.store.postgres.url import Target
+
+UNREACHABLE = "store_unreachable"
+_PATIENCE_SECS = 1.0  # a question about the node is answered without the server when that is slow
+
+
+class Inspection:
+    """The facts about one server. `connections` are those of the open store, by which it is looked at again."""
+
+    def __init__(self, target: Target, facts: Facts, now: Callable[[], int], max_skew: float) -> None:
+        self.facts = facts
+        self.connections: Connections | None = None
+        self._target = target
+        self._now = now
+        self._max_skew = max_skew
+        self._looked = monotonic()
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What is not as it should be, by the last look."""
+        return judge(self.facts, max_skew=self._max_skew)
+
+    def conditions(self) -> list[str]:
+        """Stable codes of what holds now, for health."""
+        found = [finding.code for finding in self.findings if finding.refuses]
+        if self.connections is not None and self.connections.why is not None:
+            found.append(UNREACHABLE)
+        return found
+
+    def warnings(self) -> list[str]:
+        """What an operator should hear at start."""
+        told = [str(finding) for finding in self.findings]
+        if not self._target.verified:
+            mode = self._target.settings["sslmode"]
+            told.append(f"the connection to the shared store is not verified (sslmode={mode}): see aimem-store(7)")
+        return told
+
+    async def describe(self) -> dict[str, Any]:
+        """The server as `status` and capabilities show it, looked at again when the last look is old."""
+        if monotonic() - self._looked >= STORE_LOOK_SECS:
+            await self._look()
+        facts, why = self.facts, self.connections.why if self.connections is not None else None
+        return {
+            "kind": "postgres",
+            "url": self._target.shown,
+            "reachable": why is None,
+            "why": why,
+            "server": f"{facts.server // 10_000}.{facts.server % 10_000}",
+            "pgvector": facts.extension,
+            "synchronous_standbys": facts.synchronous_standbys if facts.synchronous_names else 0,
+            "failover": could_be_lost(facts),
+            "clock_off_secs": round(facts.clock_off, 3),
+            "connections": {"used": facts.connections_used, "max": facts.connections_max},
+            "findings": [
+                {"code": each.code, "words": each.message, "hint": each.hint, "refuses": each.refuses}
+                for each in self.findings
+            ],
+        }
+
+    async def _look(self) -> None:
+        if self.connections is None or self.connections.why is not None:
+            return
+        try:
+            async with self.connections.use(_PATIENCE_SECS) as connection:
+                self.facts = await look(connection, self._now)
+        except (psycopg.Error, DeadlinePassed):
+            return
+        self._looked = monotonic()
+
+
+async def examine(target: Target, *, now: Callable[[], int] = time.time_ns, max_skew: float = 30.0) -> Inspection:
+    """Look at a server before a store is opened there.
+
+    Raises:
+        Misconfigured: it can't be used; every reason is said.
+        StoreUnreachable: it does not answer.
+    """
+    connections = await open_connections(target, most=1)
+    try:
+        async with connections.use() as connection:
+            facts = await look(connection, now)
+    except (psycopg.Error, DeadlinePassed) as error:
+        raise connections.told(error) from error
+    finally:
+        await connections.close()
+    refused = [finding for finding in judge(facts, max_skew=max_skew) if finding.refuses]
+    if refused:
+        raise Misconfigured(
+            f"{target.shown} can't be used: {'; '.join(finding.message for finding in refused)}",
+            hint="; ".join(finding.hint for finding in refused),
+        )
+    return Inspection(target, facts, now, max_skew)
