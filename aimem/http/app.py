@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aimem.config import ServeSettings
-from aimem.errors import AimemError
+from aimem.errors import AimemError, StoreUnreachable
 from aimem.http import access, systemd
 from aimem.http.door import Door
 from aimem.limits import CONNECTIONS_MAX, CONNECTIONS_REFUSED_MAX
@@ -130,6 +130,8 @@ async def alive(node: Node) -> bool:
         return False
     try:
         await node.changes({"limit": "1"})
+    except StoreUnreachable:
+        return True  # a restart would not bring the server back, and would cost all that is kept in memory
     except AimemError:
         return False
     return True

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 DISK_FULL = "disk_full"
 STORAGE_FAILED = "storage_failed"
+STORE_UNREACHABLE = "store_unreachable"  # of a shared store: the server does not answer
 EMBEDDER_LOADING = "embedder_loading"
 EMBEDDER_FAILED = "embedder_failed"
 INDEX_BUILDING = "index_building"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aimem import __version__
 from aimem.core.timestamp import format_timestamp
 from aimem.node.capabilities import SECOND, capabilities, first_shape
-from aimem.node.conditions import STORAGE_FAILED, Conditions
+from aimem.node.conditions import STORAGE_FAILED, STORE_UNREACHABLE, Conditions
 from aimem.node.deciding import Deciding
 from aimem.node.lane import Fleet
 from aimem.node.metrics import Meters
@@ -67,17 +67,18 @@ class Describing:
     def health(self) -> dict[str, Any]:
         """How the node is, in constant time."""
         failed = STORAGE_FAILED in self._conditions
+        server = self._server.conditions() if self._server is not None else []
         return {
             "status": "error" if failed else "ok",
             "service": SERVICE,
             "product": PRODUCT,
             "version": __version__,
-            "ready": not failed,
+            "ready": not failed and STORE_UNREACHABLE not in server,
             "degraded": sorted(
                 [
                     *self._conditions.codes(),
                     *(self._fleet.conditions() if self._fleet else ()),
-                    *(self._server.conditions() if self._server else ()),
+                    *server,
                 ]
             ),
             "store": "postgres" if self._server is not None else "sqlite",

@@ -39,7 +39,7 @@ from aimem.store.postgres.failures import Action, DeadlinePassed, action, told
 from aimem.store.postgres.url import Target, how_to_say_it
 
 log = logging.getLogger(__name__)
-logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # what it warns of is told here, once and with the reason
+logging.getLogger("psycopg").setLevel(logging.ERROR)  # what it warns of is told here, once and with the reason
 
 _SERVER_SETTINGS = {
     "statement_timeout": f"{int(STORE_CALL_SECS * 1_000)}ms",
@@ -52,6 +52,13 @@ _SERVER_SETTINGS = {
     "hnsw.max_scan_tuples": "40000",
     "hnsw.scan_mem_multiplier": "4",
 }
+_NOT_TRUSTED = (
+    "does not support SSL",
+    "certificate verify failed",
+    "does not match host name",
+    "root certificate file",
+)
+"""What libpq says, which has no codes for it, of a server that is not as trustworthy as it was asked to be."""
 _TRANSACTION_TIMEOUT_SINCE = 170_000  # PostgreSQL 17
 
 
@@ -231,10 +238,11 @@ class Connections:
     def _refusal(self, error: Exception) -> AimemError:
         """Why no connection could be made; what only an operator can mend is a matter of the configuration."""
         shown, words = self.target.shown, " ".join(str(error).split())
-        if self.target.assumed and not self.target.local and ("SSL" in words or "certificate" in words):
-            return Misconfigured(
-                f"{shown} can't be reached encrypted and verified: {words}", hint=how_to_say_it(self.target)
+        if any(phrase in words for phrase in _NOT_TRUSTED):
+            hint = (
+                how_to_say_it(self.target) if self.target.assumed else "see sslmode and store_ca_cert, aimem-store(7)"
             )
+            return Misconfigured(f"{shown} can't be reached as safely as asked for: {words}", hint=hint)
         state = getattr(error, "sqlstate", None)
         if "no password supplied" in words or "password authentication failed" in words or state in ("28P01", "28000"):
             return Misconfigured(
