@@ -17,11 +17,12 @@ _aimem() {
     done
     case "$command" in
         serve)
-            flags='--bind --host --port --tier --tls-cert --tls-key --mtls-allowlist --api-key-file --memory-max --node --rack --zone --quorum-peers --quorum-writes --quorum-racks --quorum-scope --quorum-timeout-ms --quorum-client-cert --quorum-client-key --quorum-ca-cert --catchup-interval-secs --max-skew --count-legacy-acks --webhook-networks --webhook-give-up-secs --insecure --check --allow-network-fs --tombstone-days --collect-grace-secs --shutdown-grace-secs --log-format --log-level --db --config --cache-dir --help' words='' files=
+            flags='--bind --host --port --store-url --tier --tls-cert --tls-key --mtls-allowlist --api-key-file --memory-max --node --rack --zone --quorum-peers --quorum-writes --quorum-racks --quorum-scope --quorum-timeout-ms --quorum-client-cert --quorum-client-key --quorum-ca-cert --catchup-interval-secs --max-skew --count-legacy-acks --webhook-networks --webhook-give-up-secs --insecure --check --allow-network-fs --tombstone-days --collect-grace-secs --shutdown-grace-secs --log-format --log-level --db --config --cache-dir --help' words='' files=
             case "$prev" in
                 --bind) return ;;
                 --host) return ;;
                 --port) return ;;
+                --store-url) return ;;
                 --tier) COMPREPLY=($(compgen -W 'keyword semantic' -- "$cur")); return ;;
                 --tls-cert) return ;;
                 --tls-key) return ;;
@@ -582,7 +583,7 @@ _aimem() {
                 --out) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
             esac ;;
         man)
-            flags='--list --help' words='serve push query get update delete promote link graph forget archive namespaces stats status watch fleet quarantine policy pending agents notify inbox subscriptions mcp allowlist gc export import migrate backup restore units man completion licenses aimem.7 aimem-api aimem-compat aimem-deploy aimem-governance aimem-limits aimem-mesh aimem-recall' files=
+            flags='--list --help' words='serve push query get update delete promote link graph forget archive namespaces stats status watch fleet quarantine policy pending agents notify inbox subscriptions mcp allowlist gc export import migrate backup restore units man completion licenses aimem.7 aimem-api aimem-compat aimem-deploy aimem-governance aimem-limits aimem-mesh aimem-recall aimem-store' files=
             case "$prev" in
             esac ;;
         completion)

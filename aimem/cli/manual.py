@@ -19,7 +19,8 @@ from aimem.cli.options import Command, Group, sections
 from aimem.errors import Usage
 
 SECTION_7: Final = tuple(
-    f"aimem{each}" for each in ("", "-api", "-compat", "-deploy", "-governance", "-limits", "-mesh", "-recall")
+    f"aimem{each}"
+    for each in ("", "-api", "-compat", "-deploy", "-governance", "-limits", "-mesh", "-recall", "-store")
 )
 
 

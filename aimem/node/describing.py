@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from aimem import __version__
 from aimem.core.timestamp import format_timestamp
+from aimem.errors import StoreUnreachable
 from aimem.node.capabilities import SECOND, capabilities, first_shape
 from aimem.node.conditions import STORAGE_FAILED, STORE_UNREACHABLE, Conditions
 from aimem.node.deciding import Deciding
@@ -81,7 +83,7 @@ class Describing:
                     *server,
                 ]
             ),
-            "store": "postgres" if self._server is not None else "sqlite",
+            **({"store": "postgres"} if self._server is not None else {}),
             "embedder_ready": self._meaning is not None and self._meaning.ready,
             "embedding_backlog": self._backlog(),
             "federation_enabled": self._fleet is not None and not self._fleet.alone,
@@ -112,7 +114,7 @@ class Describing:
             "memories": self._store.visible,
             "embedding": self._meaning.describe() if self._meaning is not None else None,
             "mesh": None if self._fleet is None else self._fleet.describe(),
-            "policy": await self._ruling.digest(),
+            "policy": await self._policy(),
             "scopes": "enforced" if self._settings.known_callers() else "advisory",
             "pending": {"waiting": len(self._deciding.open), "without_majority": len(self._deciding.unreached)},
             "uptime_secs": int(monotonic() - self._began),
@@ -147,9 +149,16 @@ class Describing:
             schema=self._store.schema,
             mesh=None if self._fleet is None else self._fleet.describe(),
         )
-        document["store"] = "postgres" if self._server is not None else "sqlite"
-        document["shared_store"] = await self._server.describe() if self._server is not None else None
+        if self._server is not None:
+            document |= {"store": "postgres", "shared_store": await self._server.describe()}
         return document if shape == SECOND else first_shape(document)
+
+    async def _policy(self) -> str | None:
+        """The digest of the policies; None while the shared store can't be asked: the rest can be told."""
+        known_gone = self._server is not None and STORE_UNREACHABLE in self._server.conditions()
+        with suppress(StoreUnreachable):
+            return None if known_gone else await self._ruling.digest()
+        return None
 
     def _backlog(self) -> int:
         return self._meaning.embedding.backlog if self._meaning is not None else 0

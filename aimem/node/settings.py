@@ -30,7 +30,6 @@ class NodeSettings:
     """
 
     db: Path
-    shared: Target | None = None  # the database of a shared store; then there is no file
     tier: str = SEMANTIC
     model: Path = CHECKOUT_MODEL
     ttl: TtlConfig = field(default_factory=TtlConfig)
@@ -44,3 +43,4 @@ class NodeSettings:
     webhook_networks: Networks = ()
     webhook_give_up_secs: float = WEBHOOK_GIVE_UP_SECS
     known_callers: Callable[[], bool] = _nobody
+    shared: Target | None = None  # the database of a shared store; then there is no file

@@ -133,6 +133,7 @@ def test_every_flag_is_a_key_and_every_key_has_a_setting() -> None:
     assert serve is not None
     flags = {param.name for param in serve.params} - {"config", "check"}
     only_in_the_file = {"archive_on_gc", "archive_max_days", "archive_superseded"}
+    only_in_the_file |= {"store_password_file", "store_sslmode", "store_ca_cert"}
     assert flags | only_in_the_file == set(config.SERVE_KEYS)
     fields = {field.name for field in dataclasses.fields(config.ServeSettings)}
     assert set(config.SERVE_KEYS) - {"bind"} == fields - {"check", "ttl", "quorum_pins"}  # the pins stand in the peers

@@ -88,7 +88,13 @@ def test_a_password_file_is_its_owners_alone_and_read_anew(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     "url",
-    ["mysql://h/db", "postgres://u@h/db?sslmode=maybe", "postgres://u@h/db?nonsense=1", "postgres://u@h/db?options=-c"],
+    [
+        "mysql://h/db",
+        "postgres://u:se/cret@h/db",
+        "postgres://u@h/db?sslmode=maybe",
+        "postgres://u@h/db?nonsense=1",
+        "postgres://u@h/db?options=-c",
+    ],
 )
 def test_what_can_not_work_is_refused(url: str) -> None:
     with pytest.raises(Misconfigured):

@@ -94,15 +94,12 @@ def read_target(
             f"{redacted(url)} is no URL of a shared store",
             hint="write it as postgres://USER@HOST:PORT/DATABASE",
         )
+    if "@" in url.partition("://")[2].partition("?")[0].partition("/")[2]:  # libpq would take the secret for a port
+        raise _unreadable(url, "")
     try:
         given = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
     except Error as error:
-        said = "" if "***" in redacted(url) else f": {str(error).strip()}"
-        raise Misconfigured(
-            f"{redacted(url)} can't be read{said}",
-            hint="special characters of a password are written as %XX; better, put it into ~/.pgpass or a password "
-            "file and leave it out here",
-        ) from None
+        raise _unreadable(url, "" if "***" in redacted(url) else f": {str(error).strip()}") from None
     if refused := sorted(_OURS & given.keys()):
         raise Misconfigured(f"{redacted(url)}: {', '.join(refused)} is set by aimem itself", hint="leave it out")
     service = _service(given.get("service"), env)
@@ -117,6 +114,15 @@ def read_target(
     elif settings["sslmode"] == "verify-full" and not {"sslrootcert"} & (given.keys() | service.keys()):
         settings["sslrootcert"] = _system_roots()
     return Target(redacted(url), hosts, settings, password_file, assumed=decided is None)
+
+
+def _unreadable(url: str, why: str) -> Misconfigured:
+    """The refusal of a URL. What libpq says of one with a password could show a part of it."""
+    return Misconfigured(
+        f"{redacted(url)} can't be read{why}",
+        hint="special characters of a password are written as %XX; better, put it into ~/.pgpass or a password file "
+        "and leave it out here",
+    )
 
 
 def is_local(host: str) -> bool:

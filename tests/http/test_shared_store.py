@@ -1,0 +1,162 @@
+"""A node on a shared store, as a process: what it needs, what it says of itself, and that it outlives its server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.postgres_server import PASSWORD, QUOTED_PASSWORD, ROLE, PostgresServer
+
+from .processes import ROOT, call, command, failed, serving
+
+MakeServer = Callable[..., PostgresServer]
+
+
+def said(port: int, path: str) -> dict[str, Any]:
+    reply = call(port, "GET", path)
+    assert reply.status == 200
+    found: dict[str, Any] = reply.json()
+    return found
+
+
+def test_a_node_needs_nothing_but_the_url_and_tells_no_secret(database: Callable[[], str], tmp_path: Path) -> None:
+    url = database()
+    with serving("--store-url", url) as (process, port):
+        assert call(port, "POST", "/memories", {"title": "t", "content": "kept there"}).status == 201
+        health, status, can = said(port, "/health"), said(port, "/status"), said(port, "/capabilities")
+        assert (health["store"], health["ready"], health["degraded"]) == ("postgres", True, [])
+        assert status["db"] is None
+        assert "could lose the last writes" in status["shared_store"]["failover"]
+        assert can["shared_store"]["pgvector"] == status["shared_store"]["pgvector"]
+        process.terminate()
+        log = process.stderr.read() if process.stderr else ""
+    for text in (str(status), str(can), log):
+        assert "battery" not in text
+        assert QUOTED_PASSWORD not in text
+    with serving("--store-url", url) as (_, port):
+        assert [memory["title"] for memory in said(port, "/memories")["memories"]] == ["t"]
+
+
+def test_a_password_file_and_a_service_serve_as_well(
+    database: Callable[[], str], postgres: PostgresServer, tmp_path: Path
+) -> None:
+    name = database().rpartition("/")[2].partition("?")[0]
+    password, config, services = tmp_path / "password", tmp_path / "aimem.toml", tmp_path / "services"
+    password.write_text(PASSWORD)
+    password.chmod(0o600)
+    config.write_text(f'store_url = "postgres:///?service=pg"\nstore_password_file = "{password}"\n')
+    services.write_text(f"[pg]\nhost=127.0.0.1\nport={postgres.port}\nuser={ROLE}\ndbname={name}\n")
+    with serving("--config", str(config), env={"PGSERVICEFILE": str(services)}) as (_, port):
+        assert said(port, "/status")["shared_store"]["reachable"] is True
+
+
+def test_a_check_says_what_it_found_and_makes_no_table(database: Callable[[], str], postgres: PostgresServer) -> None:
+    url = database()
+    code, words = failed("--store-url", url, "--check")
+    assert code == 0
+    assert "is well (PostgreSQL 18" in words
+    assert "no synchronous standby" in words
+    name = url.rpartition("/")[2].partition("?")[0]
+    assert postgres.sql("select count(*) from pg_tables where schemaname = 'public'", name) == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--db", "a.db", "--store-url", "postgres://u@127.0.0.1/d"), "aimem migrate --from a.db"),
+        (("--memory-max", "1G", "--store-url", "postgres://u@127.0.0.1/d"), "--memory-max does not go with"),
+        (("--store-url", "mysql://u@127.0.0.1/d"), "write it as postgres://"),
+        (("--store-url", "postgres://u:sec/ret@127.0.0.1/d"), "password file"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(flags: tuple[str, ...], words: str) -> None:
+    code, told = failed(*flags)
+    assert code == 78
+    assert words in told
+    assert "sec/ret" not in told
+
+
+def test_a_server_that_is_not_fit_is_refused_with_what_to_do(postgres: PostgresServer) -> None:
+    name = postgres.new_database(extension=False)
+    try:
+        for more in ((), ("--check",)):
+            code, words = failed("--store-url", postgres.url(name, role=ROLE), *more)
+            assert code == 78
+            assert f"in the database {name}: CREATE EXTENSION vector" in words
+        assert postgres.sql("select count(*) from pg_tables where schemaname = 'public'", name) == [(0,)]
+    finally:
+        postgres.drop_database(name)
+    code, words = failed("--store-url", "postgres://u@127.0.0.1:1/d")
+    assert code == 75
+    assert "refused" in words
+
+
+def test_a_node_outlives_its_server_and_says_meanwhile_what_is_so(new_postgres: MakeServer) -> None:
+    server = new_postgres()
+    with serving("--store-url", server.url(server.new_database(), role=ROLE)) as (_, port):
+        assert call(port, "POST", "/memories", {"title": "before", "content": "x"}).status == 201
+        server.kill()
+        started = time.monotonic()
+        for method, path, body in (
+            ("POST", "/memories", {"title": "never", "content": "x"}),
+            ("GET", "/memories", None),
+        ):
+            reply = call(port, method, path, body)
+            assert (reply.status, reply.json()["code"]) == (503, "store_unreachable")
+        assert "refused" in reply.json()["error"]
+        assert time.monotonic() - started < 2 * 8 + 2
+        health, status = said(port, "/health"), said(port, "/status")
+        assert (health["status"], health["ready"], health["degraded"]) == ("ok", False, ["store_unreachable"])
+        assert status["shared_store"]["reachable"] is False
+        assert "refused" in status["shared_store"]["why"]
+        server.start()
+        until = time.monotonic() + 5
+        while call(port, "POST", "/memories", {"title": "after", "content": "x"}).status != 201:
+            assert time.monotonic() < until
+        assert said(port, "/health")["ready"] is True
+        assert {memory["title"] for memory in said(port, "/memories")["memories"]} >= {"before", "after"}
+
+
+def test_only_the_cache_directory_is_written(database: Callable[[], str], tmp_path: Path) -> None:
+    """Seen in what the process opens for writing, from a folder that it may not write to."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(empty), "PYTHONDONTWRITEBYTECODE": "1"}
+    line = command("--bind", "127.0.0.1:0", "--store-url", database())
+    watched = [sys.executable, "-c", _WATCHING, *line[3:]]
+    process = subprocess.Popen(watched, stderr=subprocess.PIPE, text=True, cwd=empty, env=env)
+    assert process.stderr is not None
+    try:
+        for heard in process.stderr:
+            assert "WRITES" not in heard
+            if "serving" in heard:
+                break
+        else:
+            raise AssertionError("it did not start")
+        process.terminate()
+        assert "WRITES" not in process.stderr.read()
+        assert process.wait() == 0
+    finally:
+        process.kill()
+        process.stderr.close()
+    assert list(empty.iterdir()) == []
+
+
+_WATCHING = """
+import os, sys
+def watch(event, arguments):
+    if event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR):
+        name = str(arguments[0])
+        if not name.startswith(("/dev/", "<")) and not name.isdigit():
+            sys.stderr.write(f"WRITES {name}\\n")
+sys.addaudithook(watch)
+from aimem.cli.main import main
+sys.exit(main(["serve", *sys.argv[2:]] if sys.argv[1] == "serve" else sys.argv[1:]))
+"""
