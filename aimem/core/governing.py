@@ -29,6 +29,7 @@ from aimem.core.kinds import (
     SUPERSEDED,
     TOUCH,
     VECTOR,
+    source_key,
 )
 from aimem.core.parking import Leave, parked
 from aimem.core.policy import (
@@ -227,6 +228,8 @@ def _of_other(record: Record) -> Generator[Read, Any, Ask]:
             return Ask(WRITE, "register", AGENTS)
         case "alias":
             return Ask(WRITE, "alias", (yield from _place_of(body.get("entity_id") or record.key.partition("/")[0])))
+        case "grant":
+            return Ask(WRITE, "grant", (yield from _place_of(source_key(record.kind, record.key))))
         case "superseded":
             held = yield from get(SUPERSEDED, record.key)
             where = body.get("namespace", EVERYWHERE)

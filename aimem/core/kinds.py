@@ -58,6 +58,9 @@ DEAD_LETTER = "dead_letter"
 event, with `subscription`, `key`, `reason`, `attempts`, `failed_at`."""
 READ_MARK = "read_mark"
 """That an agent has read a message; key: `read_key(memory_id, agent_id)`. Body: `agent_id`, `read_at`."""
+GRANT = "grant"
+"""That an agent may read a memory whatever its scope; key: `grant_key(memory_id, agent_id)`. Body: `agent_id`,
+`permission` (`read`), `granted_at`, and `memory_born`, the birth of the memory that it is of."""
 ACCEPTOR = "acceptor"
 """What this store, as an elector, has promised and accepted about a pending action; key: its id. Body: `promised` (a
 ballot), `accepted` (ballot and value), `closed`. It never leaves this store: see `consensus`."""
@@ -113,6 +116,7 @@ KINDS: dict[str, Kind] = {
     EMBEDDING: Kind(digested=False, derived=True),  # leaves without a tombstone, at each store in its own time
     SUPERSEDED: Kind(derived=True),
     READ_MARK: Kind(derived=True),
+    GRANT: Kind(derived=True),
     TOUCH: Kind(digested=False, derived=True),
     IDEMPOTENCY: Kind(digested=False, life_ns=DAY_NS),
     EVENT: Kind(digested=False, life_ns=DAY_NS, stays=True),
@@ -148,6 +152,11 @@ def compound_key(*parts: str) -> str:
 def link_key(source_id: str, target_id: str, relation: str) -> str:
     """The key of a link."""
     return compound_key(source_id, target_id, relation)
+
+
+def grant_key(memory_id: str, agent_id: str) -> str:
+    """The key of the leave of an agent to read a memory."""
+    return f"{memory_id}/{compound_key(agent_id)}"
 
 
 def read_key(memory_id: str, agent_id: str) -> str:

@@ -24,9 +24,10 @@ from aimem.errors import Denied
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What the words of one line allow."""
+    """What the words of one line allow. `granted`: id and birth of memories that it may read beside."""
 
     identity: Identity
+    granted: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def view(self) -> View | None:
@@ -37,8 +38,12 @@ class Reach:
         """Whether a namespace is among its own."""
         return self.identity.may_carry(namespace)
 
+    def shows(self, record: Record) -> bool:
+        """Whether it may read a memory."""
+        return self.sees(record.body) or (record.key, str(record.born)) in self.granted
+
     def sees(self, body: Mapping[str, Any]) -> bool:
-        """Whether a memory with this body is there for it."""
+        """Whether a memory with this body is there for it by its own words, to be changed too."""
         namespace, metadata = body.get("namespace"), body.get("metadata")
         if not isinstance(namespace, str) or not isinstance(metadata, dict) or not self.covers(namespace):
             return False

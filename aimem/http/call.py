@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus, unquote_to_bytes
 
-from aimem.core.reach import Reach, reach_of
+from aimem.core.reach import Reach
 from aimem.core.writes import Answer
 from aimem.errors import Invalid, Malformed
 from aimem.http.bodies import parse_json, require_json
@@ -70,7 +70,7 @@ class Call:
 
     def reach(self) -> Reach | None:
         """What the caller sees; None where nothing limits it."""
-        return reach_of(self.request.identity)
+        return self.node.reach(self.request.identity)
 
 
 def parse_query(text: str) -> dict[str, str]:

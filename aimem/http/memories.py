@@ -31,5 +31,13 @@ async def delete(call: Call) -> Response:
     return answer(await call.node.delete(call.path["id"], call.json_if_any(), call.caller()))
 
 
+async def grant(call: Call) -> Response:
+    return answer(await call.node.grant(call.path["id"], call.json(), call.caller()))
+
+
+async def revoke(call: Call) -> Response:
+    return answer(await call.node.revoke(call.path["id"], call.json(), call.caller()))
+
+
 async def promote(call: Call) -> Response:
     return answer(await call.node.promote(call.path["id"], call.caller(), call.json_if_any()))

@@ -108,6 +108,24 @@ MEMORIES = (
         body={"type": "object", "properties": {"expected_version": TEXT}},
         body_required=False,
     ),
+    Route(
+        "POST",
+        f"{API}/memories/{{id}}/grant",
+        memories.grant,
+        "Let an agent read a memory, whatever its scope",
+        {200: ref("Granted")},
+        changes=True,
+        body=ref("NewGrant"),
+    ),
+    Route(
+        "POST",
+        f"{API}/memories/{{id}}/revoke",
+        memories.revoke,
+        "Take such a leave back",
+        {200: ref("Revoked")},
+        changes=True,
+        body=ref("NewGrant"),
+    ),
 )
 FINDING = (
     _get(

@@ -181,6 +181,9 @@ COMPONENTS: dict[str, Schema] = {
     "MarkedRead": fields({"read": FLAG, "id": TEXT, "agent_id": TEXT, "read_at": TIME}),
     "Deleted": fields({"deleted": FLAG, "id": TEXT, "version": TEXT}),
     "Promoted": fields({"promoted": FLAG, "id": TEXT, "tier": TIER, "version": TEXT}),
+    "NewGrant": fields({"agent_id": TEXT}, {"permission": {"enum": ["read"]}}),
+    "Granted": fields({"granted": FLAG, "id": TEXT, "agent_id": TEXT, "permission": TEXT}),
+    "Revoked": fields({"revoked": FLAG, "id": TEXT, "agent_id": TEXT}),
     "MemoryList": fields({"memories": listing(ref("Memory")), **_COUNTED}),
     "SearchResult": fields(
         {"results": listing(ref("Memory")), "memories": listing(ref("Memory")), **_COUNTED, "query": TEXT}

@@ -55,7 +55,7 @@ class Entities:
             if memory is None or not is_entity(memory.record) or not names(record, memory.record):
                 continue
             body = memory.record.body
-            if namespace in (None, body["namespace"]) and (reach is None or reach.sees(body)):
+            if namespace in (None, body["namespace"]) and (reach is None or reach.shows(memory.record)):
                 return {"found": True, **entity_json(memory.record, await self._aliases(memory.record))}
         return {"found": False, **_NONE}
 

@@ -30,7 +30,7 @@ async def by_prefix(store: Store, prefix: str, reach: Reach | None) -> str:
     found = await store.ids_with_prefix(prefix, ID_PREFIX_MATCHES_SHOWN if reach is None else LIST_LIMIT_MAX)
     if reach is not None:
         memories = await store.memories(found)
-        found = [memory.record.key for memory in memories if memory is not None and reach.sees(memory.record.body)]
+        found = [memory.record.key for memory in memories if memory is not None and reach.shows(memory.record)]
     if not found:
         raise NotFound("not found")
     if len(found) > 1:
@@ -69,6 +69,6 @@ async def known_id(store: Store, named: str, reach: Reach | None) -> str:
     (memory,) = await store.memories([check_id(named)])
     if memory is None:
         return await by_prefix(store, named, reach)
-    if reach is not None and not reach.sees(memory.record.body):
+    if reach is not None and not reach.shows(memory.record):
         raise NotFound("not found")
     return memory.record.key

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from aimem.core.identity_words import Identity
 from aimem.core.reach import Reach
 from aimem.core.writes import Answer
 from aimem.errors import AimemError, Moved
@@ -30,6 +31,7 @@ from aimem.node.describing import Describing
 from aimem.node.duplicates import Duplicates
 from aimem.node.entities import Entities
 from aimem.node.fencing import Fence
+from aimem.node.granting import Granting
 from aimem.node.graph import Graph
 from aimem.node.housekeeping import Housekeeping
 from aimem.node.lane import CallersLane, Fleet, Lane
@@ -124,6 +126,7 @@ class Node:
         self._messages = Messages(store, callers, self._writing, self._reading, now, rand)
         self._subscriptions = Subscriptions(store, callers, self.courier, settings.webhook_networks)
         self._agents = Agents(store, callers)
+        self._granting = Granting(store, callers)
         self._ruling = Ruling(store, callers)
         self._sessions = Sessions(store, self.touching, self._ruling, now)
         self.deciding = Deciding(store, lane, callers, self.fleet, now, rand)
@@ -195,6 +198,7 @@ class Node:
             if node._meaning is not None:
                 await node._meaning.open()
             await node.subscribers.load()
+            await node._granting.load()
             if node.fleet is not None:
                 await node.fleet.start()
         except BaseException:
@@ -247,6 +251,18 @@ class Node:
     async def promote(self, memory_id: str, caller: Caller, raw: object | None = None) -> Answer:
         """Make a memory long-lived."""
         return await self._writing.promote(memory_id, raw, caller)
+
+    def reach(self, identity: Identity | None) -> Reach | None:
+        """What the caller with a line sees; None for everything."""
+        return self._granting.reach(identity)
+
+    async def grant(self, memory_id: str, raw: object, caller: Caller) -> Answer:
+        """Let an agent read a memory."""
+        return await self._granting.grant(memory_id, raw, caller)
+
+    async def revoke(self, memory_id: str, raw: object, caller: Caller) -> Answer:
+        """Take that back."""
+        return await self._granting.revoke(memory_id, raw, caller)
 
     async def get(self, memory_id: str, reach: Reach | None = None) -> dict[str, Any]:
         """One memory."""

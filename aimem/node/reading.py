@@ -54,7 +54,7 @@ class Reading:
         if memory is None:
             (memory,) = await self._store.memories([await by_prefix(self._store, memory_id, reach)])
         # It may be deleted since its prefix was looked up.
-        if memory is None or (reach is not None and not reach.sees(memory.record.body)):
+        if memory is None or (reach is not None and not reach.shows(memory.record)):
             raise NotFound("not found")
         links = await seen(self._store, await self._store.links([memory.record.key]), reach)
         return memory_reply(self.shown(memory), [link_json(each) for each in links])

@@ -19,7 +19,7 @@ async def seen(store: Store, records: Sequence[Record], reach: Reach | None) -> 
         return list(records)
     refs = list({ref: None for record in records for ref in memories_of(record)})
     found = dict(zip(refs, await store.get(refs), strict=True))
-    visible = {ref for ref, held in found.items() if held is not None and not held.deleted and reach.sees(held.body)}
+    visible = {ref for ref, held in found.items() if held is not None and not held.deleted and reach.shows(held)}
     return [record for record in records if _is_seen(record, reach, visible.issuperset(memories_of(record)))]
 
 
@@ -27,7 +27,7 @@ def _is_seen(record: Record, reach: Reach, memories_seen: bool) -> bool:
     if record.kind in (LINK, ALIAS) or (kind_of(record.kind).derived and record.kind != SUPERSEDED):
         return memories_seen
     if record.kind in (MEMORY, SUPERSEDED) and not record.deleted:
-        return reach.sees(record.body)
+        return reach.shows(record)
     namespace = namespace_of(record) if record.kind in (MEMORY, SUPERSEDED, POLICY, STANDARD) else None
     return namespace is not None and reach.covers(namespace)
 
@@ -37,7 +37,7 @@ async def archive_of(store: Store, namespace: str | None, reach: Reach) -> Async
     offset = 0
     while page := await store.archived(namespace, ARCHIVE_LIMIT_MAX, offset):
         for record in page:
-            if reach.sees(record.body):
+            if reach.shows(record):
                 yield record
         offset += len(page)
 

@@ -473,7 +473,7 @@ class MemoryStore:
                 which.visible_from is None
                 or view_from(which.visible_from).sees(scope_of(body["metadata"]), body["namespace"])
             )
-            and (which.reach is None or which.reach.sees(body))
+            and (which.reach is None or which.reach.shows(record))
         )
 
     async def select(self, which: Filter, limit: int, offset: int) -> list[Memory]:

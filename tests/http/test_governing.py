@@ -94,6 +94,9 @@ UNGOVERNED = {
     "POST /api/v1/pending/{id}/approve": "who may vote is said by the action: see test_pending",
     "POST /api/v1/pending/{id}/reject": "likewise",
     "POST /api/v1/pending/{id}/cancel": "likewise",
+    "POST /api/v1/dead_letters/replay": "tells again what the subscription was to be told",
+    "POST /api/v1/memories/{id}/grant": "of the author alone: see test_a_grant_is_a_write_where_the_memory_is",
+    "POST /api/v1/memories/{id}/revoke": "likewise",
     "POST /api/v1/inbox/{id}/read": "changes nothing for anybody but the agent whose message it is",
     "POST /api/v1/namespaces": "see the tests of who may set a policy",
     "DELETE /api/v1/namespaces": "likewise",
@@ -122,6 +125,18 @@ def test_a_closed_namespace_takes_no_write_by_any_way(api: Checked, shut: dict[s
         assert reply.status == 403, told
         assert "denied by governance" in told["error"]
     assert api.ok("GET", "/digest")["digest"] == before
+
+
+@pytest.mark.parametrize("word", ["grant", "revoke"])
+def test_a_grant_is_a_write_where_the_memory_is(api: Checked, word: str) -> None:
+    held = store(api, "a")
+    raw, path = {"agent_id": "ai:x"}, f"/memories/{held}/{word}"
+    api.ok("POST", f"/memories/{held}/grant", raw, X_Agent_Id="ai:ann")
+    govern(api, CLOSED, SHUT)
+    other = {"agent_id": "ai:y"} if word == "grant" else raw
+    said = api.refused(403, "POST", path, other, X_Agent_Id="ai:ann")
+    assert "denied by governance" in said["error"]
+    assert "only the author" in api.refused(403, "POST", path, raw, X_Agent_Id="ai:stranger")["error"]
 
 
 def test_a_memory_does_not_leave_by_being_moved(api: Checked, shut: dict[str, str]) -> None:

@@ -49,8 +49,51 @@ def titles(rows: list[dict[str, Any]]) -> set[str]:
 
 @pytest.mark.parametrize("key", SEEN)
 def test_reads_show_what_is_in_reach(bound: tuple[Checked, dict[str, str]], key: str) -> None:
+    check_reads(*bound, key, SEEN[key], {"k-all": 3, "k-bob": 1, "k-exact": 0}[key])
+
+
+def test_what_is_granted_is_shown_by_every_read_until_it_is_taken_back(bound: tuple[Checked, dict[str, str]]) -> None:
     api, ids = bound
-    seen = SEEN[key]
+    for title, author in (("hidden", "ai:ann"), ("outside", "ai:bob")):
+        path, raw = f"/memories/{ids[title]}", {"agent_id": "ai:bob", "permission": "read"}
+        api.refused(403, "POST", f"{path}/grant", raw, x_api_key="k-all", x_agent_id="ai:carl")
+        for _ in range(2):
+            told = api.ok("POST", f"{path}/grant", raw, x_api_key="k-all", x_agent_id=author)
+            assert told["granted"]
+            assert told["agent_id"] == "ai:bob"
+    check_reads(api, ids, "k-bob", SEEN["k-bob"] | {"hidden", "outside"}, 3)
+    check_reads(api, ids, "k-exact", SEEN["k-exact"], 0)
+    for method, path in (("PUT", "/memories/{}"), ("DELETE", "/memories/{}"), ("POST", "/memories/{}/promote")):
+        api.refused(403, method, path.format(ids["hidden"]), {}, x_api_key="k-bob", x_agent_id="ai:bob")
+    for title, author in (("hidden", "ai:ann"), ("outside", "ai:bob")):
+        path = f"/memories/{ids[title]}/revoke"
+        for was in (True, False):
+            told = api.ok("POST", path, {"agent_id": "ai:bob"}, x_api_key="k-all", x_agent_id=author)
+            assert told["revoked"] is was
+    check_reads(api, ids, "k-bob", SEEN["k-bob"], 1)
+
+
+def test_a_grant_is_of_one_birth(bound: tuple[Checked, dict[str, str]]) -> None:
+    api, ids = bound
+    path = f"/memories/{ids['hidden']}"
+    api.ok("POST", f"{path}/grant", {"agent_id": "ai:bob"}, x_api_key="k-all", x_agent_id="ai:ann")
+    assert api.send("GET", path, x_api_key="k-bob").status == 200
+    api.ok("DELETE", path, x_api_key="k-all", x_agent_id="ai:ann")
+    row = {"title": "hidden", "content": "another", "namespace": "org/eu/team/ann", "agent_id": "ai:ann"}
+    assert api.ok("POST", "/memories", row, x_api_key="k-all")["id"] == ids["hidden"]
+    assert api.send("GET", path, x_api_key="k-bob").status == 404
+
+
+def test_only_reading_is_granted_and_only_of_what_is_there(bound: tuple[Checked, dict[str, str]]) -> None:
+    api, ids = bound
+    wrong = {"agent_id": "ai:bob", "permission": "write"}
+    api.refused(400, "POST", f"/memories/{ids['own']}/grant", wrong, x_api_key="k-all", x_agent_id="ai:bob")
+    api.refused(404, "POST", "/memories/nobody/grant", {"agent_id": "ai:bob"}, x_api_key="k-all", x_agent_id="ai:bob")
+    api.refused(404, "POST", f"/memories/{ids['hidden']}/grant", {"agent_id": "ai:bob"}, x_api_key="k-bob")
+
+
+def check_reads(api: Checked, ids: dict[str, str], key: str, seen: set[str], links: int) -> None:
+    """Every read shows the holder of a key these titles, and so many links, and nothing else."""
 
     def ok(path: str, **query: str) -> dict[str, Any]:
         return api.ok("GET", path, query=query, x_api_key=key)
@@ -63,7 +106,7 @@ def test_reads_show_what_is_in_reach(bound: tuple[Checked, dict[str, str]], key:
     assert ok("/taxonomy")["total_count"] == len(seen)
     figures = ok("/stats")
     assert figures["total"] == sum(each["count"] for each in figures["by_namespace"]) == len(seen)
-    assert figures["links_count"] == {"k-all": 3, "k-bob": 1, "k-exact": 0}[key]
+    assert figures["links_count"] == links
     changed = ok("/changes")["changes"]
     assert titles([each["body"] for each in changed if each["kind"] == "memory"]) == seen
     assert sum(each["kind"] == "link" for each in changed) == figures["links_count"]
@@ -80,8 +123,8 @@ def test_reads_show_what_is_in_reach(bound: tuple[Checked, dict[str, str]], key:
         found = api.ok("POST", "/kg/query", {"source_id": memory_id, "max_depth": 5}, x_api_key=key)["memories"]
         assert titles(found) | titles(ok("/kg/timeline", source_id=memory_id)["events"]) <= seen
         assert not found or title in seen
-        links = ok(f"/links/{memory_id}")["links"]
-        assert all({link["source_id"], link["target_id"]} <= {ids[each] for each in seen} for link in links)
+        told = ok(f"/links/{memory_id}")["links"]
+        assert all({link["source_id"], link["target_id"]} <= {ids[each] for each in seen} for link in told)
 
 
 READS = sorted({route.path for route in ROUTES if route.method == "GET"})
@@ -169,12 +212,14 @@ def by_rows(ids: dict[str, str]) -> dict[str, tuple[str, Any]]:
 
 
 OF_NO_NAMESPACE = {
-    *("DELETE /api/v1/subscriptions", "DELETE /api/v1/subscriptions/{id}"),
+    *("DELETE /api/v1/subscriptions", "DELETE /api/v1/subscriptions/{id}", "POST /api/v1/dead_letters/replay"),
     *("POST /api/v1/gc", "POST /api/v1/quarantine/rescue", "POST /api/v1/quarantine/drop", "POST /api/v1/agents"),
     *(f"POST /api/v1/pending/{{id}}/{verdict}" for verdict in ("approve", "reject", "cancel")),
+    *(f"POST /api/v1/memories/{{id}}/{word}" for word in ("grant", "revoke")),
 }
 """Ending what has expired is nobody's act; of the quarantine only rows in reach are there at all; agents are of no
-namespace; a subscription is ended by who made it; who may vote on an action is said by the action."""
+namespace; a subscription is ended, and told again, by who made it; who may vote on an action is said by the action; who
+reads a memory is said by its author, to others it is not there."""
 
 
 def test_writes_out_of_reach_are_refused_and_change_nothing(bound: tuple[Checked, dict[str, str]]) -> None:

@@ -172,6 +172,19 @@ async def test_a_filter_passes_what_meets_all_its_conditions(
     assert await found(store, Words((("about",),)), **which) == expected
 
 
+async def test_a_grant_brings_one_birth_of_a_memory_into_reach(store: Store) -> None:
+    held = await stored(store, creating("A", metadata={"agent_id": "ai:a"}))
+    await written(store, creating("B", metadata={"agent_id": "ai:b"}))
+    identity = parse_words("agents=ai:b namespaces=elsewhere")[0]
+    for born, expected in ((str(held.born), {"A"}), ("0" * 16 + "-" + "0" * 16, set())):
+        granted = Reach(identity, frozenset({(held.key, born)}))
+        assert set(await titles(store, reach=granted)) == expected
+        rows = await store.by_rows(await store.rows(Filter(NOW, reach=granted)))
+        assert {each.record.body["title"] for each in rows if each} == expected
+        assert await found(store, Words((("about",),)), reach=granted) == expected
+        assert (await store.stats(NOW, granted)).total == len(expected)
+
+
 async def test_what_has_expired_is_hidden_from_filters_but_not_from_its_id(store: Store) -> None:
     record = await stored(store, creating("A", tier="short", expires_at=NOW + HOUR))
     assert await titles(store, now=NOW + HOUR - 1) == ["A"]

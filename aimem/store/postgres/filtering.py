@@ -66,7 +66,7 @@ def _viewed(view: View, prefix: str, values: dict[str, Any]) -> list[str]:
 
 
 def _reached(reach: Reach, values: dict[str, Any]) -> list[str]:
-    """Conditions all of which bring a memory into a reach: see `Reach.sees`."""
+    """Conditions all of which bring a memory into a reach: see `Reach.shows`."""
     who, covered = reach.identity, list[str]()
     for index, pattern in enumerate(who.namespaces):
         name, path = f"namespace{index}", pattern.removesuffix("/**")
@@ -87,7 +87,11 @@ def _reached(reach: Reach, values: dict[str, Any]) -> list[str]:
             seen.append(f"starts_with({column}, {asked})" if agent.endswith("*") else f"{column} = {asked}")
     if reach.view is not None:
         seen += _viewed(reach.view, "home", values)
-    return [_any(covered), _any(seen)]
+    if not reach.granted:
+        return [_any(covered), _any(seen)]
+    values["granted"] = [stored(f"{key} {born}") for key, born in reach.granted]
+    granted = "r.key || ' ' || r.born = ANY(%(granted)s::text[])"
+    return [_any([f"{_any(covered)} AND {_any(seen)}", granted])]
 
 
 def _expression(path: str, *, below: bool) -> str:

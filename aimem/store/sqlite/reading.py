@@ -212,7 +212,7 @@ def _viewed(view: View, prefix: str, values: dict[str, Any]) -> list[str]:
 
 
 def _reached(reach: Reach, values: dict[str, Any]) -> list[str]:
-    """Conditions all of which bring a memory into a reach: see `Reach.sees`."""
+    """Conditions all of which bring a memory into a reach: see `Reach.shows`."""
     who, covered = reach.identity, list[str]()
     for index, pattern in enumerate(who.namespaces):
         name, path = f"namespace{index}", pattern.removesuffix("/**")
@@ -233,7 +233,11 @@ def _reached(reach: Reach, values: dict[str, Any]) -> list[str]:
             seen.append(begins if agent.endswith("*") else f"{column} = {whole}")
     if reach.view is not None:
         seen += _viewed(reach.view, "home", values)
-    return [_any(covered), _any(seen)]
+    if not reach.granted:
+        return [_any(covered), _any(seen)]
+    values["granted"] = json.dumps([f"{key} {born}" for key, born in reach.granted])
+    granted = "r.key || ' ' || r.born IN (SELECT value FROM json_each(:granted))"
+    return [_any([f"{_any(covered)} AND {_any(seen)}", granted])]
 
 
 def select(connection: Connection, which: Filter, limit: int, offset: int) -> list[Memory]:
