@@ -18,7 +18,7 @@ from aimem.core.automatic import effect_of
 from aimem.core.identity_words import Identity
 from aimem.core.kinds import MEMORY, compound_key
 from aimem.core.legacy import bare, rows
-from aimem.core.legacy.message import COUNTED, NOOP, SKIPPED, Push, parse, reply
+from aimem.core.legacy.message import COUNTED, NOOP, SKIPPED, Push, named_in, parse, reply
 from aimem.core.pairs import pair_of
 from aimem.core.record import Record
 from aimem.core.timestamp import parse_timestamp
@@ -34,6 +34,7 @@ from aimem.limits import (
 )
 from aimem.mesh.legacy_taking import DONE, LegacyTaking, Sender
 from aimem.mesh.settings import Clock
+from aimem.mesh.turns import Turns
 from aimem.node.lane import Lane
 from aimem.store.base import Store
 
@@ -59,7 +60,7 @@ class LegacyAnswers:
         self._now = now
         self._others = others
         self._shown: Counter[str] = Counter()
-        self._turn = asyncio.Lock()
+        self._turns = Turns()
         self._early: dict[tuple[str, str], float] = {}
         """When (loop time) something was to be deleted that its sender was not known to hold: the row may come after
         its delete, on another connection, and be here from another node already."""
@@ -75,7 +76,7 @@ class LegacyAnswers:
         sender = self._sender(push.sender, address, identity)
         self.pushes += 1
         counts: Counter[str] = Counter()
-        async with self._turn:  # a delete must find what the push before it brought
+        async with self._turns.about(named_in(push)):  # a delete must find what the push before it brought
             found = await self._outcomes(push, sender)
         for name, outcomes in found.items():
             for outcome in outcomes:

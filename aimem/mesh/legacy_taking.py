@@ -9,6 +9,7 @@ and votes are taken only for agents that the sender's line of the allowlist name
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -75,9 +76,12 @@ class LegacyTaking:
         standing = dict(zip((r.ref for r in records), await self._store.get([r.ref for r in records]), strict=True))
         told = {id(each): rows.heard(each, standing[each.ref]) for each in records}
         fresh = [new for each in records if (new := told[id(each)]) is not None]
-        taken = dict(zip(map(id, fresh), await self._receiving.take_in(fresh, sender.envelope), strict=True))
+        notes = [bare.note(sender.name, each.ref, _shown(each, standing[each.ref])) for each in records]
+        results, _ = await asyncio.gather(  # in one group, with one fsync
+            self._receiving.take_in(fresh, sender.envelope), self._lane.write(notes)
+        )
+        taken = dict(zip(map(id, fresh), results, strict=True))
         outcomes: list[str] = []
-        notes: list[Intent] = []
         behind: list[Ref] = []
         for each in read:
             if each is None:
@@ -86,11 +90,8 @@ class LegacyTaking:
             held, new = standing[each.ref], told[id(each)]
             result = taken[id(new)] if new is not None else None
             outcomes.append(_outcome(result.outcome if result is not None else None))
-            notes.append(bare.note(sender.name, each.ref, _shown(each, held)))
             if (result is not None and result.outcome == SUPERSEDED_BY) or (result is None and _ended(held)):
                 behind.append(each.ref)
-        if notes:
-            await self._lane.write(notes)
         if agents := [agent for each in fresh if (agent := agent_of(each, [])) is not None]:
             await self._receiving.take_in(agents, sender.envelope)
         await self._policies([each for each in fresh if "governance" in each.body["metadata"]], sender)

@@ -16,6 +16,13 @@ LISTS = (
     *("namespace_meta", "namespace_meta_clears"),
 )
 """In the order in which they are applied."""
+_NAMES = {
+    "memories": ("id",),
+    "links": ("source_id", "target_id"),
+    "pendings": ("id",),
+    "pending_decisions": ("id",),
+    "namespace_meta": ("namespace", "standard_id"),
+}
 _IDS = ("deletions", "archives", "restores", "namespace_meta_clears")
 COUNTED = {
     "memories": "applied",
@@ -80,6 +87,14 @@ def _list(fields: Mapping[str, Any], name: str) -> list[Any]:
         for value in values:
             text_of(value, name)
     return values
+
+
+def named_in(push: Push) -> set[str]:
+    """The ids and namespaces that a push is about: one that is about others need not wait for it."""
+    names = {each for name in _IDS for each in push.lists[name]}
+    for name, fields in _NAMES.items():
+        names |= {item[each] for item in push.lists[name] if isinstance(item, dict) for each in fields if each in item}
+    return {each for each in names if isinstance(each, str)}
 
 
 def push_body(sender: str, lists: Mapping[str, list[Any]], *, dry_run: bool = False) -> dict[str, Any]:
