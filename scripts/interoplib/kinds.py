@@ -195,27 +195,28 @@ class Story:
         return got.body if got.status == 200 and isinstance(got.body, dict) else {}
 
     def pending(self, at: str) -> Look:
-        key, _ = self._parked(at)
+        key, *_ = self._parked(at)
         return lambda name: self._status(name, key) == "pending"
 
     def rejected(self, at: str) -> Look:
-        key, _ = self._parked(at)
+        key, *_ = self._parked(at)
         self._everywhere(key, "pending")
         self.do(at, "POST", f"/pending/{key}/reject", {}, "human:kim")
         return lambda name: self._status(name, key) == "rejected"
 
     def approved(self, at: str) -> Look:
-        key, title = self._parked(at)
+        key, namespace, title = self._parked(at)
         self._everywhere(key, "pending")
         self.do(at, "POST", f"/pending/{key}/approve", {}, "human:kim")
 
         def look(name: str) -> bool:
-            rows = self.do(name, "GET", "/memories?namespace=&limit=1000").body["memories"]
+            rows = self.do(name, "GET", f"/memories?namespace={namespace}&limit=1000").body["memories"]
             return [row["title"] for row in rows].count(title) == 1 and self._status(name, key) == "approved"
 
         return look
 
-    def _parked(self, at: str) -> tuple[str, str]:
+    def _parked(self, at: str) -> tuple[str, str, str]:
+        """The id of a parked store, its namespace and its title."""
         namespace, title = self._standard(at)[0], self.name()
         for name in self.fleet.names:
             self.fleet.eventually(
@@ -227,7 +228,7 @@ class Story:
             )
         body = {"title": title, "content": "needs leave", "namespace": namespace}
         got = self.do(at, "POST", "/memories", body)
-        return str(got.body["pending_id"]), title
+        return str(got.body["pending_id"]), namespace, title
 
     def _everywhere(self, key: str, status: str) -> None:
         for name in self.fleet.names:

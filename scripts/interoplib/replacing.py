@@ -5,11 +5,21 @@ from __future__ import annotations
 import http.client
 import threading
 import time
+from typing import NamedTuple
 
 from interoplib.nodes import Fleet
 
 _QUIET_SECS = 2.0  # from the last call to a node of theirs until it is stopped: its pushes end within 1.5 s
+_SETTLED_SECS = 20.0  # after the last write to nodes of theirs: ten of their catch-ups
 _PAUSE_SECS = 3.0  # of load on the mesh as it is, before and after each step
+
+
+class Gone(NamedTuple):
+    """A delete that was acknowledged: by which node, how many nodes were ours then, and when (monotonic time)."""
+
+    by: str
+    ours: int
+    at: float
 
 
 class Writers:
@@ -20,8 +30,10 @@ class Writers:
         self._over = threading.Event()
         self.kept: dict[str, str] = {}
         """Title and content of what was acknowledged last."""
-        self.gone: set[str] = set()
+        self.gone: dict[str, Gone] = {}
         self.refused = 0
+        self.ours: set[str] = set()
+        """Nodes that are ours by now."""
         self.away: set[str] = set()
         """Nodes that callers have been led away from."""
         self._threads = [threading.Thread(target=self._write, args=(name,)) for name in fleet.names]
@@ -58,7 +70,7 @@ class Writers:
             elif number % 3 == 1:
                 self.kept.pop(title)
                 if self._do(name, "DELETE", f"/memories/{key}") is not None:
-                    self.gone.add(title)
+                    self.gone[title] = Gone(name, len(self.ours), time.monotonic())
             time.sleep(0.02)
 
     def _do(self, name: str, method: str, path: str, body: object = None) -> str | None:
@@ -74,10 +86,12 @@ class Writers:
 
 
 def run(fleet: Fleet) -> int:
-    """Replace a fleet. 0 when all that was acknowledged is on every node, and nothing that was deleted."""
+    """Replace a fleet. 0 when all that was acknowledged is on every node, and nothing that was deleted, but for what
+    nodes of theirs had brought back among themselves before any of ours could hear of it."""
     for name in fleet.names:
         fleet.start(name, old=True)
     writers = Writers(fleet)
+    kept: dict[str, str] = {}
     writers.start()
     try:
         time.sleep(_PAUSE_SECS)
@@ -85,19 +99,47 @@ def run(fleet: Fleet) -> int:
             writers.away.add(name)  # what it still has to tell its peers it forgets when it ends
             time.sleep(_QUIET_SECS)
             began = time.monotonic()
+            kept |= dict.fromkeys(_deleted_and_there(fleet, writers, name, began - _QUIET_SECS), name)
             fleet.stop(name)
             fleet.migrate(name)
             fleet.start(name, old=False, **{"count-legacy-acks": ""})
             fleet.wait_met(name, old=len(fleet.names) - count)
+            writers.ours.add(name)
             writers.away.clear()
             print(f"{name} is ours after {time.monotonic() - began:.1f} s", flush=True)
             time.sleep(_PAUSE_SECS)
     finally:
         writers.stop()
-    return _judged(fleet, writers)
+    return _judged(fleet, writers, kept)
 
 
-def _judged(fleet: Fleet, writers: Writers) -> int:
+def alone(fleet: Fleet) -> int:
+    """The same load on four of theirs, for as long, with none of ours among them: what they lose themselves."""
+    for name in fleet.names:
+        fleet.start(name, old=True)
+    writers = Writers(fleet)
+    writers.start()
+    try:
+        time.sleep(_PAUSE_SECS + len(fleet.names) * (2 * _QUIET_SECS + _PAUSE_SECS))
+    finally:
+        writers.stop()
+    time.sleep(_SETTLED_SECS)
+    for name in fleet.names:
+        rows = _rows(fleet, name)
+        lost = [title for title, content in writers.kept.items() if rows.get(title) != content]
+        back = writers.gone.keys() & rows.keys()
+        print(f"{name}: {len(rows)} rows, lost {len(lost)} of {len(writers.kept)}, deleted and back {len(back)}")
+    print(f"{len(writers.gone)} deletes acknowledged, {writers.refused} requests refused")
+    return 0
+
+
+def _deleted_and_there(fleet: Fleet, writers: Writers, name: str, before: float) -> list[str]:
+    """What a node of theirs shows though its delete was acknowledged before that time."""
+    rows = _rows(fleet, name)
+    return [title for title, gone in list(writers.gone.items()) if title in rows and gone.at < before]
+
+
+def _judged(fleet: Fleet, writers: Writers, kept: dict[str, str]) -> int:
     def same() -> bool:
         return len({fleet.call(name, "GET", "/digest").body["digest"] for name in fleet.names}) == 1
 
@@ -106,11 +148,16 @@ def _judged(fleet: Fleet, writers: Writers) -> int:
     for name in fleet.names:
         rows = _rows(fleet, name)
         lost = [title for title, content in writers.kept.items() if rows.get(title) != content]
-        back = sorted(writers.gone & rows.keys())
-        print(f"{name}: {len(rows)} rows, lost {len(lost)} {lost[:5]}, deleted and back {len(back)} {back[:5]}")
-        failed += len(lost) + len(back)
+        back = sorted(writers.gone.keys() & rows.keys())
+        print(f"{name}: {len(rows)} rows, lost {len(lost)} {lost[:5]}, deleted and back {len(back)}")
+        failed += len(lost) + sum(title not in kept for title in back)
+    for title in back:
+        by, ours, _ = writers.gone[title]
+        where = f"still on {kept[title]}, of theirs, when that was stopped" if title in kept else "NOT EXPLAINED"
+        print(f"  back: {title}, deleted through {by} when {ours} nodes were ours: {where}")
     done = len(writers.kept) + len(writers.gone)
-    print(f"{done} rows acknowledged, {writers.refused} requests refused, all digests the same")
+    print(f"{done} rows acknowledged, {len(writers.gone)} of them deleted, {writers.refused} requests refused")
+    print(f"all digests the same; {len(kept)} deleted rows were still on a node of theirs when it was stopped")
     return 1 if failed else 0
 
 
