@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -141,3 +142,51 @@ async def test_the_lease_of_a_node_that_was_killed_is_taken_when_it_ends(
     assert node.health()["embedding_backlog"]
     async with asyncio.timeout(30):
         await until(lambda: counted(node) == 1)
+
+
+SET = Path(__file__).parent.parent / "data" / "recall"
+
+
+async def test_the_same_questions_give_the_same_memories_as_over_sqlite(
+    open_node: OpenNode, tmp_path: Path, model: Path
+) -> None:
+    """The project's own set: the ten best of every question, equal scores in any order."""
+    lines = [json.loads(line) for line in (SET / "memories.jsonl").read_text().splitlines()]
+    names = ("id", "namespace", "title", "content", "created_at")
+    rows = [
+        {name: each[name] for name in names}
+        | {"tier": "long", "metadata": {"agent_id": each["author"]} if "author" in each else {}}
+        for each in lines
+    ]
+    over_sqlite = await Node.open(NodeSettings(tmp_path / "a.db", SEMANTIC, model=model))
+    try:
+        shared = await open_node()
+        for node in (over_sqlite, shared):
+            assert not (await node.import_object({"memories": rows, "links": []}, caller())).body.get("errors")
+        while over_sqlite.health()["embedding_backlog"] or not (await over_sqlite.status())["embedding"]["index_ready"]:
+            await asyncio.sleep(0.05)
+        await over_sqlite.check()
+        await settled(shared)
+        differing = []
+        for line in (SET / "questions.jsonl").read_text().splitlines():
+            question = json.loads(line)["question"]
+            expected, found = await scores(over_sqlite, question), await scores(shared, question)
+            if not alike(expected, found):
+                differing.append((question, expected, found))
+        assert not differing
+    finally:
+        await over_sqlite.close()
+
+
+async def scores(node: Node, question: str) -> list[tuple[str, float]]:
+    reply = await node.recall({"context": question, "limit": 10}, caller())
+    assert reply["mode"] == "hybrid"
+    return [(each["id"], each["score"]) for each in reply["memories"]]
+
+
+def alike(expected: list[tuple[str, float]], found: list[tuple[str, float]]) -> bool:
+    """The same scores, and the same memories but for those that may tie (scores have three decimals)."""
+    if [score for _, score in expected] != pytest.approx([score for _, score in found], abs=0.0021):
+        return False
+    last = expected[-1][1] if expected else 0
+    return {key for key, score in expected if score > last + 0.002} <= {key for key, _ in found}

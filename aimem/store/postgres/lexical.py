@@ -2,7 +2,7 @@
 
 The server's `ts_rank` knows neither how rare a word is nor how long the text: it serves here to tell how often a word
 comes. It gives a single word that comes n times 1 + 1/4 + .. + 1/n^2, over the sum of all (pi^2 / 6); what lacks is
-about 1 / (n + 1/2), so n is exact when rounded. Words that follow each other count once.
+about 1 / (n + 1/2), so n is exact when rounded. Words that follow each other are counted place by place.
 
 Where any term may match, terms are taken from the rarest on until their rows add up to a budget, as in SQLite; ranking
 every row that a common word has took seconds. How many rows have a word is counted while the store is small; beyond,
@@ -27,7 +27,11 @@ from aimem.store.terms import Held, TermCounts, about_as_large, deciding, weight
 _K1, _B = 1.2, 0.75  # of bm25, as FTS5 has them
 _ALL = 1.64493406685  # pi^2 / 6, with the digits that the server has
 _TIMES = f"round(1 / ({_ALL} - {_ALL} * ts_rank(%(where)s::float4[], w.found, TERM)) - 0.5)"
-_ONCE = "(w.found @@ TERM)::int"
+_PLACES = (
+    "CASE WHEN w.found @@ TERM THEN (SELECT count(*) FROM unnest(TEXT) one, unnest(one.positions) place "
+    "WHERE one.lexeme = FIRST AND NEXT) ELSE 0 END"
+)
+_NEXT = "EXISTS (SELECT 1 FROM unnest(TEXT) other WHERE other.lexeme = LEXEME AND place + {} = ANY(other.positions))"
 _EVERYWHERE, _TEXT = "{1,1,1,1}", "{0,1,1,1}"  # weights of context, tags, content and title
 
 
@@ -35,20 +39,22 @@ class Statistics:
     """What is known of the words of the whole store: how many rows each has, and how long a text is."""
 
     def __init__(self) -> None:
-        self._counts = TermCounts()
+        self._counts = TermCounts(), TermCounts()
         self._common: dict[str, float] = {}
         self._looked: float | None = None
         self._mean = (1.0, 0)
 
-    async def count(self, connection: Connection, term: Term, total: int) -> int:
+    async def count(self, connection: Connection, term: Term, total: int, *, everywhere: bool = True) -> int:
         """Rows that hold `term`, of about `total`."""
-        known = self._counts.known(term, total)
+        counts = self._counts[everywhere]
+        known = counts.known(term, total)
         if known is None:
             known = await self._estimated(connection, term, total)
             if known is None:
-                found = await one(connection, "SELECT count(*) FROM words WHERE found @@ %s::tsquery", (_query(term),))
+                asked = (_query(term, everywhere=everywhere),)
+                found = await one(connection, "SELECT count(*) FROM words WHERE found @@ %s::tsquery", asked)
                 known = int(found[0]) if found else 0
-            self._counts.keep(term, total, known)
+            counts.keep(term, total, known)
         return known
 
     async def mean_size(self, connection: Connection, total: int) -> float:
@@ -108,7 +114,10 @@ async def match(
     whole = sum(weight(each.rows, total) for each in held)
     if not words.all_of and total > MATCH_ROWS_BUDGET:
         held = deciding(held)
-    score = _score(held, words, total, await statistics.mean_size(connection, total))
+    # As in SQLite: the share is of what words weigh everywhere, and each counts as it weighs where it is looked for.
+    rows_of = [await statistics.count(connection, each.term, total, everywhere=words.everywhere) for each in held]
+    weights = [weight(count, total) for count in rows_of]
+    score = _score(held, weights, words, await statistics.mean_size(connection, total))
     condition, values = where(which)
     values = {**values, **score.values, "asked": _asked(words, [each.term for each in held]), "limit": limit}
     source = "words w JOIN record r ON r.row = w.row"
@@ -143,23 +152,35 @@ async def matching(
     return [(row, told(key)) for row, key in found]
 
 
-def _query(term: Term, weights: str = "") -> str:
+def _query(term: Term, *, everywhere: bool) -> str:
     """A `tsquery` of the words of a term, which must follow each other. Stems are letters and digits."""
+    weights = "" if everywhere else ":ABC"
     return " <-> ".join(f"'{lexeme(stem)}'{weights}" for stem in stems(" ".join(term)))
 
 
 def _asked(words: Words, terms: Sequence[Term]) -> str:
-    parts = [query for term in terms if (query := _query(term, "" if words.everywhere else ":ABC"))]
+    parts = [query for term in terms if (query := _query(term, everywhere=words.everywhere))]
     return (" & " if words.all_of else " | ").join(f"({part})" for part in parts)
 
 
-def _score(held: Sequence[Held], words: Words, total: int, mean: float) -> _Score:
+def _score(held: Sequence[Held], weights: Sequence[float], words: Words, mean: float) -> _Score:
     """bm25 of the row `w` in hand."""
     score = _Score([], [], {"where": _EVERYWHERE if words.everywhere else _TEXT, "mean": max(mean, 1.0)})
     for i, each in enumerate(held):
-        single = len(stems(" ".join(each.term))) == 1
-        score.often.append(f"{_TIMES if single else _ONCE} AS f{i}".replace("TERM", f"%(term{i})s::tsquery"))
+        parts = [lexeme(stem) for stem in stems(" ".join(each.term))]
+        single = len(parts) == 1
+        often = _TIMES if single else _followed(len(parts), i, words)
+        score.often.append(f"{often} AS f{i}".replace("TERM", f"%(term{i})s::tsquery"))
+        score.values.update({f"part{i}_{number}": part for number, part in enumerate(parts)})
         score.parts.append(f"%(weight{i})s * f{i} / (f{i} + {_K1} * ({1 - _B} + {_B} * w.size / %(mean)s))")
-        score.values[f"term{i}"] = _query(each.term, "" if single or words.everywhere else ":ABC")
-        score.values[f"weight{i}"] = weight(each.rows, total) * (_K1 + 1)
+        score.values[f"term{i}"] = _query(each.term, everywhere=single or words.everywhere)
+        score.values[f"weight{i}"] = weights[i] * (_K1 + 1)
     return score
+
+
+def _followed(count: int, number: int, words: Words) -> str:
+    """How often the `count` words of a term follow each other."""
+    following = (_NEXT.format(place).replace("LEXEME", f"%(part{number}_{place})s") for place in range(1, count))
+    text = "w.found" if words.everywhere else "ts_filter(w.found, '{a,b,c}')"
+    places = _PLACES.replace("NEXT", " AND ".join(following)).replace("FIRST", f"%(part{number}_0)s")
+    return places.replace("TEXT", text)
