@@ -389,7 +389,9 @@ class Mesh:
         """See `Fleet.pass_by`."""
         if self.envelope().behind:
             return False
-        await self._readers.pass_by(until, floor + 2 * self._settings.max_skew)
+        noted = await self._readers.pass_by(until, floor + 2 * self._settings.max_skew)
+        if noted and self._store.shared:
+            await asyncio.sleep(2 * MESH_KEEP_POSITIONS_SECS)  # until the other nodes on this store have read it there
         return True
 
     def _readers_waited_for(self) -> list[Peer]:

@@ -61,15 +61,20 @@ class Readers:
         """Up to which `seq` one has read the feed: 0 for one that never did."""
         return self._read.get(incarnation, 0)
 
-    def floor_for(self, source: Envelope) -> int:
-        """The floor (ns) that binds what comes from a store: 0 for one that has read the feed without a gap."""
+    async def floor_for(self, source: Envelope) -> int:
+        """The floor (ns) that binds what comes from a store: 0 for one that has read the feed without a gap.
+
+        Raises:
+            AimemError: a shared store can't be read.
+        """
         if source.behind or source.incarnation not in self._read:
+            await self._store.hear()  # another node may have swept a moment ago
             return self._store.floor
         return self._missed.get(source.incarnation, 0)
 
-    async def pass_by(self, until: int, floor: int) -> None:
+    async def pass_by(self, until: int, floor: int) -> bool:
         """Tombstones up to `seq` `until`, of versions up to `floor` (ns), are about to be swept: who has not read them
-        is bound by that floor from now on. Durable when it returns.
+        is bound by that floor from now on. Durable when it returns. Whether there was anybody.
 
         Raises:
             AimemError: the store takes no writes.
@@ -78,6 +83,7 @@ class Readers:
         if missed:
             await self._lane.write([advance({f"{_MISSED}{each}": at for each, at in missed.items()})])
             self._missed |= missed
+        return bool(missed)
 
     def positions(self) -> dict[str, int]:
         """What is to be kept."""

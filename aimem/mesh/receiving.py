@@ -7,7 +7,7 @@ costs one fsync, and the answer says of each what became of it only when that is
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from aimem.core.asking import newer, question_from_wire
@@ -82,7 +82,7 @@ class Receiving:
         took: Callable[[Envelope], None],
         read: Callable[[Envelope, int], None],
         poked: Callable[[str], None],
-        floor_for: Callable[[Envelope], int],
+        floor_for: Callable[[Envelope], Awaitable[int]],
         carries_of: Callable[[str], Carries | None],
         max_skew: int,
         keep_superseded: bool,
@@ -182,7 +182,7 @@ class Receiving:
             AimemError: the store takes no writes.
         """
         now = self._now()
-        floor = self._floor_for(source)
+        floor = await self._floor_for(source)
         real = [each for each in records if isinstance(each, Record)]
         allowed = await carried(self._store, real, self._carries_of(source.node))
         barred = {id(each) for each, may in zip(real, allowed, strict=True) if not may}
