@@ -1,6 +1,9 @@
 """The story that `scripts/up` tells, with nothing but the built command: mint three nodes, store real text through one
 with W=2, lose a node, go on, ask another, see the lost one return, prove that all hold the same, refuse a stranger.
 
+With `--store postgres` the three speak for one shared store, a PostgreSQL with pgvector that is started for this and
+ended with it: its binaries are those that the tests use, in the environment that is made from the lock.
+
 Ends with 1 when fewer than NEEDED of the questions find their answer among the first five, or when a part of the story
 does not come true. Whatever it started it ends, unless `--keep` is given.
 """
@@ -17,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +61,15 @@ class Node:
         self.url = f"https://127.0.0.1:{port}"
         self.folder = fleet.folder / "fleet" / name
         self.config = self.folder / "aimem.toml"
+        self.place: list[str | Path] = ["--db", self.folder / "aimem.db"]
+        if fleet.store_url is not None:
+            self.place = []  # the URL carries a password, so it stands in the file
+            self.config.write_text(f"store_url = {json.dumps(fleet.store_url)}\n{self.config.read_text()}")
         self.start()
 
     def start(self) -> None:
         self.log = (self.folder / "node.log").open("a")
-        command = [sys.executable, AIMEM, "serve", "--config", self.config, "--db", self.folder / "aimem.db"]
+        command = [sys.executable, AIMEM, "serve", "--config", self.config, *self.place]
         self.process = subprocess.Popen(command, stderr=self.log, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def call(self, *arguments: str) -> str:
@@ -79,9 +87,11 @@ class Node:
 
 
 class Fleet:
-    """Three nodes on loopback that know each other by certificates minted a moment ago."""
+    """Three nodes on loopback that know each other by certificates minted a moment ago. `store_url`: the store that all
+    of them speak for; else each has a file."""
 
-    def __init__(self) -> None:
+    def __init__(self, store_url: str | None = None) -> None:
+        self.store_url = store_url
         self.folder = Path(tempfile.mkdtemp(prefix="aimem-up-"))
         self.nodes: list[Node] = []
         ports = free_ports(len(NAMES))
@@ -118,11 +128,12 @@ def texts_of(folder: Path, limit: str) -> tuple[Path, Path, int]:
     return *parts, len(lines)
 
 
-def store(node: Node, path: Path) -> None:
+def store(node: Node, path: Path, *, shared: bool) -> None:
     began = time.monotonic()
     told = json.loads(node.call("push", "--jsonl", str(path), "--json"))
     took = time.monotonic() - began
-    print(f"   {told['stored']} stored through {node.name}, each on two disks when it was acknowledged: {took:.1f} s.")
+    held = "read by two nodes in the one store" if shared else "on two disks"
+    print(f"   {told['stored']} stored through {node.name}, each {held} when it was acknowledged: {took:.1f} s.")
 
 
 def ask(node: Node, question: str, modules: list[str]) -> bool:
@@ -156,12 +167,13 @@ def refuse_a_stranger(fleet: Fleet) -> None:
 def tell(fleet: Fleet, limit: str) -> tuple[int, int]:
     """The story. How many questions found their answer, and how many there were."""
     one, two, three = fleet.nodes
+    shared = fleet.store_url is not None
     first, rest, count = texts_of(fleet.folder, limit)
     print(f"\n1. {count} documentation strings of Python's standard library, one namespace per module; W=2 of N=3.")
-    store(one, first)
+    store(one, first, shared=shared)
     print("2. Node three is killed. Two are left, and two are enough.")
     three.kill()
-    store(one, rest)
+    store(one, rest, shared=shared)
     print("3. Vectors for their meaning are made behind the writes, once for the whole fleet.")
     began = time.monotonic()
     two.call("status", "--wait-embedded", "3600", "--json")
@@ -170,7 +182,7 @@ def tell(fleet: Fleet, limit: str) -> tuple[int, int]:
     print(f"4. {len(questions)} questions in plain English, asked of node two, that share few words with their answers")
     print("   (* expected):")
     found = sum(ask(two, each["question"], each["modules"]) for each in questions)
-    print("\n5. Node three comes back, and fetches what it missed.")
+    print(f"\n5. Node three comes back, and {'finds' if shared else 'fetches'} what it missed.")
     three.start()
     three.call("status", "--wait-ready", "60")
     fleet.prove()
@@ -179,20 +191,37 @@ def tell(fleet: Fleet, limit: str) -> tuple[int, int]:
     return found, len(questions)
 
 
+def _postgres(ended: ExitStack) -> str:
+    """A database on a server that ends with the story: its URL."""
+    sys.path.insert(0, str(ROOT))
+    from tests.postgres_server import running_postgres
+
+    print("Starting a PostgreSQL with pgvector.")
+    server = ended.enter_context(running_postgres())
+    return server.url(server.new_database(), role="aimem")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/up", description="Show a small fleet at work on real text.")
     parser.add_argument("--keep", action="store_true", help="leave the nodes running")
     parser.add_argument("--limit", default="1000000", metavar="N", help="store only so many texts")
+    parser.add_argument("--store", choices=("files", "postgres"), default="files", help="where the nodes keep it")
     options = parser.parse_args()
+    if options.keep and options.store == "postgres":
+        parser.error("--keep does not go with --store postgres: that server ends with the story")
     for name in ("AIMEM_CONFIG", "AIMEM_URL", "AIMEM_DB", "AI_MEMORY_DB"):
         os.environ.pop(name, None)  # a caller's own node has no part in this
-    fleet = Fleet()
-    try:
-        print(f"Three nodes that let each other in by certificate; their files are in {fleet.folder}.")
-        found, asked = tell(fleet, options.limit)
-    except BaseException:
-        fleet.stop()
-        raise
+    with ExitStack() as ended:
+        fleet = Fleet(_postgres(ended) if options.store == "postgres" else None)
+        if not options.keep:
+            ended.callback(fleet.stop)
+        try:
+            print(f"Three nodes that let each other in by certificate; their files are in {fleet.folder}.")
+            found, asked = tell(fleet, options.limit)
+        except BaseException:
+            if options.keep:
+                fleet.stop()
+            raise
     print(f"\n{found} of {asked} found among the first {AMONG} ({NEEDED} are needed).")
     if options.keep:
         config = fleet.nodes[0].config
@@ -200,7 +229,6 @@ def main() -> int:
         print('Ask: dist/aimem query "how do I pause a program?"; store: dist/aimem push --title T --content C')
         print(f"End them: kill {' '.join(str(node.process.pid) for node in fleet.nodes)}; files: {fleet.folder}")
     else:
-        fleet.stop()
         print("The nodes were ended. To go on by hand: scripts/up --keep, or dist/aimem serve; see dist/aimem --help.")
     return 0 if found >= NEEDED else 1
 

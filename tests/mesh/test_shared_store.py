@@ -152,7 +152,9 @@ def test_the_second_line_of_the_product_page_runs_on_a_shared_store(tmp_path: Pa
 
 def test_off_loopback_without_its_tls_lines_it_is_refused_and_names_them(tmp_path: Path) -> None:
     line = LINE.replace("127.0.0.1", "0.0.0.0").format(
-        url="postgres://ai-memory@127.0.0.1:1/store", port=9077, peers="https://rack-a-1:9077"
+        url="postgres://ai-memory@127.0.0.1:1/store",
+        port=9077,
+        peers="https://rack-a-1:9077,https://rack-a-3:9077,https://rack-b-1:9077",
     )
     environment = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "AI_MEMORY_NO_CONFIG": "1"}
     done = subprocess.run(

@@ -1,4 +1,5 @@
-"""Every scenario on four real nodes, W=2, over every transport; and `scripts/scenarios` on them, whole and cut."""
+"""Every scenario on four real nodes, W=2, over every transport, and on one shared store; and `scripts/scenarios` on
+them, whole and cut."""
 
 from __future__ import annotations
 
@@ -12,13 +13,23 @@ import pytest
 from aimem.net.client import Client
 from aimem.net.client_tls import TlsFiles
 from tests.mesh.fleet import ROOT, WITHOUT, Fleet, running
+from tests.postgres_server import ROLE
 from tests.scenarios.running import KINDS, run, writers
 
+SHARED = "shared"
 
-@pytest.fixture(scope="module", params=WITHOUT)
+
+@pytest.fixture(scope="module", params=[*WITHOUT, SHARED])
 def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    with running(tmp_path_factory.mktemp(request.param), transport=request.param) as made:
-        yield made
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == SHARED:
+        server = request.getfixturevalue("postgres")
+        url = server.url(server.new_database(), role=ROLE)
+        with running(folder, stores=dict.fromkeys(("n0", "n1", "n2", "n3"), url)) as made:
+            yield made
+    else:
+        with running(folder, transport=request.param) as made:
+            yield made
 
 
 def files(fleet: Fleet) -> dict[str, str]:
