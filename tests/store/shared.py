@@ -13,7 +13,7 @@ from aimem.store.postgres.opening import open_store
 from aimem.store.postgres.store import PostgresStore
 from aimem.store.postgres.url import read_target
 
-PATIENCE = 20.0  # seconds that anything may take on a busy machine
+PATIENCE = 60.0  # seconds that anything may take on a busy machine
 
 
 class Node:
