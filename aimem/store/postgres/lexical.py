@@ -44,18 +44,21 @@ class Statistics:
         self._looked: float | None = None
         self._mean = (1.0, 0)
 
-    async def count(self, connection: Connection, term: Term, total: int, *, everywhere: bool = True) -> int:
-        """Rows that hold `term`, of about `total`."""
+    async def count(
+        self, connection: Connection, terms: Sequence[Term], total: int, *, everywhere: bool = True
+    ) -> list[Held]:
+        """Rows that hold each of the terms, of about `total`."""
         counts = self._counts[everywhere]
-        known = counts.known(term, total)
-        if known is None:
-            known = await self._estimated(connection, term, total)
-            if known is None:
-                asked = (_query(term, everywhere=everywhere),)
-                found = await one(connection, "SELECT count(*) FROM words WHERE found @@ %s::tsquery", asked)
-                known = int(found[0]) if found else 0
-            counts.keep(term, total, known)
-        return known
+        unknown = [term for term in terms if counts.known(term, total) is None]
+        if unknown and total > COUNTED_EXACTLY_ROWS:
+            unknown = await self._estimate(connection, unknown, total, counts)
+        if unknown:
+            asked = {f"t{i}": _query(term, everywhere=everywhere) for i, term in enumerate(unknown)}
+            each = (f"(SELECT count(*) FROM words WHERE found @@ %({name})s::tsquery)" for name in asked)
+            found = await one(connection, f"SELECT {', '.join(each)}", asked)
+            for term, rows_of in zip(unknown, found or (), strict=True):
+                counts.keep(term, total, int(rows_of))
+        return [Held(counts.known(term, total) or 0, term) for term in terms]
 
     async def mean_size(self, connection: Connection, total: int) -> float:
         """Words that a text has on average."""
@@ -67,16 +70,23 @@ class Statistics:
             self._mean = (mean, total)
         return mean
 
-    async def _estimated(self, connection: Connection, term: Term, total: int) -> int | None:
-        """What the server's statistics tell; None where a count is cheap, as one word of the term is rare."""
-        if total <= COUNTED_EXACTLY_ROWS:
-            return None
+    async def _estimate(
+        self, connection: Connection, terms: Sequence[Term], total: int, counts: TermCounts
+    ) -> list[Term]:
+        """Keep what the server's statistics tell. Terms that they say nothing of are left: a word of each is rare, so
+        that counting is cheap."""
         now = time.monotonic()
         if self._looked is None or now - self._looked > TERM_STATISTICS_SECS:
             self._common, self._looked = await _common(connection), now
-        shares = [self._common.get(lexeme(stem)) for stem in stems(" ".join(term))]
-        known = [share for share in shares if share is not None]
-        return int(min(known) * total) if known and len(known) == len(shares) else None
+        left = []
+        for term in terms:
+            shares = [self._common.get(lexeme(stem)) for stem in stems(" ".join(term))]
+            known = [share for share in shares if share is not None]
+            if known and len(known) == len(shares):
+                counts.keep(term, total, int(min(known) * total))
+            else:
+                left.append(term)
+        return left
 
 
 async def _common(connection: Connection) -> dict[str, float]:
@@ -110,16 +120,17 @@ async def match(
     """The best lexical matches that pass the filter, best first. `total` is about how many rows there are."""
     if not words.terms or limit < 1:
         return []
-    held = sorted([Held(await statistics.count(connection, term, total), term) for term in words.terms])
+    held = sorted(await statistics.count(connection, words.terms, total))
     whole = sum(weight(each.rows, total) for each in held)
     if not words.all_of and total > MATCH_ROWS_BUDGET:
         held = deciding(held)
     # As in SQLite: the share is of what words weigh everywhere, and each counts as it weighs where it is looked for.
-    rows_of = [await statistics.count(connection, each.term, total, everywhere=words.everywhere) for each in held]
-    weights = [weight(count, total) for count in rows_of]
+    terms = [each.term for each in held]
+    counted = await statistics.count(connection, terms, total, everywhere=words.everywhere)
+    weights = [weight(each.rows, total) for each in counted]
     score = _score(held, weights, words, await statistics.mean_size(connection, total))
     condition, values = where(which)
-    values = {**values, **score.values, "asked": _asked(words, [each.term for each in held]), "limit": limit}
+    values = {**values, **score.values, "asked": _asked(words, terms), "limit": limit}
     source = "words w JOIN record r ON r.row = w.row"
     matching = f"w.found @@ %(asked)s::tsquery AND {condition}"
     if not words.all_of and sum(each.rows for each in held) > MATCH_ROWS_BUDGET:  # one common word: of its newest

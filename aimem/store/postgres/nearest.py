@@ -114,6 +114,8 @@ class Asked:
         if found is not None and not falls_short(search, len(found.near), min(self._k, passing)):
             return found
         # Too few, or no time to compute: what the other way finds.
+        if found is not None:
+            await self._connection.execute("ROLLBACK TO SAVEPOINT search")  # with its settings
         again = await self._tried(EXACT if search.graph else Search(True, 3 * self._k, 100))
         if again is None:
             return found._replace(truncated=True) if found is not None else Nearest([], False, True, {})
@@ -121,16 +123,15 @@ class Asked:
 
     async def _tried(self, search: Search) -> Nearest | None:
         """What a search found; None when there was no time for it."""
-        await self._connection.execute("SAVEPOINT search")
+        settings = ", ".join(_setting(*each) for each in _settings(search))
+        await self._connection.execute(f"SAVEPOINT search; SELECT {settings}")
         try:
-            await self._connection.execute("SELECT " + ", ".join(_setting(*each) for each in _settings(search)))
             found = await rows(self._connection, _WANTED.format(best=self._best(search)), self._values | _inner(search))
         except Exception as error:
             if getattr(error, "sqlstate", None) != _QUERY_CANCELED:
                 raise
             await self._connection.execute("ROLLBACK TO SAVEPOINT search")
             return None
-        await self._connection.execute("ROLLBACK TO SAVEPOINT search")  # with the settings
         return _nearest(found, self._k)
 
     def _best(self, search: Search) -> str:
