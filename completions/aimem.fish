@@ -560,7 +560,7 @@ complete -c aimem -n '__fish_seen_subcommand_from import' -l client-key -r -F -d
 complete -c aimem -n '__fish_seen_subcommand_from import' -l pin -x -d 'Fingerprint of the one certificate that it may have.'
 complete -c aimem -n '__fish_seen_subcommand_from import' -l api-key-file -r -F -d 'File with the key to show to the node.'
 complete -c aimem -n '__fish_seen_subcommand_from migrate' -l from -x -d 'A database or node to take in; several times.'
-complete -c aimem -n '__fish_seen_subcommand_from migrate' -l to -x -d 'Our database; made where there is none.'
+complete -c aimem -n '__fish_seen_subcommand_from migrate' -l to -x -d 'Our database, a file or a shared store; made where there is none.'
 complete -c aimem -n '__fish_seen_subcommand_from migrate' -l merge -d 'Unite with what is in a target that was not filled by this command.'
 complete -c aimem -n '__fish_seen_subcommand_from migrate' -l verify -d 'Compare the target with each source afterwards, by kind.'
 complete -c aimem -n '__fish_seen_subcommand_from migrate' -l dry-run -d 'Read everything, write nothing, and report.'

@@ -48,7 +48,7 @@ aimem migrate --from https://n1:9077 --from https://n2:9077 --to new.db --cutove
     metavar="URL",
     help="A database or node to take in; several times.",
 )
-@click.option("--to", "target", metavar="URL", help="Our database; made where there is none.")
+@click.option("--to", "target", metavar="URL", help="Our database, a file or a shared store; made where there is none.")
 @click.option("--merge", is_flag=True, help="Unite with what is in a target that was not filled by this command.")
 @click.option("--verify", is_flag=True, help="Compare the target with each source afterwards, by kind.")
 @click.option("--dry-run", is_flag=True, help="Read everything, write nothing, and report.")
@@ -73,11 +73,12 @@ def command(
 ) -> int:
     """Fill a database from others: ours, or those of the old program.
 
-    URL is a file, as a path or as sqlite:PATH, or a running node. Every kind of row is taken: memories, expired ones
-    too, with their ids, times and counters; the archive, links, aliases, standards and policies, pending actions with
-    their votes, agents, subscriptions, vectors, deletes. Several sources of one fleet become one state, the same in any
-    order: of two copies of a row the later written one stands, and what was deleted stays deleted. Of the old program's
-    databases recall uses vectors that the node makes anew, and rows stamped in the future get the time of migration.
+    URL is a file, as a path or as sqlite:PATH, a shared store, as postgres://..., or a running node. Every kind of row
+    is taken: memories, expired ones too, with their ids, times and counters; the archive, links, aliases, standards and
+    policies, pending actions with their votes, agents, subscriptions, vectors, deletes. Several sources of one fleet
+    become one state, the same in any order: of two copies of a row the later written one stands, and what was deleted
+    stays deleted. Of the old program's databases recall uses vectors that the node makes anew, and rows stamped in the
+    future get the time of migration.
 
     A source is only read; a file from a copy that is made beside the target: it may lie in a folder that can't be
     written, and its program may be running. Run it again for what was written since, or when it was broken off: it goes
@@ -107,6 +108,7 @@ def command(
     if unfence:
         return _unfence(invocation, nodes)
     assert target is not None
+    _need_native(sources, target)
     if nodes:
         report = _from_nodes(invocation, nodes, target, merge, verify, follow, cutover, lost)
     else:
@@ -117,6 +119,15 @@ def command(
     else:
         _print(report, counts=dry_run or verify or output.is_tty(sys.stdout))
     return 8 if lacking else 1 if report.failed else 0
+
+
+def _need_native(sources: tuple[str, ...], target: str) -> None:
+    """Unpack what a shared store needs, where one is named."""
+    if not any(name.startswith(("postgres://", "postgresql://")) for name in (*sources, target)):
+        return
+    from aimem import unpack
+
+    unpack.native(unpack.POSTGRES_PACKAGES)
 
 
 def _check(
@@ -182,20 +193,19 @@ def _run(sources: tuple[str, ...], target: str, *, merge: bool, verify: bool, dr
     from aimem.store.moving import opening
     from aimem.store.moving.running import begin, move
 
-    into = opening.path_of(target)
-    paths = [opening.path_of(source) for source in sources]
-    for path in paths:
-        if path.resolve() == into.resolve():
-            raise Usage(f"{path} is both source and target", hint="give a new file with --to")
+    names = [*sources, target]
+    ends = [name if opening.is_shared(name) else str(opening.path_of(name).resolve()) for name in names]
+    if ends[-1] in ends[:-1]:
+        raise Usage(f"{opening.told(target)} is both source and target", hint="give a new one with --to")
 
     async def run() -> Report:
         async with contextlib.AsyncExitStack() as stack:
-            found = stack.enter_context(opening.opened_files(paths, into))
+            found = await stack.enter_async_context(opening.opened_sources(sources, target))
             progress = Progress(found.rows, "rows", rate=True)
             stack.callback(progress.clear)
             store = None if dry_run else await stack.enter_async_context(opening.opened_store(target))
             if store is not None:
-                await begin(store, target, time.time_ns(), merge=merge)
+                await begin(store, opening.told(target), time.time_ns(), merge=merge)
             return await move(
                 found.old,
                 found.ours,

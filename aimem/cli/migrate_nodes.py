@@ -73,7 +73,7 @@ async def _run(invocation: Invocation, plan: Plan) -> Report:
         else:
             store = await stack.enter_async_context(opening.opened_store(plan.target))
         holder.append(store)
-        await begin(store, plan.target, time.time_ns(), merge=plan.merge)
+        await begin(store, opening.told(plan.target), time.time_ns(), merge=plan.merge)
         following = Following(nodes, store, report, time.time_ns)
         if plan.cutover:
             await take_over(following, store, fenced, time.time_ns(), shown)

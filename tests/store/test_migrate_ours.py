@@ -190,9 +190,9 @@ def test_a_dry_run_counts_and_makes_nothing(tmp_path: Path, capfd: pytest.Captur
     assert not (tmp_path / "b.db").exists()
 
 
-@pytest.mark.parametrize("name", ["postgres", "http"])
+@pytest.mark.parametrize("name", ["mysql", "ftp"])
 def test_what_is_no_file_is_told(tmp_path: Path, name: str) -> None:
-    assert run("--from", tmp_path / "a.db", "--to", f"{name}://somewhere/x") in (2, 78)
+    assert run("--from", tmp_path / "a.db", "--to", f"{name}://somewhere/x") == 2
 
 
 @pytest.fixture(autouse=True)

@@ -246,7 +246,6 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert run("--from", REAL, "--to", tmp_path / "no folder" / "x.db") == 78
     assert run("--from", REAL, "--to", tmp_path / "old.db") == 78  # the target is the old program's
     assert run("--from", tmp_path / "old.db", "--to", tmp_path / "old.db") == 2
-    assert run("--from", REAL, "--to", "postgres://host/db") == 78
     assert run("--from", REAL) == 2
     assert not target.exists()
     assert hashlib.sha256((tmp_path / "old.db").read_bytes()).digest() == hashlib.sha256(REAL.read_bytes()).digest()

@@ -37,6 +37,8 @@ def workspace(target: Path) -> Iterator[Path]:
             f"{folder} can't be made: {error.strerror}", hint="the target needs a folder that this user may write"
         ) from error
     try:
+        if os.fstat(handle).st_uid != os.geteuid():
+            raise Damaged(f"{folder} belongs to another user", hint="remove it, or run this as that user")
         _lock(handle, folder, target)
         try:
             _clear(folder)

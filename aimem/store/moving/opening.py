@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from aimem.errors import NotOffered, Usage
+from aimem.errors import Usage
 from aimem.store.base import Store
 from aimem.store.migrate.source import Source as OldSource
 from aimem.store.migrate.source import open_source
 from aimem.store.migrate.workspace import workspace
-from aimem.store.moving.snapshot import Snapshot, is_ours, open_snapshot
+from aimem.store.moving.snapshot import is_ours, open_snapshot
+from aimem.store.moving.source import Source
+from aimem.store.postgres.url import is_postgres, redacted
 from aimem.store.sqlite.store import open_sqlite
 
-_SQLITE, _POSTGRES = "sqlite:", ("postgres://", "postgresql://")
+_SQLITE = "sqlite:"
 
 
 def is_shared(url: str) -> bool:
     """Whether a name is that of a shared store."""
-    return url.startswith(_POSTGRES)
+    return is_postgres(url)
 
 
 def is_node(url: str) -> bool:
@@ -29,10 +34,8 @@ def is_node(url: str) -> bool:
 
 
 def told(url: str) -> str:
-    """The name as it may be shown: without a password."""
-    head, at, tail = url.rpartition("@")
-    scheme, slashes, who = head.partition("://")
-    return f"{scheme}{slashes}{who.partition(':')[0]}{at}{tail}" if at and slashes else url
+    """The name as it may be shown: without secrets."""
+    return redacted(url)
 
 
 def path_of(url: str) -> Path:
@@ -44,10 +47,8 @@ def path_of(url: str) -> Path:
     path = url.removeprefix("sqlite://") if url.startswith("sqlite://") else url.removeprefix(_SQLITE)
     if not path:
         raise Usage("an empty file name")
-    if is_shared(path):
-        raise NotOffered(f"{path.partition(':')[0]} is not served by this version", hint="give a file")
     if "://" in path:
-        raise Usage(f"{url!r:.80} is no database", hint="give a file, sqlite:PATH, or postgres://...")
+        raise Usage(f"{redacted(url)!r:.80} is no database", hint="give a file, sqlite:PATH, or postgres://...")
     return Path(path)
 
 
@@ -55,7 +56,7 @@ class Sources(NamedTuple):
     """What is read: databases of the existing system, and ours."""
 
     old: list[OldSource]
-    ours: list[Snapshot]
+    ours: list[Source]
 
     @property
     def rows(self) -> int:
@@ -75,11 +76,25 @@ def opened_files(paths: Sequence[Path], beside: Path) -> Iterator[Sources]:
             place = folder / str(number)
             place.mkdir()
             if is_ours(path):
-                found.ours.append(open_snapshot(path, place))
-                stack.callback(found.ours[-1].close)
+                snapshot = open_snapshot(path, place)
+                stack.callback(snapshot.close)
+                found.ours.append(snapshot)
             else:
                 found.old.append(open_source(path, place))
                 stack.callback(found.old[-1].close)
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def opened_sources(urls: Sequence[str], target: str) -> AsyncIterator[Sources]:
+    """All that is named. Raises as `opened_files` and `shared.opened_source`."""
+    async with contextlib.AsyncExitStack() as stack:
+        files = [path_of(url) for url in urls if not is_shared(url)]
+        found = stack.enter_context(opened_files(files, workplace(target)))
+        for url in filter(is_shared, urls):
+            from aimem.store.moving.shared import opened_source
+
+            found.ours.append(await stack.enter_async_context(opened_source(url)))
         yield found
 
 
@@ -88,13 +103,25 @@ async def opened_store(url: str) -> AsyncIterator[Store]:
     """The store that is named, made where there is none.
 
     Raises:
-        Locked: another process holds the file. Misconfigured, Damaged, DiskFull: it can't be used.
-        NotOffered: this version has no such store.
+        Locked: another process holds the file, or fills the shared store. Misconfigured, Damaged, DiskFull,
+        StoreUnreachable: it can't be used.
     """
     if is_shared(url):
-        raise NotOffered(f"{url.partition(':')[0]} is not served by this version", hint="give a file")
+        from aimem.store.moving.shared import opened_target
+
+        async with opened_target(url) as shared:
+            yield shared
+        return
     store = await open_sqlite(path_of(url))
     try:
         yield store
     finally:
         await store.close()
+
+
+def workplace(target: str) -> Path:
+    """Beside what the copies of sources are kept: a target that is a file, or a name of this user's and target's."""
+    if not is_shared(target):
+        return path_of(target)
+    name = hashlib.sha256(told(target).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir(), f"aimem-{os.geteuid()}-{name}")

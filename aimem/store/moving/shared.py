@@ -1,0 +1,114 @@
+"""A shared store as a source, and as a target that one move at a time fills. Imports psycopg."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import psycopg
+
+from aimem.core.feed import Cursor, resolve
+from aimem.core.record import Record, Ref
+from aimem.errors import AimemError, Locked, Misconfigured
+from aimem.limits import MIGRATE_BATCH_BYTES, MIGRATE_BATCH_RECORDS
+from aimem.store.moving.source import Page
+from aimem.store.postgres import reading
+from aimem.store.postgres.connections import Connections, Session, open_connections
+from aimem.store.postgres.failures import DeadlinePassed
+from aimem.store.postgres.opening import open_store
+from aimem.store.postgres.session import one, snapshot, unbounded
+from aimem.store.postgres.standing import Standing, standing
+from aimem.store.postgres.store import PostgresStore
+from aimem.store.postgres.url import Target, read_target
+
+_MOVING = 0x61696D650003
+"""The advisory lock of whoever fills a store, beside those of `postgres.schema`."""
+
+
+class SharedSource:
+    """A `Source`: one committed state, read without writing anything. A standby will do."""
+
+    def __init__(self, name: str, session: Session, state: Standing, starts: list[tuple[str, int]]) -> None:
+        self.name = name
+        self.incarnation = state.incarnation
+        self.head = state.head
+        self.floor = state.floor
+        self.clock = state.clock
+        self.digest = state.digest.root()
+        self._session = session
+        self._starts = starts
+
+    async def resolve(self, cursor: Cursor) -> int:
+        if cursor.incarnation != self.incarnation:
+            return 0
+        return resolve(cursor, starts=self._starts, head=self.head)
+
+    async def page(self, after: int) -> Page:
+        found = await reading.changes(self._session, after, MIGRATE_BATCH_RECORDS, MIGRATE_BATCH_BYTES, None)
+        cursor = Cursor(found.incarnation, found.start, found.position)
+        return Page([record for _, record in found.found], cursor, found.more)
+
+    async def get(self, refs: Sequence[Ref]) -> list[Record | None]:
+        return await reading.find(self._session, refs)
+
+    async def positions(self, prefix: str) -> dict[str, int]:
+        return await reading.positions(self._session, prefix)
+
+
+@asynccontextmanager
+async def opened_source(url: str) -> AsyncIterator[SharedSource]:
+    """The store that a URL names, as it is now.
+
+    Raises:
+        Misconfigured: nobody can connect this way, or it is no store of ours. StoreUnreachable: no answer.
+    """
+    target = read_target(url)
+    connections = await open_connections(target, most=1, read_only=True)
+    try:
+        async with _session(connections, target) as session, snapshot(session):
+            if not await _is_ours(session):
+                raise Misconfigured(f"{target.shown} holds no store of aimem")
+            yield SharedSource(target.shown, session, await standing(session), await reading.starts(session))
+    finally:
+        await connections.close()
+
+
+async def _is_ours(session: Session) -> bool:
+    found = await one(session, "SELECT to_regclass('record') IS NOT NULL AND to_regclass('progress') IS NOT NULL")
+    return bool(found and found[0])
+
+
+@asynccontextmanager
+async def opened_target(url: str) -> AsyncIterator[PostgresStore]:
+    """The store that a URL names, to be filled.
+
+    Raises:
+        Locked: it is being filled by another. Otherwise as `postgres.opening.open_store`.
+    """
+    target = read_target(url)
+    store = await open_store(target)
+    try:
+        async with _session(store.connections, target) as session:
+            taken = await one(session, "SELECT pg_try_advisory_lock(%s)", (_MOVING,))
+            if not (taken and taken[0]):
+                raise Locked(
+                    f"another migration into {target.shown} is running", hint="run this again when it has ended"
+                )
+            yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def _session(connections: Connections, target: Target) -> AsyncIterator[Session]:
+    """A connection of its own for as long as it takes, with errors as ours."""
+    try:
+        session = await connections.alone()
+        try:
+            await unbounded(session, session=True)
+            yield session
+        finally:
+            session.pgconn.finish()
+    except (psycopg.Error, DeadlinePassed) as error:
+        told: AimemError = connections.told(error)
+        raise told from error

@@ -1,0 +1,108 @@
+"""`aimem migrate` to a shared store and back: a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aimem.cli.main import main
+from aimem.store.moving.shared import opened_target
+from tests.postgres_server import PostgresServer
+from tests.store.conftest import storing
+from tests.store.old_database import REAL
+from tests.store.test_migrate_ours import digest_of, fill, run
+
+
+def database_of(url: str) -> str:
+    return url.rpartition("/")[2].partition("?")[0]
+
+
+def test_an_old_database_goes_there_and_back(
+    tmp_path: Path, database: Callable[[], str], postgres: PostgresServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    url, direct, back = database(), tmp_path / "direct.db", tmp_path / "back.db"
+    assert run("--from", REAL, "--to", direct) == 0
+    assert run("--from", direct, "--to", url, "--verify", "--json") == 0
+    told = json.loads(capfd.readouterr().out)
+    assert told["digest"] == digest_of(direct)
+    assert not any(each["missing"] or each["newer"] for each in told["verified"])
+    state = "SELECT s.*, (SELECT count(*) FROM start), (SELECT count(*) FROM progress) FROM state s"
+    before = postgres.sql(state, database_of(url))
+    assert run("--from", url, "--to", back) == 0
+    assert postgres.sql(state, database_of(url)) == before  # a source is not written
+    assert digest_of(back) == digest_of(direct)
+    assert run("--from", REAL, "--to", url) == 0  # the same rows once more, from the old program's file
+    assert capfd.readouterr() == ("", "")
+    assert run("--from", url, "--to", url) == 2
+    assert run("--from", database(), "--to", tmp_path / "x.db") == 78  # there is no store in it
+
+
+def test_straight_from_the_old_program(
+    tmp_path: Path, database: Callable[[], str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--from", REAL, "--to", tmp_path / "direct.db") == 0
+    assert run("--from", REAL, "--to", database(), "--json") == 0
+    report = json.loads(capfd.readouterr().out)
+    assert report["digest"] == digest_of(tmp_path / "direct.db")
+    assert report["kinds"]["memories"]["written"] == 197
+
+
+def test_one_that_is_killed_goes_on(tmp_path: Path, database: Callable[[], str]) -> None:
+    source, url, dice, kills = tmp_path / "a.db", database(), random.Random(5), 0
+    digest = fill(source, *(f"memory {number}" for number in range(9_000)))
+    command = [sys.executable, "-m", "aimem", "migrate", "--from", str(source), "--to", url, "--json", "--verify"]
+    while True:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+        try:
+            out, _ = process.communicate(timeout=dice.uniform(1, 4) if kills < 5 else 200)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            kills += 1
+            continue
+        if kills:
+            break
+    assert process.returncode == 0
+    report = json.loads(out)
+    assert report["digest"] == digest
+    assert sum(each["equal"] for each in report["verified"]) == 9_000
+    assert run("--from", url, "--to", tmp_path / "back.db") == 0
+    assert digest_of(tmp_path / "back.db") == digest
+
+
+def test_one_at_a_time_and_nothing_over_what_is_there(tmp_path: Path, database: Callable[[], str]) -> None:
+    source, url = tmp_path / "a.db", database()
+    fill(source, "a")
+
+    async def while_held() -> int:
+        async with contextlib.AsyncExitStack() as stack:
+            store = await stack.enter_async_context(opened_target(url))
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "aimem", "migrate", "--from", str(source), "--to", url)
+            )
+            code = await process.wait()
+            await store.write([storing("mine")])
+            return code
+
+    assert asyncio.run(while_held()) == 75
+    assert run("--from", source, "--to", url) == 4
+    assert run("--from", source, "--to", url, "--merge") == 0
+
+
+def test_a_password_is_not_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    fill(tmp_path / "a.db", "a")
+    url = "postgres://me:sesame@127.0.0.1:1/x?sslmode=disable"
+    assert main(["migrate", "--from", str(tmp_path / "a.db"), "--to", url]) in (7, 75)
+    assert main(["migrate", "--from", url, "--to", url]) == 2
+    out, err = capfd.readouterr()
+    assert "127.0.0.1:1" in err
+    assert "sesame" not in out + err
