@@ -12,7 +12,7 @@ _aimem() {
         if [[ $skip ]]; then skip=; continue; fi
         case "$word" in
             --to|--db|--agent-id|--config|--cache-dir|--ca-cert|--client-cert|--client-key|--pin|--api-key-file) skip=1 ;;
-            serve|push|query|get|update|delete|promote|link|graph|forget|archive|namespaces|stats|status|watch|fleet|quarantine|policy|pending|agents|notify|inbox|subscriptions|mcp|allowlist|gc|export|import|migrate|backup|restore|units|man|completion|licenses) command=$word; break ;;
+            serve|push|query|get|update|delete|promote|link|graph|forget|archive|namespaces|stats|status|watch|fleet|quarantine|policy|pending|agents|notify|inbox|subscriptions|mcp|allowlist|gc|export|import|migrate|store|backup|restore|units|man|completion|licenses) command=$word; break ;;
         esac
     done
     case "$command" in
@@ -563,6 +563,13 @@ _aimem() {
                 --pin) return ;;
                 --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
+        store)
+            flags='--store-url --config --cache-dir --help --json' words='check tune maintain' files=
+            case "$prev" in
+                --store-url) return ;;
+                --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+            esac ;;
         backup)
             flags='--to --keep --db --config --help' words='' files=
             case "$prev" in
@@ -583,7 +590,7 @@ _aimem() {
                 --out) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
             esac ;;
         man)
-            flags='--list --help' words='serve push query get update delete promote link graph forget archive namespaces stats status watch fleet quarantine policy pending agents notify inbox subscriptions mcp allowlist gc export import migrate backup restore units man completion licenses aimem.7 aimem-api aimem-compat aimem-deploy aimem-governance aimem-limits aimem-mesh aimem-recall aimem-store' files=
+            flags='--list --help' words='serve push query get update delete promote link graph forget archive namespaces stats status watch fleet quarantine policy pending agents notify inbox subscriptions mcp allowlist gc export import migrate store backup restore units man completion licenses aimem.7 aimem-api aimem-compat aimem-deploy aimem-governance aimem-limits aimem-mesh aimem-recall aimem-store' files=
             case "$prev" in
             esac ;;
         completion)
@@ -595,7 +602,7 @@ _aimem() {
             case "$prev" in
             esac ;;
         *)
-            flags='--version --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='serve push query get update delete promote link graph forget archive namespaces stats status watch fleet quarantine policy pending agents notify inbox subscriptions mcp allowlist gc export import migrate backup restore units man completion licenses' files=
+            flags='--version --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='serve push query get update delete promote link graph forget archive namespaces stats status watch fleet quarantine policy pending agents notify inbox subscriptions mcp allowlist gc export import migrate store backup restore units man completion licenses' files=
             case "$prev" in
                 --to) return ;;
                 --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;

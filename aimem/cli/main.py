@@ -51,6 +51,7 @@ COMMANDS: Final[dict[str, str]] = {
     "export": "Print everything that is stored.",
     "import": "Put in the rows of an export.",
     "migrate": "Fill a database from others: ours, or those of the old program.",
+    "store": "Look after the Postgres that nodes share.",
     "backup": "Make a backup of a database, beside a running node.",
     "restore": "Make a database out of a backup.",
     "units": "Print systemd units, or write them to a folder.",
@@ -58,6 +59,15 @@ COMMANDS: Final[dict[str, str]] = {
     "completion": "Print the completion script of a shell.",
     "licenses": "Print the licences of everything that the program carries.",
 }
+
+_STORE_COMMANDS: Final = ("check", "tune", "maintain", "--help")
+
+
+def _is_old_store(args: list[str]) -> bool:
+    """Whether `store` is meant as the old program has it, which is our `push`: what follows is none of ours."""
+    ours = (*_STORE_COMMANDS, "--store-url", "--config", "--cache-dir")
+    return args[0] == "store" and len(args) > 1 and args[1].partition("=")[0] not in ours
+
 
 EXIT_CODES: Final[dict[int, str]] = {
     0: "Done; also when nothing was found, and when a change waits for approval (said on stderr).",
@@ -94,7 +104,7 @@ class Program(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Like click's, but a command of the old program is answered with the line to use instead."""
-        if args and args[0] not in COMMANDS:
+        if args and (args[0] not in COMMANDS or _is_old_store(args)):
             from aimem.cli.old_names import line_to_use
 
             if line := line_to_use(args):

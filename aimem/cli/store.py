@@ -1,0 +1,157 @@
+"""`aimem store`: look after a shared store. The work is done beside its nodes, straight on the server."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import click
+
+from aimem.cli import output
+from aimem.cli.invocation import Invocation
+from aimem.cli.options import Command, Group, Shared, cache_dir_option, config_option, json_option, pass_invocation
+from aimem.config import serve_settings
+from aimem.errors import Usage
+
+T = TypeVar("T")
+
+
+def _url_option() -> Shared:
+    text = "The store. [store_url of the configuration]"
+    return Shared("--store-url", metavar="URL", section="Options", help=text)
+
+
+def _where() -> list[click.Parameter]:
+    """Which store, on the command and on what it does."""
+    return [_url_option(), config_option(section="Options"), cache_dir_option(section="Options")]
+
+
+@click.group(
+    "store",
+    cls=Group,
+    params=_where(),
+    examples="""
+aimem store check
+aimem store tune --store-url postgres://aimem@pg.example/aimem
+aimem store maintain
+""",
+)
+def command() -> None:
+    """Look after the Postgres that nodes share.
+
+    Its nodes may go on meanwhile. See aimem-store(7).
+    """
+
+
+@command.command("check", cls=Command, params=[json_option(), *_where()], examples="aimem store check --json")
+@pass_invocation
+def check(invocation: Invocation) -> int:
+    """Say whether the server is fit, and what a failover could lose.
+
+    Exit code 78 where a node would not start.
+    """
+    from aimem.http.app import shared_store
+
+    target = shared_store(_settings(invocation))
+
+    async def ask() -> dict[str, Any]:
+        from aimem.store.postgres.inspection import examine
+
+        return await (await examine(target)).describe()
+
+    found = asyncio.run(ask())
+    if invocation.json:
+        output.print_json(found)
+        return 0
+    output.print_fields({name: found[name] for name in ("url", "server", "pgvector", "failover")})
+    for finding in found["findings"]:
+        output.say(f"{finding['words']}; {finding['hint']}")
+    return 0
+
+
+@command.command("tune", cls=Command, params=[json_option(), *_where()], examples="aimem store tune --json")
+@pass_invocation
+def tune(invocation: Invocation) -> int:
+    """Say what the server should be given for what it holds, and why.
+
+    Nothing is changed: settings are the server's operator's. Exit code 0 also when something is missing.
+    """
+
+    async def ask(session: Any) -> Any:
+        from aimem.store.postgres.upkeep import measure
+
+        return await measure(session)
+
+    size = _on_server(invocation, ask)
+    from aimem.store.postgres.upkeep import advise
+
+    advice = advise(size)
+    if invocation.json:
+        told = [{"setting": a.setting, "given": a.given, "wanted": a.wanted, "unit": a.unit, "met": a.met, "why": a.why}
+                for a in advice]  # fmt: skip
+        output.print_json({"memories": size.memories, "vectors": size.vectors, "advice": told})
+        return 0
+    header = ("SETTING", "IS", "AT LEAST", "UNIT", "", "WHY")
+    table = [[a.setting, str(a.given), str(a.wanted), a.unit, "" if a.met else "too low", a.why] for a in advice]
+    output.print_rows(header, table, stretch=5)
+    return 0
+
+
+@command.command(
+    "maintain", cls=Command, params=_where(), examples="aimem store maintain --config /etc/aimem/aimem.toml"
+)
+@pass_invocation
+def maintain(invocation: Invocation) -> int:
+    """Bring statistics up to date, and build the graph of vectors anew where many are dead.
+
+    Fit for a timer: it says nothing in a pipe, and exits 75 while another one is at it.
+    """
+
+    async def work(session: Any) -> list[str]:
+        from aimem.store.postgres.upkeep import maintain
+
+        return await maintain(session)
+
+    done = _on_server(invocation, work)
+    for line in done if output.is_tty(sys.stderr) else ():
+        output.say(line)
+    return 0
+
+
+def _settings(invocation: Invocation) -> Any:
+    flags = {name: invocation.flags.get(name) for name in ("store_url", "cache_dir")}
+    settings = serve_settings(flags, {**invocation.env, "AIMEM_DB": "", "AI_MEMORY_DB": ""}, invocation.config)
+    if settings.store_url is None:
+        raise Usage("no store is named", hint="say --store-url, or set store_url in the configuration")
+    return settings
+
+
+def _on_server(invocation: Invocation, work: Callable[[Any], Awaitable[T]]) -> T:
+    """Do something on a connection of its own, to tables that are there."""
+    from aimem.http.app import shared_store
+
+    target = shared_store(_settings(invocation))
+
+    async def run() -> T:
+        import psycopg
+
+        from aimem.store.postgres.connections import open_connections
+        from aimem.store.postgres.failures import DeadlinePassed
+
+        connections = await open_connections(target, most=1)
+        try:
+            session = await connections.alone()
+            try:
+                return await work(session)
+            finally:
+                await session.close()
+        except psycopg.errors.UndefinedTable as error:
+            raise Usage(f"{target.shown} is no store yet", hint="the first node that starts makes it") from error
+        except (psycopg.Error, DeadlinePassed) as error:
+            raise connections.told(error) from error
+        finally:
+            await connections.close()
+
+    return asyncio.run(run())

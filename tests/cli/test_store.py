@@ -1,0 +1,113 @@
+"""`aimem store`, on a real server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aimem.store.postgres.nearest import GRAPH
+from aimem.store.postgres.opening import open_store
+from aimem.store.postgres.upkeep import MAINTAINING, Size, advise
+from aimem.store.postgres.url import read_target
+from tests.postgres_server import PASSWORD, ROLE, PostgresServer
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*words: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "aimem", "store", *words], capture_output=True, text=True, cwd=ROOT, timeout=120
+    )
+    assert PASSWORD not in done.stdout + done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+async def url(database: Callable[[], str]) -> str:
+    """Of an empty store."""
+    made = database()
+    await (await open_store(read_target(made))).close()
+    return made
+
+
+def name_of(url: str) -> str:
+    return url.rpartition("/")[2].partition("?")[0]
+
+
+def test_check_says_what_there_is_and_refuses_what_a_node_refuses(url: str, postgres: PostgresServer) -> None:
+    code, said, warned = run("check", "--store-url", url)
+    assert code == 0
+    assert "could lose the last writes" in said
+    assert "fsync = off" in warned
+    code, said, _ = run("check", "--store-url", url, "--json")
+    assert json.loads(said)["server"].startswith("18.")
+    name = postgres.new_database(extension=False)
+    try:
+        code, _, said = run("check", "--store-url", postgres.url(name, role=ROLE))
+        assert code == 78
+        assert "CREATE EXTENSION vector" in said
+    finally:
+        postgres.drop_database(name)
+
+
+def test_tune_compares_the_server_with_what_its_size_needs(url: str) -> None:
+    code, said, _ = run("tune", "--store-url", url)
+    assert code == 0
+    assert "max_wal_size" in said
+    code, said, _ = run("tune", "--store-url", url, "--json")
+    found = json.loads(said)
+    assert (code, found["memories"]) == (0, 0)
+    (buffers,) = [each for each in found["advice"] if each["setting"] == "shared_buffers"]
+    assert (buffers["given"], buffers["wanted"], buffers["met"]) == (64, 128, False)
+
+
+def test_advice_grows_with_the_store() -> None:
+    settings = {"shared_buffers": 128 << 20, "maintenance_work_mem": 64 << 20}
+    small, large = (
+        {each.setting: each for each in advise(Size(count, count, 0.0, 0, settings))} for count in (1_000, 1_000_000)
+    )
+    assert all(each.met for each in small.values())
+    assert large["maintenance_work_mem"].wanted == 1_430  # 1.5 KB a row
+    assert not large["shared_buffers"].met
+
+
+def test_maintain_is_silent_builds_anew_what_is_dead_and_takes_turns(url: str, postgres: PostgresServer) -> None:
+    import psycopg
+
+    name = name_of(url)
+    postgres.sql(
+        "insert into embedding select row, 0, 'n', 1, (select array_agg(sin(row * k)) from generate_series(1, 384) k)"
+        "::real[]::halfvec(384) from generate_series(1, 400) row",
+        name,
+    )
+    postgres.sql(f"create index {GRAPH} on embedding using hnsw (vector halfvec_cosine_ops)", name)
+    postgres.sql(f"alter index {GRAPH} owner to {ROLE}", name)
+    before = postgres.sql(f"select pg_relation_filenode('{GRAPH}')", name)
+    assert run("maintain", "--store-url", url) == (0, "", "")
+    assert postgres.sql(f"select pg_relation_filenode('{GRAPH}')", name) == before
+    postgres.sql("delete from embedding where row > 300", name)
+    postgres.sql("select pg_stat_force_next_flush()", name)
+    with psycopg.connect(url) as holder:
+        holder.execute("select pg_advisory_lock(%s)", (MAINTAINING,))
+        code, _, said = run("maintain", "--store-url", url)
+        assert code == 75
+        assert "another" in said
+    postgres.await_sql("select 1", 1)
+    assert run("maintain", "--store-url", url) == (0, "", "")
+    assert postgres.sql(f"select pg_relation_filenode('{GRAPH}')", name) != before
+    assert postgres.sql(
+        "select last_vacuum is not null from pg_stat_user_tables where relname = 'embedding'", name
+    ) == [(True,)]
+
+
+def test_a_database_without_tables_and_no_url(database: Callable[[], str]) -> None:
+    for words in (("tune",), ("maintain",)):
+        code, _, said = run(*words, "--store-url", database())
+        assert code == 2
+        assert "no store yet" in said
+    assert run("check", "--config", "")[0] == 2
