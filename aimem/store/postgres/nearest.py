@@ -20,6 +20,7 @@ from aimem.store.postgres.halves import from_server, to_server
 from aimem.store.postgres.session import Connection, one, rows
 
 GRAPH = "embedding_graph"
+_SCANNED_MAX = 40_000  # rows of the graph that one search meets: with more, computing is faster
 _KEPT = 1_000  # filters whose rows are remembered
 _MARKS = 1 << 64  # a mark has 64 bits and no sign, the column has one
 _QUERY_CANCELED = "57014"
@@ -175,7 +176,7 @@ def _settings(search: Search) -> list[tuple[str, str]]:
     if search.graph:
         settings += [(f"enable_{other}", "off") for other in ("sort", "hashjoin", "mergejoin", "seqscan")]
         settings += [("hnsw.iterative_scan", "relaxed_order"), ("hnsw.ef_search", str(search.ef))]
-        settings += [("hnsw.max_scan_tuples", "40000"), ("hnsw.scan_mem_multiplier", "4")]
+        settings += [("hnsw.max_scan_tuples", str(_SCANNED_MAX)), ("hnsw.scan_mem_multiplier", "4")]
     return settings
 
 
