@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from aimem.core.memory import created_ns
@@ -159,7 +160,12 @@ def _date_words(ns: int) -> str:
 
 def stems(text: str) -> list[str]:
     """The words of a text in order, as a stemming word index keeps them: lower case, without accents, their stems."""
-    return [stem(_folded(word)) for word in _WORD.findall(text)]
+    return [_stem_of(word) for word in _WORD.findall(text)]
+
+
+@lru_cache(maxsize=65_536)
+def _stem_of(word: str) -> str:
+    return stem(_folded(word))
 
 
 def holds(text: Sequence[str], term: Sequence[str]) -> bool:

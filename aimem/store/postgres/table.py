@@ -166,8 +166,9 @@ class Transaction(transaction.Transaction):
             self._shown[row.row] = visible
 
     def _words(self, row: int, old: Record | None, new: Record | None) -> None:
-        before = indexed_text(old) if old else None
-        if before != (indexed_text(new) if new else None):
+        if old is not None and new is not None and indexed_text(old) == indexed_text(new):
+            return
+        if old is not None or new is not None:
             self._texts[row] = new
 
     def _set_expires(self, row: Row, expires: int | None) -> None:
@@ -287,7 +288,7 @@ _SINCE = "since = CASE WHEN record.born = excluded.born THEN record.since ELSE e
 _UPSERT = (
     f"INSERT INTO record ({', '.join(_TYPES)}) "
     f"SELECT {', '.join('tags::text[]' if name == 'tags' else name for name in _TYPES)} "
-    f"FROM unnest({', '.join(f'%s::{kind}[]' for kind in _TYPES.values())}) AS t ({', '.join(_TYPES)}) "
+    f"FROM unnest({', '.join(f'%b::{kind}[]' for kind in _TYPES.values())}) AS t ({', '.join(_TYPES)}) "
     "ON CONFLICT (row) DO UPDATE SET "
     + ", ".join(_SINCE if name == "since" else f"{name} = excluded.{name}" for name in _TYPES if name != "row")
 )
@@ -298,7 +299,7 @@ _SET = {
 }
 _SET_WORDS = (
     "INSERT INTO words (row, size, found) "
-    "SELECT row, size, found::tsvector FROM unnest(%s::bigint[], %s::integer[], %s::text[]) AS t (row, size, found) "
+    "SELECT row, size, found::tsvector FROM unnest(%b::bigint[], %b::integer[], %b::text[]) AS t (row, size, found) "
     "ON CONFLICT (row) DO UPDATE SET size = excluded.size, found = excluded.found"
 )
 _SET_POSITIONS = (

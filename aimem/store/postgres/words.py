@@ -6,21 +6,20 @@ configuration stems by other rules, drops words, and cuts host names and numbers
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from aimem.core.record import Record
 from aimem.core.text import indexed_text, stems
 
 LEXEME_BYTES_MAX = 2_046  # the server's bound; a longer word is known by its beginning
-PLACE_MAX = 16_383  # the server's bound: what stands behind it is found, but not as a phrase
-PLACES_MAX = 255  # of one word, likewise
 _BETWEEN = 32  # places between two columns, so that no phrase spans them: more than a term has words
 _WEIGHTS = "ABCD"
 
 
 class Lexemes(NamedTuple):
-    """The literal of a `tsvector`, and how many words the text has."""
+    """A `tsvector` in the server's spelling, and how many words the text has. Stems are letters and digits: nothing in
+    them needs an escape. The server keeps 256 places of a stem, and takes all beyond 16,383 for that one: such words
+    are found, but not as phrases."""
 
     found: str
     size: int
@@ -37,20 +36,14 @@ def _cut(stem: str) -> str:
 
 def lexemes(record: Record) -> Lexemes:
     """The words of a memory."""
-    places: dict[str, list[str]] = {}
+    places: dict[str, str] = {}
     place = size = 0
     for weight, column in zip(_WEIGHTS, indexed_text(record), strict=True):
         parts = stems(column)
         size += len(parts)
         for stem in parts:
             place += 1
-            of_stem = places.setdefault(lexeme(stem), [])
-            if len(of_stem) < PLACES_MAX:
-                of_stem.append(f"{min(place, PLACE_MAX)}{weight}")
+            before = places.get(stem)
+            places[stem] = f"{place}{weight}" if before is None else f"{before},{place}{weight}"
         place += _BETWEEN
-    return Lexemes(literal(places.items()), size)
-
-
-def literal(places: Iterable[tuple[str, list[str]]]) -> str:
-    """A `tsvector` in the server's spelling. Stems are letters and digits: nothing in them needs an escape."""
-    return " ".join(f"'{stem}':{','.join(of_stem)}" for stem, of_stem in places)
+    return Lexemes(" ".join([f"'{lexeme(stem)}':{of_stem}" for stem, of_stem in places.items()]), size)
