@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,7 @@ class Embedder:
         return Tokenizer(self._read("vocab.txt").decode().splitlines())
 
     def _load_session(self) -> Any:
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else it keeps a database in the home directory, and reports
         try:
             import onnxruntime
         except ImportError as error:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -98,3 +101,11 @@ def test_files_that_are_not_right(model_folder: Path, tmp_path: Path, name: str,
     assert str(tmp_path) in caught.value.message
     assert caught.value.hint is not None
     assert "keyword" in caught.value.hint
+
+
+def test_the_engine_reports_nothing_and_leaves_nothing_at_home(model_folder: Path, tmp_path: Path) -> None:
+    program = "import sys, time, pathlib; from aimem.recall.embedder import Embedder\n"
+    program += "Embedder(pathlib.Path(sys.argv[1])).embed('a text'); time.sleep(1)"
+    line = [sys.executable, "-c", program, str(model_folder)]
+    subprocess.run(line, check=True, env={**os.environ, "HOME": str(tmp_path)}, cwd=Path(__file__).parents[2])
+    assert list(tmp_path.iterdir()) == []
