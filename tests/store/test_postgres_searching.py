@@ -163,6 +163,10 @@ async def test_a_small_namespace_is_computed_and_a_graph_that_finds_too_few_is_f
     monkeypatch.setattr(Asked, "_tried", noted)
     assert {number for number, _ in (await find(planted, common, namespaces=("small",))).near} == small_rows
     assert tried == [False]
+    sizes = Sizes()
+    assert await sizes.passing(planted.connection, Filter(NOW, namespaces=("small",)), 10**6) == 6
+    assert await sizes.passing(planted.connection, Filter(NOW), 10**6) == 10**6
+    assert 0 < await sizes.passing(planted.connection, Filter(NOW, tag="odd"), 10**6) < 100
     # The plan takes all for large: the graph, which finds too few of the small ones.
     monkeypatch.setattr(nearest, "EXACT_SEARCH_ROWS_MAX", 100)
     monkeypatch.setattr("aimem.core.searching.EXACT_SEARCH_ROWS_MAX", 1)

@@ -18,6 +18,7 @@ from aimem.store.base import Filter, Nearest, Pieces
 from aimem.store.postgres.filtering import where
 from aimem.store.postgres.halves import from_server, to_server
 from aimem.store.postgres.session import Connection, one, rows
+from aimem.store.postgres.text import stored
 
 GRAPH = "embedding_graph"
 _SCANNED_MAX = 40_000  # rows of the graph that one search meets: with more, computing is faster
@@ -39,7 +40,9 @@ class Sizes:
             return total
         if which.namespaces is None:
             return await _estimated(connection, which)
-        return await self._remembered(connection, which.namespaces, _COUNTED, {"names": list(which.namespaces)})
+        return await self._remembered(
+            connection, which.namespaces, _COUNTED, {"names": list(map(stored, which.namespaces))}
+        )
 
     async def has_graph(self, connection: Connection) -> bool:
         """Whether the graph is there."""
@@ -61,7 +64,7 @@ class Sizes:
 
 _COUNTED = (
     f"SELECT count(*) FROM (SELECT 1 FROM record WHERE visible AND namespace = ANY(%(names)s) "
-    f"LIMIT {EXACT_SEARCH_ROWS_MAX + 1}) some"
+    f"LIMIT {EXACT_SEARCH_ROWS_MAX + 1}) counted"
 )
 _HAS_GRAPH = f"SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass('{GRAPH}') AND indisvalid"
 
