@@ -19,7 +19,7 @@ ROOT = Path(os.environ["DEPLOY_ROOT"])
 PORT = os.environ["DEPLOY_PORT"]
 HOST = os.environ["DEPLOY_HOST"]
 _PLACES = re.compile(
-    r"(?<![\w.-])/(?=(?:etc/(?:aimem|systemd/system|cron\.d)|var/(?:lib|cache)/aimem|usr/bin/aimem)(?![\w]))"
+    r"(?<![\w.-])/(?=(?:etc/(?:aimem|ai-memory|systemd/system|cron\.d)|var/(?:lib|cache)/(?:aimem|ai-memory)|usr/bin/aimem)(?![\w]))"
 )
 CHECK = "aimem serve --check"
 

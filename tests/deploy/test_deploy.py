@@ -5,6 +5,7 @@ What stands in for other hosts and for the service manager, and which words are 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -25,6 +26,7 @@ REPO = Path(__file__).parents[2]
 BLOCKS = blocks(PAGE.read_text())
 SECTIONS = list(dict.fromkeys(block.section for block in BLOCKS))
 ALONE, THREE, TEN = "ONE NODE", "THREE RACKS OF FOUR", "TEN RACKS OF TEN"
+OLD = "REPLACING A FLEET OF THE OLD PROGRAM"
 HOSTS = {"the operator's machine": "operator", "the node": "alone"}
 PROGRAM = """#!{python}
 import os, pathlib, sys
@@ -146,7 +148,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 def test_all_sections_are_known() -> None:
     assert SECTIONS[0] == ALONE
     assert SECTIONS[1] == THREE
-    assert SECTIONS[-1] == TEN
+    assert SECTIONS[-2:] == [OLD, TEN]
 
 
 def test_one_node(site: Site) -> None:
@@ -161,7 +163,7 @@ def test_one_node(site: Site) -> None:
 def test_three_racks_and_all_that_happens_to_them(site: Site) -> None:
     site.arrive("operator")
     said = {}
-    for section in SECTIONS[1:-1]:
+    for section in SECTIONS[1:-2]:
         if section == "REPLACING A NODE":
             site.lose("rack-b-3")
         said[section] = site.section(section)
@@ -174,6 +176,40 @@ def test_three_racks_and_all_that_happens_to_them(site: Site) -> None:
     site.run_cron()
     for host in ("operator", "rack-a-1", "rack-c-5"):
         site.verify_units(host)
+
+
+OLD_PROGRAM = """
+import os, socket, time
+manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+manager.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"].replace("@", chr(0)))
+time.sleep(600)
+"""
+
+
+def test_a_fleet_of_the_old_program_is_replaced(site: Site) -> None:
+    """Something that only runs stands in for the old program; with its binary and under load it is scripts/interop that
+    does the same."""
+    site.arrive("operator")
+    nodes = {f"store-{number}": f"127.1.0.1{number}" for number in (1, 2, 3)}
+    minted, program = site.root / "minted", site.root / "old.py"
+    program.write_text(OLD_PROGRAM)
+    listed = [f"{name}={address}:{site.environment['DEPLOY_PORT']}" for name, address in nodes.items()]
+    assert main(["allowlist", "mint", "--out", str(minted), *listed]) == 0
+    for name in nodes:
+        host = site.root / name
+        (host / "var/lib/ai-memory").mkdir(parents=True)
+        (host / "etc/ai-memory").mkdir(parents=True)
+        (host / "etc/systemd/system").mkdir(parents=True)
+        shutil.copy(REPO / "tests/data/v063.db", host / "var/lib/ai-memory/ai-memory.db")
+        for file in ("tls.crt", "tls.key", "ca.crt", "peer-fingerprints.txt"):
+            shutil.copy(minted / name / file, host / "etc/ai-memory" / file)
+        unit = f"[Service]\nType=notify\nExecStart={sys.executable} -IS {program}\n"
+        (host / "etc/systemd/system/ai-memory.service").write_text(unit)
+        site.run(name, "systemctl start ai-memory.service")
+    said = site.section(OLD)
+    assert said.count("3 nodes hold the same") == 2
+    counted = json.loads(site.run("store-2", "aimem stats --json"))
+    assert counted["total"] > 20
 
 
 def test_ten_racks_of_ten(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
