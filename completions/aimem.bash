@@ -522,7 +522,7 @@ _aimem() {
                 --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
         export)
-            flags='--out --object --secrets --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
+            flags='--out --object --secrets --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file --store-url' words='' files=
             case "$prev" in
                 --out) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --to) return ;;
@@ -535,9 +535,10 @@ _aimem() {
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
                 --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --store-url) return ;;
             esac ;;
         import)
-            flags='--trust-source --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
+            flags='--trust-source --help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file --store-url' words='' files=
             case "$prev" in
                 --to) return ;;
                 --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
@@ -549,6 +550,7 @@ _aimem() {
                 --client-key) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --pin) return ;;
                 --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                --store-url) return ;;
             esac ;;
         migrate)
             flags='--from --to --merge --verify --dry-run --follow --cutover --lost --unfence --help --json --config --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=

@@ -9,10 +9,11 @@ import click
 
 from aimem.cli import output
 from aimem.cli.invocation import Invocation
-from aimem.cli.options import FILE, node_command
+from aimem.cli.options import FILE, node_command, with_store_url
 from aimem.net.client import path_of
 
 
+@with_store_url
 @node_command("export", examples="aimem export --out rows.jsonl\naimem export --object | jq '.memories | length'")
 @click.option("--out", type=FILE, metavar="FILE", help="Write it to this file, which appears when it is whole.")
 @click.option("--object", "as_object", is_flag=True, help="One JSON object, as the old program exported.")

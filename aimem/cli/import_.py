@@ -11,7 +11,7 @@ import click
 
 from aimem.cli import output
 from aimem.cli.invocation import Invocation
-from aimem.cli.options import node_command
+from aimem.cli.options import node_command, with_store_url
 from aimem.errors import AimemError, NoAnswer, Usage
 from aimem.net.client import path_of
 from aimem.net.reply import refusal
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _COUNTS = ("imported", "archived", "links", "records", "failed")
 
 
+@with_store_url
 @node_command("import", examples="aimem import backup.jsonl\nai-memory export | aimem import --db aimem.db")
 @click.argument("file", default="-", metavar="[FILE]")
 @click.option("--trust-source", is_flag=True, help="Taken for scripts of the old program: authors always stay.")

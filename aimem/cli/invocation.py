@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from aimem.cli.output import say
@@ -93,10 +94,13 @@ class Invocation:
 
     def connect(self, url: str | None = None) -> Caller:
         """A new caller: the node at `url`, else at `--to`, or with `--db` that file in this process."""
+        ways = [name for name in ("db", "store_url", "to") if self.flags.get(name)]
+        if len(ways) > 1:
+            raise Misconfigured("--db works on a file, --store-url on a shared store, --to asks a node: give one")
         if self.flags.get("db"):
-            if self.flags.get("to"):
-                raise Misconfigured("--db works on a file and --to asks a node: give one of them")
             return _offline(self)
+        if self.flags.get("store_url"):
+            return _shared(self)
         from aimem.net.client import Client
 
         address = url or self.client.to
@@ -205,3 +209,21 @@ def _offline(invocation: Invocation) -> Caller:
     from aimem.http.offline import open_offline
 
     return open_offline(invocation.flags["db"])
+
+
+def _shared(invocation: Invocation) -> Caller:
+    from aimem import unpack
+    from aimem.http.offline import open_shared
+    from aimem.store.postgres.url import read_target
+
+    if invocation.flags.get("cache_dir"):
+        unpack.set_cache_dir(Path(invocation.flags["cache_dir"]))
+    unpack.native(unpack.POSTGRES_PACKAGES)
+    said = invocation.config.values
+    target = read_target(
+        invocation.flags["store_url"],
+        password_file=Path(said["store_password_file"]) if said.get("store_password_file") else None,
+        sslmode=said.get("store_sslmode"),
+        ca_cert=said.get("store_ca_cert"),
+    )
+    return open_shared(target)

@@ -103,6 +103,13 @@ def db_option(text: str = "Work on this database file, which no node holds.", se
     return Shared("--db", type=FILE, metavar="FILE", section=section, help=text)
 
 
+def with_store_url(command: Command) -> Command:
+    """The command, which also takes `--store-url`."""
+    text = "Work on this shared store, beside the nodes that serve it."
+    command.params.append(Shared("--store-url", metavar="URL", help=text))
+    return command
+
+
 def json_option() -> Shared:
     """`--json`."""
     return Shared("--json", is_flag=True, help="Print the reply as JSON.")

@@ -1,4 +1,5 @@
-"""The same API on a database file that no node holds, inside this process: what `--db` gives a command.
+"""The same API on a database file that no node holds, inside this process: what `--db` gives a command. And on a
+shared store: `--store-url`.
 
 The node has the keyword tier: its vectors are made by the next node that serves the file.
 """
@@ -11,7 +12,7 @@ import secrets
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from aimem.http.call import is_lines
@@ -22,18 +23,22 @@ from aimem.net.reply import Reply, refusal
 from aimem.node.node import Node
 from aimem.node.settings import KEYWORD, NodeSettings
 
+if TYPE_CHECKING:
+    from aimem.store.postgres.url import Target
+
 
 class OfflineCaller:
-    """Answers requests from a file. Safe to use from several threads. Holds the file's lock until it is closed."""
+    """Answers requests from a file, whose lock it holds until it is closed, or from a shared store. Safe to use from
+    several threads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, settings: NodeSettings) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="aimem-offline", daemon=True)
         self._thread.start()
         self._router = Router(ROUTES)
         self._closed = False
         try:
-            self._node = self._run(Node.open(NodeSettings(path, tier=KEYWORD)))
+            self._node = self._run(Node.open(settings))
         except BaseException:
             self._end()
             raise
@@ -145,4 +150,9 @@ def open_offline(path: Path | str) -> OfflineCaller:
     Raises:
         AimemError: it can't be used; which, and what to do, is said.
     """
-    return OfflineCaller(Path(path))
+    return OfflineCaller(NodeSettings(Path(path), tier=KEYWORD))
+
+
+def open_shared(target: Target) -> OfflineCaller:
+    """Open a shared store for a command, beside the nodes that serve it. Raises as `open_offline`."""
+    return OfflineCaller(NodeSettings(Path(), tier=KEYWORD, shared=target))

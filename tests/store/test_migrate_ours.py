@@ -124,7 +124,7 @@ def test_beside_a_node_that_writes(tmp_path: Path) -> None:
             seen = []
             for _ in range(3):
                 assert run("--from", source, "--to", target) == 0
-                seen.append(asyncio.run(_titles(target)))
+                seen.append(asyncio.run(titles_of(target)))
             assert writer.poll() is None
             assert {each.name for each in source.parent.iterdir()} == names
         finally:
@@ -138,7 +138,7 @@ def test_beside_a_node_that_writes(tmp_path: Path) -> None:
     assert digest_of(source) == digest_of(target)
 
 
-async def _titles(path: Path) -> list[str]:
+async def titles_of(path: Path) -> list[str]:
     store = await open_sqlite(path)
     try:
         return [record.body["title"] async for batch in store.scan("memory") for _, record in batch]
@@ -163,7 +163,7 @@ def test_a_used_target_is_refused_unless_merged(tmp_path: Path, capfd: pytest.Ca
     assert "--merge" in capfd.readouterr().err
     assert digest_of(tmp_path / "b.db") == digest
     assert run("--from", tmp_path / "a.db", "--to", tmp_path / "b.db", "--merge") == 0
-    assert sorted(asyncio.run(_titles(tmp_path / "b.db"))) == ["a", "b"]
+    assert sorted(asyncio.run(titles_of(tmp_path / "b.db"))) == ["a", "b"]
 
 
 def test_a_held_target_is_for_later(tmp_path: Path) -> None:

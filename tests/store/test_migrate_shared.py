@@ -19,7 +19,7 @@ from aimem.store.moving.shared import opened_target
 from tests.postgres_server import PostgresServer
 from tests.store.conftest import storing
 from tests.store.old_database import REAL
-from tests.store.test_migrate_ours import digest_of, fill, run
+from tests.store.test_migrate_ours import digest_of, fill, run, titles_of
 
 
 def database_of(url: str) -> str:
@@ -96,6 +96,22 @@ def test_one_at_a_time_and_nothing_over_what_is_there(tmp_path: Path, database: 
     assert asyncio.run(while_held()) == 75
     assert run("--from", source, "--to", url) == 4
     assert run("--from", source, "--to", url, "--merge") == 0
+
+
+def test_export_and_import_work_on_a_shared_store(
+    tmp_path: Path, database: Callable[[], str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    one, other, lines = database(), database(), tmp_path / "lines"
+    fill(tmp_path / "a.db", "a", "b", "c")
+    assert run("--from", tmp_path / "a.db", "--to", one) == 0
+    assert main(["export", "--store-url", one, "--out", str(lines)]) == 0
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert sorted(row["memory"]["title"] for row in rows if "memory" in row) == ["a", "b", "c"]
+    assert main(["import", str(lines), "--store-url", other]) == 0
+    assert "imported: 3" in capfd.readouterr().out
+    assert run("--from", other, "--to", tmp_path / "back.db") == 0
+    assert sorted(asyncio.run(titles_of(tmp_path / "back.db"))) == ["a", "b", "c"]
+    assert main(["export", "--store-url", one, "--db", str(tmp_path / "a.db")]) == 78
 
 
 def test_a_password_is_not_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
