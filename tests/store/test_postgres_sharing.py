@@ -210,3 +210,16 @@ async def test_both_stores_have_the_same_facts_in_columns(database: Make, postgr
     assert there - here == {"since", "scope", "agent", "tags"}, "SQLite reads these from the body"
     assert here <= there
     assert postgres.sql("SELECT count(*) FROM pg_indexes WHERE indexdef LIKE '%(namespace, scope,%'", name) == [(1,)]
+
+
+async def test_a_listener_that_fails_undoes_no_write(database: Make) -> None:
+    def broken(changes: object) -> None:
+        raise RuntimeError("a bug")
+
+    async with nodes(database(), 2) as (first, second):
+        for node in (first, second):
+            node.store.subscribe(broken)
+        (memory,) = await written(first.store, storing("A"))
+        assert (memory.created, first.store.head) == (True, 1)
+        await second.store.hear()
+        assert second.store.head == 1

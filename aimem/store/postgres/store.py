@@ -7,6 +7,7 @@ it last looked: at most `FOLLOW_SECS` ago, while the server answers. Reads see w
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -47,6 +48,8 @@ from aimem.store.postgres.session import snapshot, unbounded
 from aimem.store.postgres.standing import Standing
 from aimem.store.postgres.table import Program, Transaction
 from aimem.store.postgres.writer import Work, Writer
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _RETRY_SECS = 0.1
@@ -123,7 +126,10 @@ class PostgresStore:
 
     def _committed(self, changes: list[Change]) -> None:
         for listener in self._listeners:
-            listener(changes)
+            try:
+                listener(changes)
+            except Exception:  # the group is committed: nothing may look as if it were not
+                log.exception("a listener failed")
 
     async def hear(self) -> None:
         await self._writer.follow()

@@ -4,7 +4,7 @@ Intents read pairs, links, touches and rules, and what they read must not change
 would not give that, and would meet in a circle. One advisory lock for the whole store does: groups happen one after
 the other, `seq` is in the order of commits without gaps that a reader could miss, and the digest in the tables is
 exact at every instant. What it costs is shared: up to `GROUP_INTENTS_MAX` intents per transaction, from each node that
-waits in turn. (DESIGN 9 would fold digest deltas in the background; with the lock there is nothing to fold.) READ
+waits in turn, and no deltas of the digest need be folded in the background. READ
 COMMITTED, so that what is read after the lock is what its last holder left.
 
 A node that stops while it holds the lock is bounded by the server: `idle_in_transaction_session_timeout` ends it, and
@@ -245,8 +245,12 @@ class Writer:
         while True:
             await asyncio.sleep(FOLLOW_SECS)
             if not self._busy.locked():
-                with contextlib.suppress(AimemError):
+                try:
                     await self.follow()
+                except AimemError:
+                    continue  # the watcher of the connections has told of it
+                except Exception:
+                    log.exception("what other nodes wrote can't be read")
 
 
 def _run(jobs: Sequence[Job[Work]], transaction: Transaction, programs: Sequence[Program] = ()) -> list[list[Outcome]]:
