@@ -140,14 +140,14 @@ class Receiver:
 
     def hopeless(self, now: float, wall: int) -> dict[str, GivenUp]:
         """What has waited too long (`wall` is the time of day in ns) for a receiver that has failed for as long: it
-        waits no longer."""
+        waits no longer. What was replayed or taken over waits anew."""
         if self._failing_since is None or now - self._failing_since < self._give_up:
             return {}
         before = wall - int(self._give_up * 1e9)
         found = [
             key
             for key, (event, _) in self._waiting.items()
-            if event.version.origin == self._origin and key not in self._in_hand and event.body["at"] < before
+            if event.version.origin == self._origin and key not in self._in_hand and event.version.time < before
         ]
         attempts = {key: self._trouble[key].attempts if key in self._trouble else 0 for key in found}
         for key in found:

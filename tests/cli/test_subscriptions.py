@@ -30,3 +30,11 @@ def test_what_can_not_be_is_an_error(aimem: Life, tmp_path: Path) -> None:
     assert aimem("subscriptions", "add", "http://10.0.0.1/x").code == 2
     assert aimem("subscriptions", "add", "https://example.net/", "--events", "memory_eaten").code == 2
     assert aimem("subscriptions", "add", "https://example.net/", "--secret-file", str(tmp_path / "none")).code == 78
+
+
+def test_dead_letters_are_listed_and_told_again(aimem: Life) -> None:
+    empty = aimem("subscriptions", "dead")
+    assert (empty.code, empty.out, empty.err) == (0, "", "no dead letters\n")
+    gone = aimem("subscriptions", "replay", "none")
+    assert (gone.code, gone.err) == (3, "replayed: 0\n")
+    assert aimem("subscriptions", "replay").code == 2
