@@ -108,6 +108,8 @@ def set_(
         output.print_json(reply)
     elif "set" in reply:
         print(f"set: {namespace}")
+        if wait is None and "held_by" in reply:
+            output.say(f"in force on {', '.join(reply['held_by'])}, and wherever else it has come by now")
     return _wait_for_all(invocation, wait) if wait is not None and "set" in reply else 0
 
 

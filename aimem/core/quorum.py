@@ -106,12 +106,14 @@ Outcome = Applied | Superseded | Failed
 
 class Met(NamedTuple):
     """Acknowledged: by `acks` nodes in `racks` known racks. `newer` is a version that stands above the write
-    somewhere, if one was met. `stores` is on how many stores it lies: None where each node has its own."""
+    somewhere, if one was met. `stores` is on how many stores it lies: None where each node has its own. `holders` are
+    the nodes that acknowledged so far, this one included."""
 
     acks: int
     racks: int
     newer: str | None = None
     stores: int | None = None
+    holders: tuple[str, ...] = ()
 
 
 class NotMet(NamedTuple):
@@ -177,7 +179,8 @@ class Round:
         short_of_stores = self.policy.stores > len(stores)
         newer = self._newer()
         if enough and not short_of_racks and not short_of_stores:
-            return Met(got, len(racks), newer, None if len(stores) == got else len(stores))
+            holders = (self.this, *sorted(acks))
+            return Met(got, len(racks), newer, None if len(stores) == got else len(stores), holders)
         if waiting:
             return None
         if enough and short_of_racks:

@@ -251,7 +251,8 @@ COMPONENTS: dict[str, Schema] = {
     "Verdict": fields({"id": TEXT}, {"status": TEXT, "votes": COUNT, "quorum": COUNT, "reason": TEXT}),
     "NewStandard": fields({}, {"namespace": TEXT, "id": TEXT, "parent": TEXT, "governance": ref("Policy")}),
     "StandardSet": fields(
-        {"set": FLAG, "namespace": TEXT, "standard_id": TEXT}, {"parent": TEXT, "governance": ref("Policy")}
+        {"set": FLAG, "namespace": TEXT, "standard_id": TEXT},
+        {"parent": TEXT, "governance": ref("Policy"), "held_by": listing(TEXT)},
     ),
     "StandardCleared": fields({"cleared": FLAG, "namespace": TEXT}),
     "Standard": fields({"namespace": TEXT}, {"standard_id": {"type": ["string", "null"]}, "governance": OBJECT}),

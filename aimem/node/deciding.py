@@ -16,6 +16,8 @@ from typing import Any
 
 from aimem.core.consensus import ACCEPT, FIRST, PROMISE, Ballot, Proposal, Reply, elect
 from aimem.core.deciding import (
+    CANCELLED,
+    REJECTED,
     Ballots,
     Outcome,
     ballots_of,
@@ -159,13 +161,16 @@ class Deciding:
                 if decision is not None:
                     self._done(pending_id)
                     return decision
-                if pending is None or pending.deleted or self._store.incarnation not in electors_of_pending(pending):
+                electors = () if pending is None else electors_of_pending(pending)
+                if pending is None or pending.deleted or (electors and self._store.incarnation not in electors):
                     return None
                 votes = await self.votes_of(pending)
                 outcome, ballots = await self._weighed(pending, votes)
                 if outcome is None:
                     self._wait_on(pending, votes, ballots)
                     return None
+                if not electors:
+                    return await self._end(pending, votes)
                 proposal = await self._propose(pending, votes)
                 if proposal.chosen:
                     continue
@@ -233,6 +238,16 @@ class Deciding:
                     await self._callers.decided().one(conclude(pending.key, value))
         self._rounds[pending.key] = max(proposal.highest, proposal.ballot)
         return proposal
+
+    async def _end(self, pending: Record, votes: Sequence[Record]) -> Record | None:
+        """End an action that the existing system parked. It names no electors, and nothing that could be carried out,
+        so no two nodes can carry it out twice: any node may write that it was rejected or taken back."""
+        value = await self._lane.one(compose(pending, votes))
+        if value is None or value["outcome"] not in (REJECTED, CANCELLED):
+            return None
+        await self._callers.decided().one(conclude(pending.key, value))
+        (decision,) = await self._store.get([Ref(DECISION, pending.key)])
+        return decision
 
     async def _value(self, pending: Record, votes: Sequence[Record]) -> Any:
         """What to propose where nothing binds: weighed on what enough nodes hold by now. None where too few answer."""

@@ -252,7 +252,7 @@ def _acknowledged(outcome: Written, met: Met, turn: Turn) -> Written:
     reply = outcome.reply
     if isinstance(reply, Answer):
         reply = reply._replace(body={**reply.body, **fields})
-    return outcome._replace(reply=reply, quorum=fields)
+    return outcome._replace(reply=reply, quorum=fields, holders=met.holders)
 
 
 def _overtaken(met: Met) -> VersionConflict:

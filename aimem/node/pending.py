@@ -101,6 +101,13 @@ class Pending:
 
     async def _vote(self, pending_id: str, caller: Caller, verdict: str) -> Answer:
         who = caller.speaker(())
+        (held,) = await self._store.get([Ref(PENDING, pending_id)])
+        if verdict == APPROVE and held is not None and not held.deleted and not electors_of_pending(held):
+            raise Conflict(
+                "this action was parked by the existing system: here nobody can carry it out",
+                hint="ask for the write again, and reject or cancel this one",
+                extra={"outcome": deciding.WAITING},
+            )
         (outcome,) = await self._lane.decided().write([deciding.vote(pending_id, who, verdict)])
         if isinstance(outcome, AimemError):
             raise outcome
@@ -183,6 +190,8 @@ class Pending:
             ],
             "electors": list(electors_of_pending(pending)),
         }
+        if not electors_of_pending(pending) and decision is None:
+            told["waits_for"] = "its requester to ask again: it was parked by the existing system"
         if "expires_at" in body:
             told["expires_at"] = format_timestamp(body["expires_at"])
         if decision is not None:

@@ -32,12 +32,18 @@ class Ruling:
         store.subscribe(self._changed)
 
     async def set(self, raw: Any, caller: Caller, namespace: str | None = None) -> Answer:
-        """Set the standard of a namespace, its policy, or both: 201."""
+        """Set the standard of a namespace, its policy, or both: 201. Among peers `held_by` names the nodes that hold it
+        already: where it is not held yet, it is not in force yet."""
         spec = clean_standard(raw, namespace)
         intent = standards.set_standard(spec, caller.claim())
         once = caller.once("standard", namespace, raw)
-        answer: Answer = await self._lane.of(caller).one(answered(intent, lambda told: (201, told), once))
-        return answer
+        (outcome,) = await self._lane.of(caller).write([answered(intent, lambda told: (201, told), once)])
+        if isinstance(outcome, AimemError):
+            raise outcome
+        answer: Answer = outcome.reply
+        if not outcome.holders or answer.status != 201:
+            return answer
+        return answer._replace(body={**answer.body, "held_by": list(outcome.holders)})
 
     async def clear(self, namespace: str | None, caller: Caller) -> Answer:
         """Take both away: 200, also where there were none."""

@@ -37,11 +37,12 @@ class Change(NamedTuple):
 
 class Written(NamedTuple):
     """The outcome of one intent that was not refused: its reply, and the records that it wrote and that now stand.
-    `quorum` are the fields of a reply that tell who else holds them, empty without peers."""
+    `quorum` are the fields of a reply that tell how many nodes hold them, `holders` which: empty without peers."""
 
     reply: Any
     records: tuple[Record, ...]
     quorum: dict[str, Any] = {}  # noqa: RUF012 (never changed in place)
+    holders: tuple[str, ...] = ()
 
 
 Outcome = Written | AimemError

@@ -71,6 +71,7 @@ def told_again(
             "racks": len(racks),
             "newer": newest,
             "stores": len(stores) if len(stores) < held else None,
+            "holders": (this, *sorted(nodes)),
         }
     if not over and any(peer not in last for peer in peers):
         return None
@@ -146,7 +147,7 @@ def met(policy: Policy, *outcomes: Outcome, ordered: bool = True, rack: str | No
 
 
 def test_self_counts_and_w_of_1_is_met_by_the_own_disk() -> None:
-    assert met(Policy(1, 1)) == Met(1, 0)
+    assert met(Policy(1, 1)) == Met(1, 0, holders=("this",))
 
 
 def test_nothing_is_met_before_the_own_disk_has_it() -> None:
@@ -157,7 +158,7 @@ def test_nothing_is_met_before_the_own_disk_has_it() -> None:
     assert isinstance(result, NotMet)
     assert result.got == 2
     round.committed()
-    assert round.result() == Met(3, 0)
+    assert round.result() == Met(3, 0, holders=("this", "m", "n"))
 
 
 def test_two_addresses_of_one_node_count_once_and_of_this_process_never() -> None:
@@ -167,14 +168,14 @@ def test_two_addresses_of_one_node_count_once_and_of_this_process_never() -> Non
 
 def test_a_newer_version_is_an_acknowledgement_only_in_an_ordered_round() -> None:
     newer = Superseded("n", "9")
-    assert met(Policy(2, 2), newer) == Met(2, 0, "9")
+    assert met(Policy(2, 2), newer) == Met(2, 0, "9", holders=("this", "n"))
     assert met(Policy(2, 2), newer, ordered=False) == NotMet(1, 2, SUPERSEDED, "9")
 
 
 def test_acknowledgements_must_lie_in_enough_racks_and_the_own_one_counts() -> None:
     policy = Policy(3, 2, 2)
     assert met(policy, Applied("n", "a"), Applied("m", "a"), rack="a") == NotMet(1, 2, RACKS)
-    assert met(policy, Applied("n", "a"), Applied("m", "b"), rack="a") == Met(3, 2)
+    assert met(policy, Applied("n", "a"), Applied("m", "b"), rack="a") == Met(3, 2, holders=("this", "m", "n"))
 
 
 def test_what_an_address_acknowledged_stands_though_it_is_lost_later() -> None:
@@ -182,7 +183,7 @@ def test_what_an_address_acknowledged_stands_though_it_is_lost_later() -> None:
     round.committed()
     round.heard("p", Applied("n"))
     round.heard("p", Failed(UNREACHABLE))
-    assert round.result() == Met(2, 0)
+    assert round.result() == Met(2, 0, holders=("this", "n"))
 
 
 def test_any_asked_meet_any_that_wrote() -> None:
@@ -216,13 +217,15 @@ def test_a_quorum_inside_one_rack_is_noticed() -> None:
 
 def test_nodes_on_one_store_each_count_and_the_result_says_on_how_many_stores_it_lies() -> None:
     two = Applied("n", store=""), Applied("m", store="t")
-    assert met(Policy(3, 3), Applied("n", store="s"), Applied("m", store="s")) == Met(3, 0, stores=2)
-    assert met(Policy(3, 3), *two) == Met(3, 0)
+    assert met(Policy(3, 3), Applied("n", store="s"), Applied("m", store="s")) == Met(
+        3, 0, stores=2, holders=("this", "m", "n")
+    )
+    assert met(Policy(3, 3), *two) == Met(3, 0, holders=("this", "m", "n"))
 
 
 def test_where_stores_count_w_nodes_on_too_few_of_them_are_a_shortfall() -> None:
     same = Applied("n", store="s"), Applied("m", store="s")
-    assert met(Policy(3, 2, stores=2), *same) == Met(3, 0, stores=2)
+    assert met(Policy(3, 2, stores=2), *same) == Met(3, 0, stores=2, holders=("this", "m", "n"))
     assert met(Policy(3, 3, stores=3), *same) == NotMet(2, 3, STORES)
 
 

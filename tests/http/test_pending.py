@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -197,3 +198,35 @@ def test_a_policy_below_several_who_agree_is_set_when_they_do(api: Checked) -> N
     register(api, "ai:judge")
     vote(api, reply.json()["pending_id"], "approve", "ai:judge", 200)
     assert api.ok("GET", "/namespaces", query={"namespace": "org/eu"})["governance"]["write"] == "any"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "agent", "ends"), [("reject", "ai:ilse", "rejected"), ("cancel", "ai:mara", "cancelled")]
+)
+def test_what_the_existing_system_parked_can_be_ended_and_not_carried_out(
+    api: Checked, verdict: str, agent: str, ends: str
+) -> None:
+    """It names no electors and no records: nobody could say that it was carried out once. Who wants it asks anew."""
+    version = f"{1:016x}-{'a' * 16}"
+    body = {
+        "action": "store",
+        "namespace": "finance",
+        "payload": NEW,
+        "requested_by": "ai:mara",
+        "requested_at": 1,
+        "approver": "human",
+    }
+    record = {"kind": "pending", "key": "old", "version": version, "born": version, "deleted": False, "body": body}
+    line = json.dumps({"record": record}).encode() + b"\n"
+    assert api.send("POST", "/import", line, content_type="application/x-ndjson").json()["failed"] == 0
+    (shown,) = api.ok("GET", "/pending", query={"status": "pending"})["pending"]
+    assert (shown["id"], shown["electors"]) == ("old", [])
+    assert "existing system" in shown["waits_for"]
+    refused = api.refused(409, "POST", "/pending/old/approve", None, X_Agent_Id="ai:ilse")
+    assert "ask for the write again" in refused["hint"]
+    assert api.ok("GET", "/pending/old")["approvals"] == []
+    vote(api, "old", verdict, "ai:stranger" if verdict == "cancel" else "ai:mara", 403)
+    assert vote(api, "old", verdict, agent, 200)[ends] is True
+    assert api.ok("GET", "/pending/old")["status"] == ends
+    vote(api, "old", "reject", "ai:ilse", 404)
+    assert api.ok("GET", "/memories")["memories"] == []

@@ -96,3 +96,12 @@ def test_others_tell_nothing_while_the_node_that_has_it_in_hand_lives(fleet: Fle
         "that it was told is not known everywhere",
     )
     assert len(hooks.told) == 1
+
+
+def test_the_reply_to_a_policy_names_the_nodes_that_hold_it(fleet: Fleet) -> None:
+    told = fleet.call("n0", "POST", "/namespaces", {"namespace": "gov", "governance": {"write": "approve"}}).body
+    assert told["held_by"][0] == "n0"
+    assert len(set(told["held_by"])) == len(told["held_by"]) == told["quorum_acks"]
+    assert set(told["held_by"]) <= set(fleet.names)
+    for name in told["held_by"]:
+        assert fleet.call(name, "GET", "/policy/explain?namespace=gov").body["in_force"]["at"] == "gov"
