@@ -98,7 +98,6 @@ UNGOVERNED = {
     "POST /api/v1/memories/{id}/grant": "of the author alone: see test_a_grant_is_a_write_where_the_memory_is",
     "POST /api/v1/memories/{id}/revoke": "likewise",
     "POST /api/v1/inbox/{id}/read": "changes nothing for anybody but the agent whose message it is",
-    "POST /api/v1/dead_letters/replay": "tells again what happened already: see test_courier",
     "POST /api/v1/namespaces": "see the tests of who may set a policy",
     "DELETE /api/v1/namespaces": "likewise",
     "POST /api/v1/namespaces/{ns}/standard": "likewise",
