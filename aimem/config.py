@@ -36,6 +36,7 @@ SERVE_KEYS: Final[dict[str, type | tuple[type, ...]]] = {
     "bind": str,
     "tier": str,
     "insecure": bool,
+    "require_identity": bool,
     "cache_dir": str,
     "allow_network_fs": bool,
     "tombstone_days": int,
@@ -143,6 +144,7 @@ class ServeSettings:
     webhook_networks: Networks = ()
     webhook_give_up_secs: int = int(WEBHOOK_GIVE_UP_SECS)
     count_legacy_acks: bool = False
+    require_identity: bool = False
     ttl: TtlConfig = field(default_factory=_default_ttl)
 
 

@@ -75,6 +75,7 @@ complete -c aimem -n '__fish_seen_subcommand_from serve' -l max-skew -x -d 'How 
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l count-legacy-acks -d 'Count acknowledgements of ai-memory nodes towards W.'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l webhook-networks -x -d 'Private networks that webhooks may lead into: 10.20.0.0/16.'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l webhook-give-up-secs -x -d 'How long a receiver is tried before an event is a dead letter. [21600]'
+complete -c aimem -n '__fish_seen_subcommand_from serve' -l require-identity -d 'Show callers without a certificate or key collective memories alone.'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l insecure -d 'Listen off loopback without authentication.'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l check -d 'Check settings, certificates, lists and database, then exit.'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l allow-network-fs -d 'Open a database on NFS or SMB all the same.'

@@ -88,6 +88,12 @@ aimem serve --store-url postgres://aimem@pg.example:5432/aimem
     metavar="SECONDS",
     help="How long a receiver is tried before an event is a dead letter. [21600]",
 )
+@click.option(
+    "--require-identity",
+    is_flag=True,
+    default=None,
+    help="Show callers without a certificate or key collective memories alone.",
+)
 @click.option("--insecure", is_flag=True, default=None, help="Listen off loopback without authentication.")
 @click.option(
     "--check", is_flag=True, default=None, help="Check settings, certificates, lists and database, then exit."

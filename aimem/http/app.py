@@ -94,6 +94,7 @@ def _prepare(settings: ServeSettings) -> NodeSettings:
         memory_max=settings.memory_max,
         webhook_networks=settings.webhook_networks,
         webhook_give_up_secs=settings.webhook_give_up_secs,
+        require_identity=settings.require_identity,
         **named,
     )
 

@@ -35,6 +35,7 @@ def capabilities(
     rules: int,
     policy: str,
     known: bool,
+    unnamed: str,
     waiting: int,
     subscriptions: int,
     digest: str,
@@ -42,8 +43,8 @@ def capabilities(
     mesh: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """The document. `model` has the name and width of the vectors in use, `rules` is how many policies stand, `policy`
-    their digest, `known` whether certificates or keys say who calls, `waiting` how many actions wait for leave,
-    `subscriptions` how many there are."""
+    their digest, `known` whether certificates or keys say who calls, `unnamed` what those see who show none, `waiting`
+    how many actions wait for leave, `subscriptions` how many there are."""
     semantic = tier == SEMANTIC
     active = ("hybrid" if ready else "degraded") if semantic else "disabled"
     scopes = "enforced" if known else "advisory"
@@ -71,6 +72,7 @@ def capabilities(
             "mode": "enforced",
             "inheritance": "enforced",
             "scopes": scopes,
+            "unnamed_callers": unnamed,
             "active_rules": rules,
             "rule_summary": [],
             "policy_digest": policy,

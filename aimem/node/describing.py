@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aimem import __version__
 from aimem.core.timestamp import format_timestamp
+from aimem.core.visibility import COLLECTIVE
 from aimem.errors import StoreUnreachable
 from aimem.node.capabilities import SECOND, capabilities, first_shape
 from aimem.node.conditions import STORAGE_FAILED, STORE_UNREACHABLE, Conditions
@@ -116,6 +117,7 @@ class Describing:
             "mesh": None if self._fleet is None else self._fleet.describe(),
             "policy": await self._policy(),
             "scopes": "enforced" if self._settings.known_callers() else "advisory",
+            "unnamed_callers": self._unnamed(),
             "pending": {"waiting": len(self._deciding.open), "without_majority": len(self._deciding.unreached)},
             "uptime_secs": int(monotonic() - self._began),
             "db": None
@@ -132,6 +134,10 @@ class Describing:
             ],
         }
 
+    def _unnamed(self) -> str:
+        """What who shows no certificate or key may see, by its scope."""
+        return COLLECTIVE if self._settings.require_identity else "all"
+
     async def capabilities(self, shape: str = SECOND) -> dict[str, Any]:
         """What this node can do, in the shape that a client knows."""
         meaning = self._meaning
@@ -143,6 +149,7 @@ class Describing:
             rules=await self._ruling.count(),
             policy=await self._ruling.digest(),
             known=self._settings.known_callers(),
+            unnamed=self._unnamed(),
             waiting=len(self._deciding.open),
             subscriptions=len(self._subscribers),
             digest=self._store.digest.root(),

@@ -22,7 +22,8 @@ from aimem.store.base import Change, Store
 class Granting:
     """Grants, kept in memory by agent: every request of a bound caller asks for its own. `load` reads what is there."""
 
-    def __init__(self, store: Store, lane: CallersLane) -> None:
+    def __init__(self, store: Store, lane: CallersLane, *, require_identity: bool) -> None:
+        self._unnamed = Reach(Identity()) if require_identity else None
         self._store = store
         self._lane = lane
         self._of: dict[str, dict[str, str]] = defaultdict(dict)
@@ -35,7 +36,10 @@ class Granting:
                 self._learn(record)
 
     def reach(self, identity: Identity | None) -> Reach | None:
-        """What a caller with this line sees: see `reach_of`; and what was granted to the agents that it speaks for."""
+        """What a caller with this line sees: see `reach_of`; and what was granted to the agents that it speaks for. One
+        without a line is bound by none, or sees what is collective."""
+        if identity is None:
+            return self._unnamed
         reach = reach_of(identity)
         if reach is None or not self._of:
             return reach

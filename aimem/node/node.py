@@ -126,7 +126,7 @@ class Node:
         self._messages = Messages(store, callers, self._writing, self._reading, now, rand)
         self._subscriptions = Subscriptions(store, callers, self.courier, settings.webhook_networks)
         self._agents = Agents(store, callers)
-        self._granting = Granting(store, callers)
+        self._granting = Granting(store, callers, require_identity=settings.require_identity)
         self._ruling = Ruling(store, callers)
         self._sessions = Sessions(store, self.touching, self._ruling, now)
         self.deciding = Deciding(store, lane, callers, self.fleet, now, rand)

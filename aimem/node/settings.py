@@ -26,7 +26,8 @@ class NodeSettings:
     """`tier` is `keyword` (words only, no model) or `semantic`.
 
     `memory_max` is what the vector index may take, in bytes; None is no limit.
-    `known_callers()` tells whether the line of every agent's certificate or key binds it.
+    `known_callers()` tells whether the line of every agent's certificate or key binds it; with `require_identity`
+    who shows neither sees, and changes, collective memories alone.
     """
 
     db: Path
@@ -43,4 +44,5 @@ class NodeSettings:
     webhook_networks: Networks = ()
     webhook_give_up_secs: float = WEBHOOK_GIVE_UP_SECS
     known_callers: Callable[[], bool] = _nobody
+    require_identity: bool = False
     shared: Target | None = None  # the database of a shared store; then there is no file

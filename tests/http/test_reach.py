@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from aimem.http.call import parse_query
 from aimem.http.router import Router
 from aimem.http.routes import ROUTES
 from tests.http.conftest import Checked
+from tests.http.processes import call, serving
 
 KEYS = parse_keys(
     "k-all\nk-bob # agents=ai:bob namespaces=org/** home=org/eu/team/bob\nk-exact # namespaces=org/eu/team/ann\n"
@@ -264,3 +266,23 @@ def test_what_is_in_reach_is_written_as_ever(bound: tuple[Checked, dict[str, str
     assert api.ok("POST", "/forget", {"pattern": "about"}, x_api_key="k-bob")["deleted"] == 3
     left = api.ok("GET", "/memories", x_api_key="k-all")["memories"]
     assert titles(left) == {"hidden", "outside", "n"}
+
+
+def test_who_shows_nothing_gets_collective_memories_alone_where_identity_is_required(tmp_path: Path) -> None:
+    with serving("--db", str(tmp_path / "a.db"), "--tier", "keyword", "--require-identity") as (_, port):
+
+        def ask(method: str, path: str, body: object = None) -> tuple[int, Any]:
+            reply = call(port, method, path, body)
+            return reply.status, reply.json()
+
+        ids = {}
+        for scope in ("private", "org", "collective"):
+            status, made = ask("POST", "/memories", {"title": scope, "content": "c", "scope": scope})
+            assert status == 201
+            ids[scope] = made["id"]
+        assert titles(ask("GET", "/memories")[1]["memories"]) == {"collective"}
+        assert [ask("GET", f"/memories/{each}")[0] for each in ids.values()] == [404, 404, 200]
+        assert [ask("PUT", f"/memories/{each}", {"content": "d"})[0] for each in ids.values()] == [403, 403, 200]
+        assert ask("GET", "/stats")[1]["total"] == 1
+        assert ask("GET", "/status")[1]["unnamed_callers"] == "collective"
+        assert ask("GET", "/capabilities")[1]["permissions"]["unnamed_callers"] == "collective"
