@@ -24,7 +24,7 @@ from aimem.core.deciding import (
 )
 from aimem.core.governing import Speaker
 from aimem.core.intent import Decision, Plan, Stamp
-from aimem.core.kinds import DECISION, MEMORY, PENDING
+from aimem.core.kinds import DECISION, MEMORY, PENDING, VOTE, compound_key
 from aimem.core.record import Record, Ref, from_wire
 from aimem.core.subscriptions import without_secret
 from aimem.core.timestamp import format_timestamp
@@ -110,6 +110,8 @@ class Pending:
             )
         (outcome,) = await self._lane.decided().write([deciding.vote(pending_id, who, verdict)])
         if isinstance(outcome, AimemError):
+            if isinstance(outcome, Conflict) and caller.idempotency_key is not None:
+                return await self._again(pending_id, who, verdict, outcome)
             raise outcome
         quorum = outcome.quorum
         decision = await self._deciding.settle(pending_id)
@@ -120,6 +122,27 @@ class Pending:
         if decision is None:
             return Answer(202, {**await self._waits(pending, verdict), **quorum})
         return self._decided(pending, decision, verdict, quorum)
+
+    async def _again(self, pending_id: str, who: Speaker, verdict: str, refused: Conflict) -> Answer:
+        """What a vote came to that is sent again under its idempotency key, after the action was decided. The vote is
+        there but once, so it need not be kept under the key. Raises `refused` where it was never cast."""
+        refs = [
+            Ref(PENDING, pending_id),
+            Ref(DECISION, pending_id),
+            Ref(VOTE, compound_key(pending_id, who.agent_id, verdict)),
+        ]
+        pending, decision, cast = await self._store.get(refs)
+        if pending is None or decision is None or cast is None or cast.deleted:
+            raise refused
+        told = self._decided(pending, decision, verdict, {})
+        wrote = tuple(refs[1:]) + tuple((kind, key) for kind, key, _ in decision.body["wrote"])
+
+        def plan(stamp: Stamp) -> Plan:
+            yield from ()
+            return Decision((), told._replace(replayed=True, wrote=wrote))
+
+        found: Answer = await self._lane.decided().one(plan)  # brings what stands to the quorum that was missed
+        return found
 
     async def _is_ripe(self, pending: Record) -> bool:
         """Whether the votes are enough, and only a majority of electors is missing here."""

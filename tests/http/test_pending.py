@@ -54,6 +54,19 @@ def test_a_store_is_carried_out_when_enough_agents_agree(api: Checked) -> None:
     assert [each["agent_id"] for each in shown["approvals"]] == ["ai:ilse", "ai:ole"]
 
 
+def test_a_vote_that_is_sent_again_under_its_key_is_told_the_same(api: Checked) -> None:
+    for verdict, agent in (("approve", "anna"), ("reject", "anna"), ("cancel", "ai:mara")):
+        govern(api)
+        pending = park(api, {**NEW, "title": verdict})
+        said = {"x_agent_id": agent, "idempotency_key": f"k-{verdict}"}
+        first = api.ok("POST", f"/pending/{pending}/{verdict}", **said)
+        again = api.send("POST", f"/pending/{pending}/{verdict}", None, None, **said)
+        assert again.json() == first
+        assert again.headers["idempotent-replayed"] == "true"
+        others = {"x_agent_id": "otto", "idempotency_key": f"k-{verdict}"}
+        assert api.send("POST", f"/pending/{pending}/{verdict}", None, None, **others).status in (403, 404)
+
+
 def test_one_who_may_decide_ends_it_by_rejecting_and_nobody_else_does(api: Checked) -> None:
     """HOLE 31."""
     govern(api, approver={"agent": "rack-a/approvers"})
