@@ -1,4 +1,4 @@
-"""Taking in a database of the existing system: rows a second, and the peak memory of the command.
+"""Taking in a database of the existing system, then what came of it: rows a second, and the peak memory.
 
 The source is made of the rows of the real one among the tests' data, again and again under ids and titles of their own,
 with new text; so it has that one's share of links, archived rows, counters and vectors.
@@ -81,22 +81,28 @@ def make_source(path: Path, memories: int, *, vectors: bool) -> None:
 
 def run(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="aimem-bench-") as folder:
-        source, target, said = Path(folder, "old.db"), Path(folder, "new.db"), Path(folder, "report.json")
-        make_source(source, options.rows, vectors=not options.no_vectors)
-        command = [sys.executable, str(DIST), "migrate", "--from", str(source), "--to", str(target), "--json"]
-        began = time.perf_counter()
-        with said.open("wb") as file:
-            process = subprocess.Popen(command, stdout=file)
-        _, status, usage = os.wait4(process.pid, 0)  # not `wait`: only this tells the peak of just this process
-        seconds = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode not in (0, 1):
-            raise SystemExit(f"aimem migrate ended with {process.returncode}")
-        report = json.loads(said.read_text(encoding="utf-8"))
+        old, ours, again = (Path(folder, name) for name in ("old.db", "ours.db", "again.db"))
+        make_source(old, options.rows, vectors=not options.no_vectors)
+        return max(_measured("migrate", old, ours), _measured("migrate, ours to ours", ours, again))
+
+
+def _measured(what: str, source: Path, target: Path) -> int:
+    """One run of the command, and its figures; 1 when anything was not taken."""
+    said = target.with_suffix(".json")
+    command = [sys.executable, str(DIST), "migrate", "--from", str(source), "--to", str(target), "--json"]
+    began = time.perf_counter()
+    with said.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file)
+    _, status, usage = os.wait4(process.pid, 0)  # not `wait`: only this tells the peak of just this process
+    seconds = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 1):
+        raise SystemExit(f"aimem migrate ended with {process.returncode}")
+    report = json.loads(said.read_text(encoding="utf-8"))
     kinds = {name: count for name, count in report["kinds"].items() if name not in _KINDS_OF_MEMORIES}
     rows = sum(count["written"] for count in kinds.values())
     errors = report["failed"]
-    print(f"migrate: {rows:,} rows in {seconds:.1f} s, {rows / seconds:,.0f} rows/s, errors {errors}")
+    print(f"{what}: {rows:,} rows in {seconds:.1f} s, {rows / seconds:,.0f} rows/s, errors {errors}")
     print("  " + ", ".join(f"{name} {count['written']:,}" for name, count in kinds.items() if count["written"]))
     print(
         f"  {kinds['memories']['written'] / seconds:,.0f} memories/s, memory at most {usage.ru_maxrss / 1024:.0f} MB, "
