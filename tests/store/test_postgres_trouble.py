@@ -130,7 +130,7 @@ async def test_frozen_for_longer_than_a_write_may_take(new_postgres: MakeServer)
 
     async def trouble() -> None:
         server.freeze()
-        await asyncio.sleep(STORE_WRITE_SECS + 1)
+        await asyncio.sleep(STORE_WRITE_SECS + 4)
         server.thaw()
 
     async with opened(url) as store:
