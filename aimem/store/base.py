@@ -26,7 +26,10 @@ from aimem.errors import AimemError
 class Change(NamedTuple):
     """One committed change. `old` is what stood there before, None for a new key. `row` is the store's own number of
     the address, stable for its life. `visible` tells whether it is a memory that reads may show: live, not archived,
-    holder of its pair (expiry apart)."""
+    holder of its pair (expiry apart).
+
+    Of what another process wrote to a shared store, `old` is None where the birth is new to this one, and else only
+    says that something stood there; and of a record that was written several times meanwhile the last is told."""
 
     seq: int
     row: int
