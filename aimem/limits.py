@@ -143,6 +143,7 @@ CONSOLIDATE_MIN, CONSOLIDATE_MAX = 2, 100  # memories that become one (wire)
 MIGRATE_BATCH_RECORDS = 4_000  # in one group commit: fewer and longer ones merge the word index less often
 MIGRATE_BATCH_BYTES = 4 * 1024 * 1024  # likewise, for long memories: each takes several times that in memory
 MIGRATE_BATCHES_IN_FLIGHT = 2  # so that reading and writing overlap
+MIGRATE_SHARED_INTENTS = 500  # at once to a shared store: well within its deadline of a write on a busy machine
 MIGRATE_READ_ROWS = 128  # rows read at once: 16 MB of the longest memories
 MIGRATE_NOTES_MAX = 10_000  # things not taken or repaired that are named; the rest is counted
 MIGRATE_CALL_SECS = 30.0  # for a page of a node's feed, which may be busy with its own

@@ -10,11 +10,12 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from aimem.core.intent import Intent
 from aimem.core.legacy.taking import take, take_new
 from aimem.core.legacy.values import Horizon
 from aimem.core.upkeep import advance
-from aimem.limits import MIGRATE_BATCH_BYTES, MIGRATE_BATCH_RECORDS, MIGRATE_BATCHES_IN_FLIGHT
-from aimem.store.base import Store, Written
+from aimem.limits import MIGRATE_BATCH_BYTES, MIGRATE_BATCH_RECORDS, MIGRATE_BATCHES_IN_FLIGHT, MIGRATE_SHARED_INTENTS
+from aimem.store.base import Outcome, Store, Written
 from aimem.store.migrate.mapping import Item, Mapping
 from aimem.store.migrate.report import Report
 from aimem.store.migrate.source import Source
@@ -89,16 +90,25 @@ def _batches(groups: Iterable[list[Item]]) -> Iterator[list[list[Item]]]:
         yield batch
 
 
+async def write(store: Store, intents: Sequence[Intent]) -> list[Outcome]:
+    """As `Store.write`: at once where that is cheapest, in pieces where the store bounds how long a write may take."""
+    piece = MIGRATE_SHARED_INTENTS if store.shared else max(1, len(intents))
+    outcomes: list[Outcome] = []
+    for at in range(0, len(intents), piece):
+        outcomes += await store.write(intents[at : at + piece])
+    return outcomes
+
+
 async def _take(store: Store, batch: list[list[Item]], since: int, report: Report) -> None:
     """Take a batch in and count it: groups of which nothing is here at once, the records of others one by one."""
-    outcomes = await store.write([take_new([item.record for item in group]) for group in batch])
+    outcomes = await write(store, [take_new([item.record for item in group]) for group in batch])
     rest: list[Item] = []
     for group, outcome in zip(batch, outcomes, strict=True):
         if isinstance(outcome, Written) and outcome.reply:
             _count(group, True)
         else:
             rest += group
-    merged = await store.write([take(item.record, since) for item in rest])
+    merged = await write(store, [take(item.record, since) for item in rest])
     for item, outcome in zip(rest, merged, strict=True):
         if isinstance(outcome, Written):
             _count([item], bool(outcome.reply))

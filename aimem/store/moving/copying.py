@@ -35,7 +35,7 @@ from aimem.limits import MIGRATE_BATCHES_IN_FLIGHT
 from aimem.store.base import Store, Written
 from aimem.store.migrate.mapping import LABELS
 from aimem.store.migrate.report import Report
-from aimem.store.migrate.running import FIRST_TIME
+from aimem.store.migrate.running import FIRST_TIME, write
 from aimem.store.moving.source import Page, Source
 
 STAYS = frozenset({ACCEPTOR, MOVED, ARRIVED})
@@ -207,7 +207,7 @@ class Copy:
     async def _take(self, store: Store, ahead: list[Record], records: list[Record], barred: set[Ref]) -> None:
         intents: list[Intent] = [receive(each) for each in ahead]
         intents += [self._aside(each, RESEED) if each.ref in barred else receive(each) for each in records]
-        outcomes = (await store.write(intents))[len(ahead) :]
+        outcomes = (await write(store, intents))[len(ahead) :]
         written: list[bool | None] = []
         refused: list[Intent] = []
         for record, outcome in zip(records, outcomes, strict=True):
@@ -222,7 +222,7 @@ class Copy:
             kept = isinstance(outcome, Written) and record.ref not in barred
             written.append(bool(getattr(outcome, "reply", False)) if kept else None)
         if refused:
-            await store.write(refused)
+            await write(store, refused)
         self._count(records, written)
 
     def _aside(self, record: Record, reason: str) -> Intent:

@@ -150,10 +150,11 @@ _BY_REF = (
     f"SELECT {FIELDS} FROM unnest(%s::text[], %s::text[]) AS asked (kind, key) "
     "JOIN record r ON r.kind = asked.kind AND r.key = asked.key"
 )
+# OFFSET keeps the look-up of each id on its own: as a plain join, all of the kind was compared with every id asked for.
 _MADE = (
-    f"SELECT {FIELDS} FROM unnest(%s::text[]) AS asked (id) "
-    "JOIN record r ON r.kind = %s AND r.key >= asked.id || '/' AND r.key < asked.id || '0'"  # "0" follows "/"
+    f"SELECT {FIELDS} FROM unnest(%s::text[]) AS asked (id) CROSS JOIN LATERAL (SELECT * FROM record "
+    "WHERE kind = %s AND key >= asked.id || '/' AND key < asked.id || '0' OFFSET 0) r"  # "0" follows "/"
 )
-_LINKS_FROM = f"{_MADE} AND NOT r.deleted"
+_LINKS_FROM = f"{_MADE} WHERE NOT r.deleted"
 _LINKS_TO = f"SELECT {FIELDS} FROM record r WHERE r.target = ANY(%s::text[])"
 _BY_PAIR = f"SELECT {FIELDS} FROM record r WHERE r.pair = ANY(%s::bytea[])"
