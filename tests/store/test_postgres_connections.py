@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from aimem.errors import AimemError, Misconfigured, StoreUnreachable
-from aimem.store.postgres.connections import Connections, open_connections, within
+from aimem.store.postgres.connections import Connections, Session, open_connections, within
 from aimem.store.postgres.failures import Action, DeadlinePassed, action
 from aimem.store.postgres.url import read_target
 from tests.postgres_server import PASSWORD, ROLE, PostgresServer
@@ -180,6 +180,31 @@ async def test_what_only_an_operator_can_mend_is_told_at_start(database: Callabl
         assert "horse" not in str(caught.value.body())
     with pytest.raises(StoreUnreachable):
         await open_connections(read_target("postgres://u@127.0.0.1:1/db"))
+
+
+async def test_closing_ends_while_idle_connections_are_looked_at(new_postgres: MakeServer) -> None:
+    server = new_postgres()
+    connections = await open_connections(read_target(server.url(server.new_database(), role=ROLE)))
+    await back_within(connections, 2)
+    checked, look = asyncio.Event(), connections._pool.check_connection
+
+    async def looking(conn: Session) -> None:
+        server.freeze()  # before it is asked: the question hangs
+        checked.set()
+        await look(conn)
+
+    connections._pool.check_connection = looking  # type: ignore[method-assign]
+    until = time.monotonic() + 20
+    while not checked.is_set():  # as it comes, no connection may be idle yet when it looks
+        assert time.monotonic() < until
+        connections.noticed(psycopg.OperationalError("as if"))
+        await asyncio.sleep(0.1)
+    started = time.monotonic()
+    try:
+        await asyncio.wait_for(connections.close(), 15)
+        assert time.monotonic() - started < 12
+    finally:
+        server.thaw()
 
 
 async def test_a_time_out_of_ones_own_is_not_taken_for_the_deadline() -> None:

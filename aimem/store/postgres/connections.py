@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Self
 
 import psycopg
@@ -26,6 +26,7 @@ from psycopg_pool import AsyncConnectionPool
 from aimem.errors import AimemError, Misconfigured
 from aimem.limits import (
     STORE_CALL_SECS,
+    STORE_CHECK_SECS,
     STORE_CONNECT_SECS,
     STORE_CONNECTIONS_MAX,
     STORE_CONNECTIONS_MIN,
@@ -74,6 +75,16 @@ class Session(AsyncConnection[TupleRow]):
             raise
 
 
+class Pool(AsyncConnectionPool[Session]):
+    """A pool whose check of an idle connection has an end too."""
+
+    @staticmethod
+    async def check_connection(conn: Session) -> None:
+        """Ask for nothing."""
+        async with within(STORE_CHECK_SECS):
+            await conn.execute("")
+
+
 class Connections:
     """The connections of one process to one database. Made by `open_connections`."""
 
@@ -85,7 +96,7 @@ class Connections:
         self._drained = False
         self.why: str | None = None
         """What the last attempt to connect said; None while the server answers."""
-        self._pool: AsyncConnectionPool[Session] = AsyncConnectionPool(
+        self._pool = Pool(
             self._conninfo,
             connection_class=Session,
             kwargs={"autocommit": True, "prepare_threshold": 5},
@@ -99,6 +110,7 @@ class Connections:
             open=False,
         )
         self._watcher: asyncio.Task[None] | None = None
+        self._closing = False
 
     async def start(self) -> Self:
         """Connect once, so that what can't work is told now, and fill the pool.
@@ -118,10 +130,10 @@ class Connections:
 
     async def close(self) -> None:
         """Close every connection. Idempotent."""
+        self._closing = True
         if self._watcher is not None:
             self._watcher.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watcher
+            await asyncio.wait({self._watcher})  # the pool may swallow the cancellation: then it ends by the flag
         await self._pool.close(STORE_CONNECT_SECS)
 
     @asynccontextmanager
@@ -209,13 +221,13 @@ class Connections:
 
     async def _watch(self) -> None:
         """After trouble: throw the idle connections away, and try until the server answers."""
-        while True:
+        while not self._closing:
             await self._trouble.wait()
             self._trouble.clear()
             drain, self._drained = self._drained, False
             if drain:
                 await self._pool.drain()
-            while not await self._answers():
+            while not await self._answers() and not self._closing:
                 await asyncio.sleep(STORE_PROBE_SECS)
             if not drain:
                 await self._pool.drain()  # what hangs would cost each of its next users a deadline
