@@ -186,7 +186,7 @@ class Mesh:
             settings.zone,
             self._links.known,
             version=__version__,
-            behind=any(not link.legacy.known and not link.shares for link in self._links)
+            behind=any(not link.legacy.known and not link.shares for link in self._links.others)
             and self.standing.behind(self._met),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -256,5 +257,20 @@ def test_a_node_whose_clock_is_off_gets_no_acknowledgement_by_way_of_the_store()
         with pytest.raises(QuorumNotMet) as missed:  # nobody has told it yet
             await world.call("n0").create(memory("t"), caller())
         assert missed.value.extra["reason"] == "clock_skew"
+
+    run(story)
+
+
+def test_a_node_whose_list_names_itself_and_its_store_alone_is_not_behind() -> None:
+    """One list for all nodes holds each of them too. There is no feed that it could read to its end."""
+
+    async def story() -> None:
+        world = shared()
+        urls = tuple(world.network.url_of(name) for name in world.members)
+        for member in world.members.values():
+            member.settings = replace(member.settings, peers=urls)
+        await up(world)
+        await asyncio.sleep(60)
+        assert not any(mesh_of(world, name).envelope().behind for name in world.members)
 
     run(story)
