@@ -92,4 +92,5 @@ def test_an_action_is_rejected_or_taken_back(aimem: Life) -> None:
     for title, verdict, who, said in (("a", "reject", "anna", "rejected"), ("b", "cancel", "ai:me", "cancelled")):
         parked = aimem("push", "-T", title, "-c", "x", "-n", "g", "--agent-id", "ai:me", "--json").json["pending_id"]
         assert aimem("pending", verdict, parked, "--agent-id", who).out.startswith(f"{said}: {parked}")
-        assert aimem("pending", verdict, parked, "--agent-id", who).code == 3
+        assert aimem("pending", verdict, parked, "--agent-id", who).out.startswith(f"{said}: {parked}"), "a repeat"
+        assert aimem("pending", "reject", parked, "--agent-id", "bert").code == 3
