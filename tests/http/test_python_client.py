@@ -1,7 +1,7 @@
 """The old program's Python client, as it is published, against a node of ours: what it sends is served, and what it is
 sent fits its models.
 
-The test environment has its oldest release.
+The test environment has its oldest release on the path; `test_newest_client` runs all this with the newest one.
 """
 
 from __future__ import annotations
@@ -201,6 +201,15 @@ def test_a_memory_is_granted_and_the_grant_taken_back(client: Client, place: str
     assert client.revoke(memory_id, "bob")["revoked"] is True
     with pytest.raises(errors.ValidationError, match="only 'read' can be granted"):
         client.grant(memory_id, "bob", permission="write")
+
+
+@pytest.mark.skipif(not hasattr(Client, "lineage"), reason="this release has no such method")
+def test_lineage(client: Any, place: str) -> None:
+    source, derived = stored(client, place, "A"), stored(client, place, "B")
+    client.link(derived, source, relation="derived_from")
+    found = client.lineage(derived, max_depth=2)
+    assert (found["id"], found["direction"], found["count"]) == (derived, "ancestors", 1)
+    assert [(node["id"], node["relation"], node["depth"]) for node in found["nodes"]] == [(source, "derived_from", 1)]
 
 
 def test_every_method_is_driven_here() -> None:
