@@ -155,5 +155,7 @@ class Receiver:
         return {key: GivenUp(self.error or "the receiver failed", attempts[key]) for key in found}
 
     def _pause(self, failures: int) -> float:
+        """Shorter than the time after which an event is given up: one that is replayed meanwhile is tried before."""
         first, longest = WEBHOOK_BACKOFF_SECS
-        return min(longest, first * 3.0 ** min(failures - 1, 20)) * self._rand.uniform(0.75, 1.25)
+        wanted = min(longest, self._give_up / 2, first * 3.0 ** min(failures - 1, 20))
+        return wanted * self._rand.uniform(0.75, 1.25)
