@@ -4,6 +4,7 @@ nothing acknowledged is lost, nobody waits longer than the deadline, and all goe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -156,12 +157,19 @@ class Proxy:
         self.swallow = False
         self.swallowed = 0
         self._port = port
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
 
     async def listen(self) -> asyncio.Server:
         return await asyncio.start_server(self._serve, "127.0.0.1", 0)
 
+    async def ended(self) -> None:
+        """Wait until nobody is served any more."""
+        await asyncio.gather(*self._serving)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
         there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._port)
         lost = asyncio.Event()
         back = asyncio.create_task(self._pump(there_reader, writer, lost))
@@ -178,6 +186,9 @@ class Proxy:
             there_writer.close()
             await back
             writer.close()
+            for each in (there_writer, writer):
+                with contextlib.suppress(OSError):
+                    await each.wait_closed()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event) -> None:
         try:
@@ -207,6 +218,8 @@ async def test_a_commit_whose_answer_is_lost_is_found_and_not_made_twice(databas
             assert proxy.swallowed == number + 1
         assert [ref for _, ref in node.heard] == [record.ref for _, record in await feed(node.store)]
         assert await node.store.check() == []
+    async with asyncio.timeout(PATIENCE):
+        await proxy.ended()
 
 
 async def test_a_promoted_standby_is_found_and_begins_a_new_incarnation(new_postgres: MakeServer) -> None:
