@@ -118,6 +118,7 @@ class FaultProxy:
             task.cancel()
             with suppress(asyncio.CancelledError, OSError):
                 self._loop.run_until_complete(task)
+        self._loop.run_until_complete(asyncio.sleep(0))  # what was cut is closed in the next turn of the loop
         self._loop.close()
 
 
