@@ -164,6 +164,11 @@ class Proposal:
         return len(self._accepts) >= self.needed
 
     @property
+    def nearly_chosen(self) -> bool:
+        """Whether one more elector that accepts makes a majority."""
+        return len(self._accepts) + 1 >= self.needed
+
+    @property
     def lost(self) -> bool:
         """Whether so many have refused that this attempt can't succeed."""
         return len(self._refusals) > len(self.electors) - self.needed

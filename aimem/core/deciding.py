@@ -19,7 +19,7 @@ from aimem.core.pairs import pair_of
 from aimem.core.policy import Verdict, chain_of, parse_approver
 from aimem.core.record import Record, Ref, from_wire, to_wire
 from aimem.core.version import parse_version
-from aimem.errors import Conflict, Denied, NotFound
+from aimem.errors import Conflict, Denied, Invalid, NotFound
 
 APPROVE, REJECT, CANCEL = "approve", "reject", "cancel"
 APPROVED, REJECTED, CANCELLED, EXPIRED, FAILED, REOPENED = (
@@ -238,6 +238,15 @@ def conclude(pending_id: str, value: Mapping[str, Any]) -> Intent:
         return Decision(written, decision)
 
     return plan
+
+
+def newest_of(value: Any) -> int:
+    """The highest time (ns) of all versions in a value. Raises `Invalid` where it is not the value of a decision."""
+    match value:
+        case {"version": str(version), "records": list(items)}:
+            records = [from_wire(each) for each in items]
+            return max([parse_version(version).time, *(max(each.version.time, each.born.time) for each in records)])
+    raise Invalid("not the value of a decision")
 
 
 def decision_of(pending_id: str, value: Mapping[str, Any]) -> Record:

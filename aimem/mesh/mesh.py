@@ -363,6 +363,10 @@ class Mesh:
                     log.info("elector %s: %s", peer.url, error.message)
         return None
 
+    def latest(self) -> int:
+        """See `Fleet.latest`."""
+        return self.receiving.latest()
+
     def electors(self) -> tuple[str, ...]:
         """This store, and those of peers that were met, the reachable ones first."""
         met = sorted((link.peer for link in self._links.outside), key=lambda peer: not peer.up)

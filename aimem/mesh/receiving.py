@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from aimem.core.asking import newer, question_from_wire
-from aimem.core.consensus import Reply, elect, parse_ballot
+from aimem.core.consensus import ACCEPT, Reply, elect, parse_ballot
+from aimem.core.deciding import newest_of
 from aimem.core.digest import BUCKETS
 from aimem.core.feed import Cursor, betrays_the_past, parse_cursor, resolve
 from aimem.core.identity_words import Identity
@@ -29,7 +30,7 @@ from aimem.core.taking import (
     take,
 )
 from aimem.core.upkeep import advance
-from aimem.errors import AimemError, Denied, Invalid, NoRoute, NotFound
+from aimem.errors import AimemError, ClockSkewed, Denied, Invalid, NoRoute, NotFound
 from aimem.limits import MESH_BATCH_BYTES, MESH_BATCH_RECORDS, MESH_BUCKETS_COMPARED, MESH_PAGE_HEADS, MESH_QUESTIONS
 from aimem.mesh.aside import Aside
 from aimem.mesh.carrying import Carries, carried
@@ -107,6 +108,10 @@ class Receiving:
         self.aside = Aside(store, now, self._ahead_max)
         self.received = 0
 
+    def latest(self) -> int:
+        """The highest time (ns) of a version that is taken by now."""
+        return self._now() + self._ahead_max
+
     async def open(self) -> None:
         """Learn what the store keeps of others."""
         await self.aside.open()
@@ -150,8 +155,7 @@ class Receiving:
         if path == ELECT:
             return await self._elected(message)
         if path == WITNESS:
-            latest = self._now() + self._ahead_max
-            return encode(self._envelope(), {"seen": await witnessed(self._store, message, sender, latest)})
+            return encode(self._envelope(), {"seen": await witnessed(self._store, message, sender, self.latest())})
         raise NoRoute(f"no message goes to {path}")
 
     def _check_fence(self, records: Sequence[Record | str]) -> None:
@@ -168,7 +172,10 @@ class Receiving:
             case {"elector": str(elector), "question": str(question), "step": str(step), **rest}:
                 if elector != self._store.incarnation:
                     raise NotFound(f"this store is {self._store.incarnation}, not {elector}")
-                intent = elect(question, step, parse_ballot(rest.get("ballot")), rest.get("value"))
+                value = rest.get("value")
+                if step == ACCEPT and (ahead := newest_of(value) - self.latest()) > 0:
+                    raise ClockSkewed(f"the value lies {ahead / 1e9:.1f} s beyond what this node's clock lets it take")
+                intent = elect(question, step, parse_ballot(rest.get("ballot")), value)
                 reply: Reply = await self._lane.one(intent)
                 return encode(self._envelope(), {"reply": reply.to_wire()})
         raise Invalid("not a message of the mesh: it asks no elector")

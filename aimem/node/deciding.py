@@ -24,6 +24,7 @@ from aimem.core.deciding import (
     compose,
     conclude,
     electors_of_pending,
+    newest_of,
     refs_of,
     weigh,
 )
@@ -226,18 +227,22 @@ class Deciding:
         last = self._rounds.get(pending.key, FIRST)
         proposal = Proposal(electors_of_pending(pending), Ballot(last.round + 1, self._store.start))
         self._rounds[pending.key] = proposal.ballot
-        for elector, reply in await self._ask_all(pending.key, proposal, PROMISE, None):
+        for elector, reply in await self._ask_all(proposal.electors, pending.key, proposal, PROMISE, None):
             proposal.promised(elector, reply)
         if proposal.ready:
             bound = proposal.bound()
             value = bound.value if bound is not None else await self._value(pending, votes)
-            if value is not None:
-                for elector, reply in await self._ask_all(pending.key, proposal, ACCEPT, value):
-                    proposal.accepted(elector, reply)
+            if value is not None and self._timely(value):
+                await self._have_accepted(pending.key, proposal, value)
                 if proposal.chosen:
                     await self._callers.decided().one(conclude(pending.key, value))
         self._rounds[pending.key] = max(proposal.highest, proposal.ballot)
         return proposal
+
+    def _timely(self, value: Any) -> bool:
+        """Whether this store may take a value by now: who proposed it first may have had a clock far ahead. If so, it
+        waits until this clock has come near, as any record does."""
+        return self._fleet is None or newest_of(value) <= self._fleet.latest()
 
     async def _end(self, pending: Record, votes: Sequence[Record]) -> Record | None:
         """End an action that the existing system parked. It names no electors, and nothing that could be carried out,
@@ -258,11 +263,24 @@ class Deciding:
                 return None
         return await self._lane.one(intent)
 
-    async def _ask_all(self, question: str, proposal: Proposal, step: str, value: Any) -> list[tuple[str, Reply]]:
+    async def _have_accepted(self, question: str, proposal: Proposal, value: Any) -> None:
+        """Ask the other electors first: a value that they can't take, since this clock is far ahead of theirs and does
+        not know it yet, must not bind this store, and by it all of them, until their clocks come near."""
+        own = self._store.incarnation
+        others = [each for each in proposal.electors if each != own]
+        for elector, reply in await self._ask_all(others, question, proposal, ACCEPT, value):
+            proposal.accepted(elector, reply)
+        if proposal.nearly_chosen:
+            for elector, reply in await self._ask_all([own], question, proposal, ACCEPT, value):
+                proposal.accepted(elector, reply)
+
+    async def _ask_all(
+        self, electors: Sequence[str], question: str, proposal: Proposal, step: str, value: Any
+    ) -> list[tuple[str, Reply]]:
         """The answers of the electors that could be reached."""
-        asked = [self._ask(each, question, step, proposal.ballot, value) for each in proposal.electors]
+        asked = [self._ask(each, question, step, proposal.ballot, value) for each in electors]
         replies = await asyncio.gather(*asked)
-        return [(each, reply) for each, reply in zip(proposal.electors, replies, strict=True) if reply is not None]
+        return [(each, reply) for each, reply in zip(electors, replies, strict=True) if reply is not None]
 
     async def _ask(self, elector: str, question: str, step: str, ballot: Ballot, value: Any) -> Reply | None:
         if elector == self._store.incarnation:

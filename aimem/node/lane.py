@@ -81,6 +81,9 @@ class Fleet(Protocol):
     async def consult(self, elector: str, question: str, step: str, ballot: Ballot, value: Any) -> Reply | None:
         """What an elector, a peer's store, says (see `core.consensus`); None where it can't be reached."""
 
+    def latest(self) -> int:
+        """The highest time (ns) of a version that this node takes by now."""
+
     def electors(self) -> tuple[str, ...]:
         """The stores that decide on what is parked here: this one's, and its peers' as far as they were met."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +17,7 @@ from aimem.core.automatic import deleted_by_user, effect_of, is_archived
 from aimem.core.kinds import ACCEPTOR, MEMORY, QUARANTINE, SUPERSEDED, TOUCH
 from aimem.core.quorum import Met, NotMet
 from aimem.core.record import Record, Ref
+from aimem.core.taking import outlived
 from aimem.core.version import ZERO, Version
 from aimem.errors import AimemError
 from aimem.node.lane import Turn
@@ -80,7 +81,8 @@ class Paper:
 
 
 class Ledger:
-    """See the module. `same_lists`: every node has every other in its list, so order is promised everywhere."""
+    """See the module. `same_lists`: every node has every other in its list, so order is promised everywhere. `now`: the
+    true time (ns)."""
 
     def __init__(
         self,
@@ -90,7 +92,9 @@ class Ledger:
         racks: int,
         rack_of: dict[str, str | None],
         store_of: dict[str, str] | None = None,
+        now: Callable[[], int],
     ) -> None:
+        self._now = now
         self.store_of = store_of or {}
         self.same_lists = same_lists
         self.writes = writes
@@ -207,7 +211,7 @@ class Ledger:
         act = ACTING.get()
         since = act.began if act is not None else _time()
         for record in records:
-            if record.kind == QUARANTINE:
+            if record.kind == QUARANTINE or outlived(record, self._now()):  # days may pass amid a round
                 continue
             holders = self._holders(record, since, ordered=turn.ordered)
             got = result.acks if isinstance(result, Met) else result.got
@@ -237,7 +241,8 @@ class Ledger:
             self.breaks(f"{act.what} at {act.node} named {act.named}, was overtaken, and was told to be done")
         for record in act.wrote:
             holders = self._holders(record, act.began, ordered=act.ordered)
-            if len(holders) < acks or (self.racks > 1 and len(self._racks(holders)) < self.racks):
+            short = len(holders) < acks or (self.racks > 1 and len(self._racks(holders)) < self.racks)
+            if short and not outlived(record, self._now()):
                 self.breaks(f"{act.what}: {acks} acks told, {record!r} is on {sorted(holders)}")
             self._after_what_was_acked(record, act)
         for record in {each.ref: each for each in (*act.wrote, *act.spread)}.values():

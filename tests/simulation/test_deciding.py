@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
-from aimem.core.kinds import ACCEPTOR, DECISION
+from aimem.core.consensus import Ballot, Proposal
+from aimem.core.deciding import electors_of_pending
+from aimem.core.kinds import ACCEPTOR, DECISION, PENDING
 from aimem.core.record import Record, Ref
 from aimem.core.timestamp import SECOND_NS
+from aimem.core.version import Version
 from aimem.errors import AimemError, Conflict, Denied, NotFound
 from aimem.node.caller import Caller
 from tests.simulation.stories import run, up
@@ -96,6 +99,33 @@ def test_the_loss_of_the_node_that_parked_it_ends_nothing() -> None:
         await world.start("n0")
         assert await world.converged(60)
         assert len(await titles(world, "n0")) == 1
+
+    run(story)
+
+
+def test_a_clock_that_runs_ahead_and_does_not_know_it_yet_binds_nobody() -> None:
+    """What it proposes lies beyond what the others take from anybody: they decide without it, in their own time."""
+
+    async def story() -> None:
+        world = await governed(fleet(3), count=1)
+        pending = await park(world)
+        await asyncio.sleep(1)
+        node, ahead = world.call("n2"), world.members["n2"]
+        ahead.offset = 600 * SECOND_NS
+        (held,) = await node._store.get([Ref(PENDING, pending)])
+        assert held is not None
+        value = {"outcome": "rejected", "decided_by": "ai:a", "decided_at": world.now(ahead), "records": []}
+        value["version"] = str(Version(world.now(ahead), "0" * 16))
+        proposal = Proposal(electors_of_pending(held), Ballot(7, "0" * 16))
+        await node.deciding._have_accepted(pending, proposal, value)
+        assert not proposal.chosen
+        kept = [
+            member.store._state.rows.get(Ref(ACCEPTOR, pending)) for member in world.members.values() if member.store
+        ]
+        assert not any(row.record.body["accepted"] for row in kept if row is not None)
+        ahead.offset = 0
+        await world.call("n0").approve(pending, caller("ai:a"))
+        assert (await settled(world, pending)).body["outcome"] == "approved"
 
     run(story)
 

@@ -224,15 +224,20 @@ class World:
             racks=settings.get("racks", 1),
             rack_of={name: racks.get(name) for name in graph},
             store_of=self.store_of,
+            now=self.true_time,
         )
 
     @staticmethod
     def _writes(settings: MeshSettings) -> int:
         return majority(len(settings.peers) + 1) if settings.writes is None else settings.writes
 
+    def true_time(self) -> int:
+        """The time (ns) that right clocks read."""
+        return EPOCH_NS + int(asyncio.get_running_loop().time() * 1e9) + self.later
+
     def now(self, member: Member) -> int:
         """What the clock of a node reads."""
-        return EPOCH_NS + int(asyncio.get_running_loop().time() * 1e9) + self.later + member.offset
+        return self.true_time() + member.offset
 
     async def start(self, name: str) -> Member:
         """Bring a node up on what its disk holds."""
@@ -309,8 +314,7 @@ class World:
                 f"{member.name} took a version {(newest - self.now(member)) / 1e9:.1f} s ahead of its clock"
             )
         if store.anybody_restamps:
-            true = self.now(member) - member.offset
-            self.ledger.restamped(member.name, changes, ahead=true + member.settings.max_skew)
+            self.ledger.restamped(member.name, changes, ahead=self.true_time() + member.settings.max_skew)
         else:
             self.ledger.synced(member.name, store.start, changes)
 
