@@ -13,6 +13,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from tests.waiting import PATIENCE_SECS
+
 SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 """A client's first message when it wants TLS (PostgreSQL manual, "Message Formats": SSLRequest)."""
 
@@ -128,9 +130,9 @@ def fault_proxy(server_port: int, tls: ssl.SSLContext | None = None) -> Iterator
     proxy, ready = FaultProxy(server_port, tls), threading.Event()
     thread = threading.Thread(target=proxy._run, args=(ready,), daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(PATIENCE_SECS)
     try:
         yield proxy
     finally:
         proxy._loop.call_soon_threadsafe(proxy._task.cancel)
-        thread.join(10)
+        thread.join(PATIENCE_SECS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -89,11 +88,3 @@ def receiving(context: ssl.SSLContext | None = None) -> Iterator[Hooks]:
         hooks.server.shutdown()
         hooks.server.server_close()
         thread.join()
-
-
-def eventually(holds: Callable[[], bool], secs: float = 30) -> None:
-    """Until it holds."""
-    until = time.monotonic() + secs
-    while not holds():
-        assert time.monotonic() < until, "it did not come to hold in time"
-        time.sleep(0.02)

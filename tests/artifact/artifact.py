@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import PATIENCE_SECS
+
 ROOT = Path(__file__).parent.parent.parent
 FILE = ROOT / "dist" / "aimem"
 CONFIGURATION, TRY_AGAIN = 78, 75  # exit codes
@@ -34,7 +36,7 @@ Command = list[str | Path]
 
 def run(command: Command, env: Mapping[str, str] | None = None, **how: Any) -> subprocess.CompletedProcess[str]:
     """What a command says and how it ends. Without `env` it gets none at all."""
-    return subprocess.run(command, capture_output=True, text=True, env=dict(env or {}), timeout=120, **how)
+    return subprocess.run(command, capture_output=True, text=True, env=dict(env or {}), timeout=PATIENCE_SECS, **how)
 
 
 def done(command: Command, env: Mapping[str, str] | None = None, **how: Any) -> str:
@@ -70,7 +72,7 @@ def serving(
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(30)
+            process.wait(PATIENCE_SECS)
         finally:
             process.kill()
             process.wait()

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE_SECS
+
 from .artifact import FILE, Command, copied, done, remember_and_recall, run, serving
 
 CLIENT: Command = [sys.executable, "-I", FILE]
@@ -45,6 +47,6 @@ def test_a_node_goes_on_when_its_file_is_replaced(tier: str, cache: Path, tmp_pa
         node.send_signal(signal.SIGHUP)
         assert done([*CLIENT, "stats", "--to", url])
         node.send_signal(signal.SIGTERM)
-        assert node.wait(30) == 0
+        assert node.wait(PATIENCE_SECS) == 0
         assert node.stderr is not None
         assert "Traceback" not in node.stderr.read()

@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import PATIENCE_SECS
+
 from .artifact import (
     CONFIGURATION,
     FILE,
@@ -81,7 +83,7 @@ def test_two_first_starts_at_once_both_work_and_leave_one_folder_for_each_part(
         for each in range(2)
     ]
     for start in starts:
-        _, said = start.communicate(timeout=120)
+        _, said = start.communicate(timeout=PATIENCE_SECS)
         assert start.returncode == 0, said
     assert {path.name for path in empty_cache.iterdir()} == set(parts())
     assert_whole(empty_cache)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from aimem.cli.completion_scripts import FILES, script
+from tests.waiting import PATIENCE_SECS
 
 from .conftest import Run
 
@@ -125,5 +126,5 @@ def test_zsh(folder: Path, typed: str, shown: str) -> None:
     subprocess.run(
         [shell("zsh"), "-f", "-c", ZSH, "zsh", str(ROOT / "completions/_aimem"), typed, pattern],
         cwd=folder, env={"HOME": str(folder), "PATH": "/usr/bin:/bin", "TERM": "xterm", "COLUMNS": "200"},
-        stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True,
+        stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE_SECS, check=True,
     )  # fmt: skip

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import PATIENCE_SECS
+
 from .conftest import FakeNode, Seen
 
 ROOT = Path(__file__).parents[2]
@@ -77,10 +79,13 @@ def test_an_interrupted_push_says_so_and_resumes(node: FakeNode, tmp_path: Path)
     path.write_text("".join(json.dumps({"title": f"t{n}", "content": "c"}) + "\n" for n in range(1000)))
     line = [sys.executable, "-c", RUN, "aimem", "push", "--parallel", "1", str(path)]
     process = subprocess.Popen(line, env=environment(node, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert arrived.wait(30)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    release.set()
+    try:
+        assert arrived.wait(PATIENCE_SECS)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE_SECS)
+    finally:
+        release.set()
+        process.kill()
     assert process.returncode == 130
     assert out == b"stored: 400\n"
     assert err == b"aimem: interrupted\n"

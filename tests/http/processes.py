@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aimem.net.reply import Reply
+from tests.waiting import PATIENCE_SECS
 
 from .conftest import hold_against_document
 
@@ -55,7 +56,7 @@ def serving(
 
 def failed(*flags: str) -> tuple[int, str]:
     """Exit code and words of a node that is not to start."""
-    done = subprocess.run(command(*flags), capture_output=True, text=True, cwd=ROOT, timeout=60)
+    done = subprocess.run(command(*flags), capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE_SECS)
     return done.returncode, done.stderr
 
 
@@ -65,7 +66,7 @@ def call(
     """One request on a connection of its own. The reply is held against the OpenAPI document."""
     content = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
     said = {"Content-Type": "application/json", **(headers or {})} if content is not None else dict(headers or {})
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECS)
     try:
         connection.request(method, f"/api/v1{path}", content, {name: value for name, value in said.items() if value})
         answered = connection.getresponse()

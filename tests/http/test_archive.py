@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
+
+from tests.waiting import eventually
 
 from .conftest import Checked
 
@@ -166,11 +166,10 @@ def test_a_consolidation_that_can_not_be_changes_nothing(api: Checked) -> None:
 
 
 def test_gc_ends_what_has_expired_and_archives_it(api: Checked) -> None:
-    memory_id = put(api, "A", ttl_secs=1)
-    put(api, "B")
+    put(api, "B", ttl_secs=86_400)
     assert api.ok("POST", "/gc") == {"expired_deleted": 0}
-    while api.ok("GET", "/stats")["total"] == 2:
-        time.sleep(0.02)
+    memory_id = put(api, "A", ttl_secs=1)
+    eventually(lambda: api.ok("GET", "/stats")["total"] == 1)
     assert api.ok("POST", "/gc") == {"expired_deleted": 1}
     (row,) = archived(api)
     assert (row["id"], row["archive_reason"]) == (memory_id, "ttl_expired")

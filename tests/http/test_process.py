@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE_SECS
+
 from .processes import call, failed, serving
 
 
@@ -18,7 +20,7 @@ def test_the_service_manager_hears_of_readiness_life_and_stopping(tmp_path: Path
     address = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(address)
-        manager.settimeout(30)
+        manager.settimeout(PATIENCE_SECS)
         env = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "100000"}
         with serving("--db", str(tmp_path / "a.db"), env=env) as (process, port):
             ready = manager.recv(1_000).decode().splitlines()
@@ -30,13 +32,13 @@ def test_the_service_manager_hears_of_readiness_life_and_stopping(tmp_path: Path
             while heard == b"WATCHDOG=1":
                 heard = manager.recv(1_000)
             assert heard.startswith(b"STOPPING=1")
-            assert process.wait(30) == 0
+            assert process.wait(PATIENCE_SECS) == 0
 
 
 def test_sigterm_lets_a_request_in_flight_finish(tmp_path: Path) -> None:
     with serving("--db", str(tmp_path / "a.db")) as (process, port):
         content = b'{"title": "A", "content": "x"}'
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as half:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECS) as half:
             half.sendall(
                 b"POST /api/v1/memories HTTP/1.1\r\nHost: n\r\nContent-Type: application/json\r\n"
                 b"Content-Length: %d\r\n\r\n" % len(content) + content[:10]
@@ -45,7 +47,7 @@ def test_sigterm_lets_a_request_in_flight_finish(tmp_path: Path) -> None:
             process.send_signal(signal.SIGTERM)
             half.sendall(content[10:])
             assert half.makefile("rb").readline().startswith(b"HTTP/1.1 201")
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE_SECS) == 0
     with serving("--db", str(tmp_path / "a.db")) as (_, port):
         assert call(port, "GET", "/stats").json()["total"] == 1
 
@@ -54,7 +56,7 @@ def test_sigterm_lets_a_request_in_flight_finish(tmp_path: Path) -> None:
 def test_a_second_signal_cuts_the_request_in_flight(tmp_path: Path, again: signal.Signals) -> None:
     with serving("--db", str(tmp_path / "a.db"), "--shutdown-grace-secs", "1000") as (process, port):
         kept = call(port, "POST", "/memories", {"title": "kept", "content": "x"})
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as half:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECS) as half:
             half.sendall(b"POST /api/v1/memories HTTP/1.1\r\nHost: n\r\nContent-Length: 10\r\n\r\n{")
             assert call(port, "GET", "/health").status == 200  # the node has read the half before it
             process.send_signal(signal.SIGTERM)
@@ -63,7 +65,7 @@ def test_a_second_signal_cuts_the_request_in_flight(tmp_path: Path, again: signa
                     call(port, "GET", "/health")
             assert process.poll() is None
             process.send_signal(again)
-            assert process.wait(30) == 0
+            assert process.wait(PATIENCE_SECS) == 0
         assert process.stderr is not None
         assert "1 requests were cut" in process.stderr.read()
     with serving("--db", str(tmp_path / "a.db")) as (_, port):
@@ -114,7 +116,7 @@ def test_the_log_is_silent_for_healthy_traffic_and_tells_it_on_request(tmp_path:
             process.send_signal(signal.SIGTERM)
             assert process.stderr is not None
             told = [json.loads(line) for line in process.stderr.read().splitlines()]
-            process.wait(30)
+            process.wait(PATIENCE_SECS)
         access = [line for line in told if line["logger"] == "aimem.access"]
         assert len(access) == lines
         if access:

@@ -7,13 +7,13 @@ differs.
 from __future__ import annotations
 
 import json
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from aimem.net.reply import Reply
+from tests.waiting import eventually
 
 from .processes import call, serving
 
@@ -101,8 +101,12 @@ def send(port: int, request: dict[str, Any], ids: Ids) -> Reply:
 
 def until_embedded(port: int) -> None:
     """The existing system embeds before it answers, ours after."""
-    while not (health := call(port, "GET", "/health").json())["embedder_ready"] or health["embedding_backlog"]:
-        time.sleep(0.02)
+
+    def embedded() -> bool:
+        health = call(port, "GET", "/health").json()
+        return bool(health["embedder_ready"] and not health["embedding_backlog"])
+
+    eventually(embedded)
 
 
 WAITS = (36, 37, 38, 53)  # recalls and the look for a duplicate

@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.hooks import eventually, receiving
+from tests.hooks import receiving
 from tests.net.certificates import make
+from tests.waiting import PATIENCE_SECS, eventually
 
 from .processes import ROOT, call, serving
 
@@ -91,6 +92,6 @@ def test_a_receiver_with_tls_is_told_when_its_authority_is_trusted(tmp_path: Pat
 
 def test_a_network_that_is_none_is_a_configuration_error(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "aimem", "serve", "--db", str(tmp_path / "a.db"), "--webhook-networks", "10.0.0"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE_SECS)
     assert done.returncode == 78
     assert "webhook_networks" in done.stderr

@@ -10,13 +10,13 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from aimem.cli.main import main
+from tests.waiting import PATIENCE_SECS, eventually
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -103,13 +103,13 @@ class Fleet:
         """Send a signal to a node; a killed one is waited for."""
         self.processes[name].send_signal(number)
         if number is signal.SIGKILL:
-            self.processes.pop(name).wait(30)
+            self.processes.pop(name).wait(PATIENCE_SECS)
 
     def close(self) -> None:
         """End all that run."""
         for process in self.processes.values():
             process.kill()
-            process.wait(30)
+            process.wait(PATIENCE_SECS)
 
     def context(self, name: str) -> ssl.SSLContext:
         """What a client with that node's certificate needs."""
@@ -120,8 +120,10 @@ class Fleet:
 
     def _connection(self, name: str) -> http.client.HTTPConnection:
         if self.transport == "plain":
-            return http.client.HTTPConnection("127.0.0.1", self.ports[name], timeout=30)
-        return http.client.HTTPSConnection("127.0.0.1", self.ports[name], context=self.context(name), timeout=30)
+            return http.client.HTTPConnection("127.0.0.1", self.ports[name], timeout=PATIENCE_SECS)
+        return http.client.HTTPSConnection(
+            "127.0.0.1", self.ports[name], context=self.context(name), timeout=PATIENCE_SECS
+        )
 
     def call(self, name: str, method: str, path: str, body: object = None, **headers: str) -> Got:
         """One request to a node."""
@@ -149,9 +151,9 @@ class Fleet:
         """The digests of all that run."""
         return {str(self.call(name, "GET", "/digest").body["digest"]) for name in self.processes}
 
-    def wait_same(self, secs: float = 60) -> None:
+    def wait_same(self) -> None:
         """Until all that run hold the same."""
-        eventually(lambda: len(self.digests()) == 1, secs, "the digests stay apart")
+        eventually(lambda: len(self.digests()) == 1, "the digests stay apart")
 
     def wait_met(self) -> None:
         """Until every node that runs is up and has met all others that do."""
@@ -163,20 +165,7 @@ class Fleet:
                     return False
             return True
 
-        eventually(met, 60, "the nodes do not meet")
-
-
-def eventually(true: Callable[[], bool], secs: float, what: str) -> None:
-    """Wait until something is so."""
-    until = time.monotonic() + secs
-    while True:
-        try:
-            if true():
-                return
-        except (OSError, http.client.HTTPException):
-            pass
-        assert time.monotonic() < until, what
-        time.sleep(0.05)
+        eventually(met, "the nodes do not meet")
 
 
 @contextmanager

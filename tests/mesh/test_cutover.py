@@ -19,7 +19,8 @@ from aimem.mesh.following import Followed, stranger
 from aimem.mesh.http_transport import HttpTransport
 from aimem.store.sqlite.store import open_sqlite
 from tests.http.processes import call, serving
-from tests.mesh.fleet import Fleet, Got, eventually
+from tests.mesh.fleet import Fleet, Got
+from tests.waiting import eventually
 
 _RETRYABLE = {"moved", "quorum_not_met", "busy", "behind", "clock_skew", "catching_up"}
 
@@ -90,7 +91,7 @@ def test_a_fleet_moves_under_load_with_one_node_down(tmp_path: Path) -> None:
 
         writers = Writers(fleet, ["n0", "n1", "n2"])
         follower = migrate(*sources, "--to", target, "--follow")
-        eventually(lambda: len(writers.acked) > 60, 60, "nothing is written")
+        eventually(lambda: len(writers.acked) > 60, "nothing is written")
 
         refused = done(migrate(*sources, "--to", target, "--cutover"))
         assert refused[0] == 7
@@ -134,7 +135,7 @@ def _stays_fenced(fleet: Fleet) -> None:
     fleet.processes.pop("n0").wait(30)
     for name in ("n0", "n3"):
         fleet.start(name, "--quorum-writes", "3")
-    eventually(lambda: fleet.call("n0", "GET", "/health").status == 200, 30, "n0 is not back")
+    eventually(lambda: fleet.call("n0", "GET", "/health").status == 200, "n0 is not back")
     got = fleet.store("n0", "after a restart")
     assert (got.status, got.body["code"]) == (503, "moved")
     assert "moved" in fleet.call("n0", "GET", "/health").body["degraded"]
@@ -144,7 +145,7 @@ def _stays_fenced(fleet: Fleet) -> None:
         answers.append(fleet.store("n3", f"late {len(answers)}"))
         return answers[-1].body.get("code") == "moved"
 
-    eventually(fenced, 60, "the fence does not spread")
+    eventually(fenced, "the fence does not spread")
     assert {got.status for got in answers} == {503}
 
 
@@ -169,7 +170,7 @@ def test_the_fence_goes_away_again(tmp_path: Path) -> None:
         assert done(migrate(*sources, "--to", target, "--cutover"))[0] == 0  # again: the same fence
         assert asyncio.run(_pushed(fleet.urls[0])) == "refused: this fleet has moved"
         assert main(["migrate", *sources, "--unfence", "--config", ""]) == 0
-        eventually(lambda: fleet.store("n1", "two").status == 201, 30, "writes are not taken again")
+        eventually(lambda: fleet.store("n1", "two").status == 201, "writes are not taken again")
         assert done(migrate(*sources, "--to", target))[0] == 0
         assert asyncio.run(titles(target)) == {"one", "two"}
         assert fleet.store("n0", "three").status == 201  # a copy is no fence

@@ -8,6 +8,7 @@ from aimem.core.asking import AboutRecord
 from aimem.core.record import Ref
 from aimem.mesh.inquiry import Inquiry, Questions
 from aimem.mesh.messages import Envelope
+from tests.waiting import PATIENCE_SECS
 
 QUESTION = AboutRecord(Ref("memory", "a"), None)
 
@@ -73,5 +74,5 @@ async def test_the_rest_is_asked_when_one_is_late_and_late_answers_are_dropped()
 
 async def test_nobody_to_ask_ends_it_at_once() -> None:
     inquiry = Inquiry([QUESTION], [], 1, "self")
-    await asyncio.wait_for(inquiry.done, 5)
+    await asyncio.wait_for(inquiry.done, PATIENCE_SECS)
     assert not inquiry.enough

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mesh.fleet import Fleet, eventually
+from tests.mesh.fleet import Fleet
+from tests.waiting import eventually
 
 AGENTS, NODES = "of-agents", "of-nodes"
 MESSAGES = ("/sync/push", "/sync/since?since=", "/sync/records", "/sync/feed", "/sync/ask", "/sync/elect")
@@ -105,7 +106,7 @@ def test_a_node_whose_key_the_others_do_not_know_says_so_and_takes_no_write(tmp_
             peers = fleet.call("n2", "GET", "/status").body["mesh"]["peers"]
             return all(each["state"] != "up" and "API key" in str(each["error"]) for each in peers)
 
-        eventually(told, 30, "n2 does not say that its key is refused")
+        eventually(told, "n2 does not say that its key is refused")
         got = fleet.store("n2", "into the void")
         assert (got.status, got.body["code"]) == (503, "catching_up")
         assert fleet.store("n0", "the others go on").status == 201

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mesh.fleet import Fleet, eventually
+from tests.mesh.fleet import Fleet
+from tests.waiting import eventually
 
 LINE = {"n0": ("n1",), "n1": ("n0", "n2"), "n2": ("n1",)}
 
@@ -20,7 +21,7 @@ def line(tmp_path: Path) -> Iterator[Fleet]:
         for name, others in LINE.items():
             listed = ",".join(f"https://127.0.0.1:{fleet.ports[other]}" for other in others)
             fleet.start(name, "--quorum-peers", listed, "--quorum-writes", "2", "--catchup-interval-secs", "0")
-        eventually(lambda: all(met(fleet, name, len(others)) for name, others in LINE.items()), 60, "they do not meet")
+        eventually(lambda: all(met(fleet, name, len(others)) for name, others in LINE.items()), "they do not meet")
         yield fleet
     finally:
         fleet.close()
@@ -37,15 +38,14 @@ def test_what_one_end_writes_is_at_the_other_by_pokes_alone(line: Fleet) -> None
         assert stored.status == 201
         assert stored.body["quorum_acks"] == 2
         path = f"/memories/{stored.body['id']}"
-        eventually(lambda: line.call(reader, "GET", path).status == 200, 30, "the store does not arrive")  # noqa: B023
+        eventually(lambda: line.call(reader, "GET", path).status == 200, "the store does not arrive")  # noqa: B023
         changed = line.call(writer, "PUT", path, {"content": "changed"})
         eventually(
             lambda: line.call(reader, "GET", path).body["version"] == changed.body["version"],  # noqa: B023
-            30,
             "the update does not arrive",
         )
         line.call(writer, "DELETE", path)
-        eventually(lambda: line.call(reader, "GET", path).status == 404, 30, "the delete does not arrive")  # noqa: B023
+        eventually(lambda: line.call(reader, "GET", path).status == 404, "the delete does not arrive")  # noqa: B023
     line.store("n1", "of the middle")
     line.wait_same()
 

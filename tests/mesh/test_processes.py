@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.mesh.fleet import Fleet, eventually, running
+from tests.mesh.fleet import Fleet, running
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,6 @@ def test_a_killed_node_fetches_all_that_it_missed(fleet: Fleet) -> None:
     fleet.start("n3", "--quorum-writes", "2")
     eventually(
         lambda: fleet.call("n3", "GET", "/stats").body["total"] == fleet.call("n0", "GET", "/stats").body["total"],
-        60,
         "n3 stays behind",
     )
     fleet.wait_same()
@@ -153,10 +153,10 @@ def test_cycles_of_faults_lose_nothing_that_was_acknowledged(fleet: Fleet) -> No
     try:
         for _ in range(2):
             fleet.signal("n2", signal.SIGKILL)
-            eventually(lambda so_far=len(ledger): len(ledger) > so_far + 20, 60, "writes stop")  # type: ignore[misc]
+            eventually(lambda so_far=len(ledger): len(ledger) > so_far + 20, "writes stop")  # type: ignore[misc]
             fleet.start("n2", "--quorum-writes", "2")
             fleet.signal("n3", signal.SIGSTOP)
-            eventually(lambda so_far=len(ledger): len(ledger) > so_far + 20, 60, "writes stop")  # type: ignore[misc]
+            eventually(lambda so_far=len(ledger): len(ledger) > so_far + 20, "writes stop")  # type: ignore[misc]
             fleet.signal("n3", signal.SIGCONT)
     finally:
         stop.set()

@@ -8,7 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.mesh.fleet import ROOT, Fleet, eventually
+from tests.mesh.fleet import ROOT, Fleet
+from tests.waiting import eventually
 
 LINE = """
 ai-memory --db {home}/store.db serve --bind 127.0.0.1:{port} --tier keyword --quorum-writes 3
@@ -42,7 +43,6 @@ def test_six_nodes_run_it_through_a_link_of_the_old_name(tmp_path: Path) -> None
         assert status["words"].startswith("W=3 of N=6: survives the loss of 2; not a majority, both halves of an even")
         eventually(
             lambda: all(fleet.call(name, "GET", f"/memories/{made.body['id']}").status == 200 for name in fleet.names),
-            30,
             json.dumps(made.body),
         )
         fleet.wait_same()

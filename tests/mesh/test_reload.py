@@ -12,7 +12,8 @@ from pathlib import Path
 from aimem.cli.main import main
 from aimem.net.credentials import read_credentials
 from aimem.net.minting import Authority
-from tests.mesh.fleet import Fleet, eventually, free_ports, running
+from tests.mesh.fleet import Fleet, free_ports, running
+from tests.waiting import PATIENCE_SECS, eventually
 
 
 def lists(fleet: Fleet, *arguments: str) -> None:
@@ -35,7 +36,7 @@ def test_a_node_joins_without_a_restart_of_the_others(tmp_path: Path) -> None:
         running_before = {name: process.pid for name, process in fleet.processes.items()}
         lists(fleet, "add", str(fleet.folder / "n3" / "tls.crt"), "--node", "n3")
         fleet.start("n3", "--quorum-writes", "2")
-        eventually(lambda: fleet.call("n3", "GET", f"/memories/{made}").status == 200, 60, "n3 does not catch up")
+        eventually(lambda: fleet.call("n3", "GET", f"/memories/{made}").status == 200, "n3 does not catch up")
         after = fleet.store("n3", "after")
         assert after.status == 201
         assert after.body["quorum_acks"] >= 2
@@ -55,10 +56,10 @@ def test_a_certificate_is_changed_without_a_restart(tmp_path: Path) -> None:
         (home / "tls.crt").write_bytes(new.cert)
         (home / "tls.key").write_bytes(new.key)
         fleet.signal("n0", signal.SIGHUP)
-        eventually(lambda: shown(fleet, "n0") == new.fingerprint, 30, "the old certificate is still shown")
+        eventually(lambda: shown(fleet, "n0") == new.fingerprint, "the old certificate is still shown")
         lists(fleet, "remove", hashlib.sha256(old).hexdigest())
-        eventually(lambda: refused(fleet, old_client), 30, "the old certificate is still let in")
-        eventually(lambda: fleet.store("n0", "with the new one").status == 201, 30, "n0 can't write any more")
+        eventually(lambda: refused(fleet, old_client), "the old certificate is still let in")
+        eventually(lambda: fleet.store("n0", "with the new one").status == 201, "n0 can't write any more")
         assert fleet.store("n1", "from the others").body["quorum_acks"] >= 2
         fleet.wait_same()
 
@@ -74,7 +75,7 @@ def refused(fleet: Fleet, client: ssl.SSLContext) -> bool:
     """Whether a client is let in no longer."""
     import http.client
 
-    connection = http.client.HTTPSConnection("127.0.0.1", fleet.ports["n1"], context=client, timeout=10)
+    connection = http.client.HTTPSConnection("127.0.0.1", fleet.ports["n1"], context=client, timeout=PATIENCE_SECS)
     try:
         connection.request("GET", "/api/v1/health")
         connection.getresponse().read()

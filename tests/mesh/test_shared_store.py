@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mesh.fleet import ROOT, Fleet, eventually, running
+from tests.mesh.fleet import ROOT, Fleet, running
+from tests.waiting import eventually
 
 NewDatabase = Callable[[], str]
 STALE_SECS = 1.0
@@ -173,4 +174,4 @@ def test_the_eldest_node_may_go(one: Fleet) -> None:
         one.start(name, "--quorum-writes", "2")
         one.wait_met()
         assert one.store(name, f"by {name}").status == 201
-    eventually(lambda: one.call("n1", "GET", "/status").body["incarnation"] == before, 5, "another incarnation")
+    eventually(lambda: one.call("n1", "GET", "/status").body["incarnation"] == before, "another incarnation")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from aimem.mesh.turns import Turns
+from tests.waiting import PATIENCE_SECS
 
 
 def test_one_after_the_other_about_one_thing_and_side_by_side_about_others() -> None:
@@ -48,7 +49,7 @@ def test_who_gives_up_waiting_lets_nobody_pass_and_holds_up_nobody() -> None:
             gone.cancel()
             await asyncio.gather(gone, return_exceptions=True)
             assert done == []
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECS):
             await after
         assert done == ["after"]
         assert turns.waiting == 0

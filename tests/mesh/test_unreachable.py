@@ -6,7 +6,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from tests.mesh.fleet import Fleet, eventually
+from tests.mesh.fleet import Fleet
+from tests.waiting import eventually
 
 NOBODY = "https://nowhere.invalid:9077"  # a name that is reserved for not being there
 PATIENCE_MS = "240000"  # of the quorum: a write that waited a quarter of it would outlast its caller
@@ -24,7 +25,7 @@ def test_writes_that_do_not_need_them_do_not_wait_for_them_and_status_says_why(t
             for name, other in (("n0", "n1"), ("n1", "n0")):
                 listed = ",".join((f"https://127.0.0.1:{fleet.ports[other]}", silent, NOBODY))
                 fleet.start(name, "--quorum-peers", listed, "--quorum-writes", "2", "--quorum-timeout-ms", PATIENCE_MS)
-            eventually(lambda: all(peers(fleet)[url]["error"] for url in (silent, NOBODY)), 90, "both pass for up")
+            eventually(lambda: all(peers(fleet)[url]["error"] for url in (silent, NOBODY)), "both pass for up")
             for number in range(20):
                 stored = fleet.store("n0", f"row {number}")
                 assert stored.status == 201

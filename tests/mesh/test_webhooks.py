@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.hooks import Hooks, Told, receiving
-from tests.mesh.fleet import Fleet, eventually, running
+from tests.mesh.fleet import Fleet, running
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_what_a_killed_node_had_in_hand_is_told_by_another(fleet: Fleet, hooks: 
     writers = [threading.Thread(target=write, args=(who,)) for who in range(3)]
     for writer in writers:
         writer.start()
-    eventually(lambda: len(made) > 60, 60, "the writes do not get on")
+    eventually(lambda: len(made) > 60, "the writes do not get on")
     fleet.signal("n0", signal.SIGKILL)
     for writer in writers:
         writer.join()
@@ -59,7 +60,7 @@ def test_what_a_killed_node_had_in_hand_is_told_by_another(fleet: Fleet, hooks: 
     def told() -> set[tuple[str, str]]:
         return {(each.body["memory_id"], each.body["version"]) for each in list(hooks.told)}
 
-    eventually(lambda: set(made) <= told(), 60, f"not all of {len(made)} was told")
+    eventually(lambda: set(made) <= told(), f"not all of {len(made)} was told")
     first: dict[str, list[str]] = {}
     for each in hooks.told:
         versions = first.setdefault(each.body["memory_id"], [])
@@ -71,7 +72,7 @@ def test_what_a_killed_node_had_in_hand_is_told_by_another(fleet: Fleet, hooks: 
     fleet.wait_same()
     count = len(hooks.came)
     one = fleet.store("n0", "the last").body["id"]
-    eventually(lambda: one in {memory for memory, _ in told()}, 30, "the last was not told")
+    eventually(lambda: one in {memory for memory, _ in told()}, "the last was not told")
     assert len(hooks.came) < count + 10  # what was told is known everywhere by now
 
 
@@ -80,19 +81,18 @@ def test_others_tell_nothing_while_the_node_that_has_it_in_hand_lives(fleet: Fle
     assert fleet.call("n0", "POST", "/subscriptions", {"url": hooks.url}).status == 201
     fleet.wait_same()
     one = fleet.store("n1", "one").body["id"]
-    eventually(lambda: len(hooks.came) >= 3, 30, "it is not tried again")
+    eventually(lambda: len(hooks.came) >= 3, "it is not tried again")
     fares = {name: fleet.call(name, "GET", "/subscriptions").body["subscriptions"][0] for name in fleet.names}
     assert {name for name, each in fares.items() if each["failure_count"]} == {"n1"}
     assert fares["n1"]["error"] == "status 500"
     hooks.answer = lambda _: 200
-    eventually(lambda: hooks.events() == [("memory_store", one)], 60, "it is not told")
+    eventually(lambda: hooks.events() == [("memory_store", one)], "it is not told")
     eventually(
         lambda: (
             not any(
                 fleet.call(name, "GET", "/subscriptions").body["subscriptions"][0]["waiting"] for name in fleet.names
             )
         ),
-        30,
         "that it was told is not known everywhere",
     )
     assert len(hooks.told) == 1

@@ -17,8 +17,7 @@ from aimem.net.hub import Bounds
 from aimem.net.message import Handler, Request
 from aimem.net.server import Server
 from aimem.net.tls_server import ServerTls
-
-DEADLINE_SECS = 20.0  # of a test that waits for what should come at once
+from tests.waiting import PATIENCE_SECS
 
 
 @dataclass
@@ -47,7 +46,7 @@ class Caller:
 
     async def reply(self, method: str = "GET") -> Reply:
         """The next reply, to a request with `method`."""
-        async with asyncio.timeout(DEADLINE_SECS):
+        async with asyncio.timeout(PATIENCE_SECS):
             return await self._reply(method)
 
     async def _reply(self, method: str) -> Reply:
@@ -76,7 +75,7 @@ class Caller:
 
     async def closed(self) -> bool:
         """True once the server has ended the connection, and nothing came that was not read."""
-        async with asyncio.timeout(DEADLINE_SECS):
+        async with asyncio.timeout(PATIENCE_SECS):
             try:
                 return not self._left and await self.reader.read(1) == b""
             except ConnectionResetError:
@@ -112,13 +111,6 @@ class Running:
         await self.server.drain(0.0)
         counters = self.server.counters
         assert (counters.connections, counters.requests_in_flight, counters.bodies_bytes) == (0, 0, 0)
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Waits for a condition that only other tasks can bring about."""
-    async with asyncio.timeout(DEADLINE_SECS):
-        while not true():
-            await asyncio.sleep(0.001)
 
 
 Serve = Callable[..., Awaitable[Running]]

@@ -13,8 +13,9 @@ from aimem.errors import AimemError, Misconfigured
 from aimem.net.message import Request, Response
 from aimem.net.plain import PlainWire
 from aimem.net.server import Server
+from tests.waiting import until
 
-from .conftest import Serve, until
+from .conftest import Serve
 
 GET = b"GET / HTTP/1.1\r\nHost: n\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: n\r\nContent-Length: 10\r\n\r\n"
@@ -153,7 +154,7 @@ async def test_a_caller_that_stops_reading_is_cut(serve: Serve, streamed: bool) 
     await until(lambda: len(node.done) == 1)
     assert node.server.counters.sent_bytes_total < size
     if streamed:
-        await asyncio.wait_for(ended.wait(), 20)
+        await until(ended.is_set)
 
 
 async def test_a_reply_that_breaks_off_is_seen_to(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:

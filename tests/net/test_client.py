@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -31,16 +32,28 @@ class Script:
         self.connections: list[list[bytes]] = []
         self.requests: list[bytes] = []
         self.hold = threading.Event()
-        self.thread = threading.Thread(target=self._serve)
+        self.thread = threading.Thread(target=self._serve, daemon=True)
 
     def start(self, *connections: list[bytes]) -> Script:
         self.connections = list(connections)
         self.thread.start()
         return self
 
+    def close(self) -> None:
+        """End it, though connections that are scripted were never made."""
+        self.hold.set()
+        with suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)  # `accept` returns
+        if self.thread.ident:
+            self.thread.join()
+        self.listener.close()
+
     def _serve(self) -> None:
         for replies in self.connections:
-            sock, _ = self.listener.accept()
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
             try:
                 sock = self.context.wrap_socket(sock, server_side=True) if self.context else sock
                 with sock:
@@ -67,10 +80,7 @@ class Script:
 def script() -> Iterator[Script]:
     made = Script()
     yield made
-    made.hold.set()
-    if made.thread.ident:
-        made.thread.join()
-    made.listener.close()
+    made.close()
 
 
 @pytest.fixture
@@ -206,8 +216,7 @@ def tls(tmp_path: Path) -> Iterator[tuple[Script, Path, str]]:
     script.url = script.url.replace("http://127.0.0.1", "https://localhost")
     der = ssl.PEM_cert_to_DER_cert(issued.cert_chain_pems[0].bytes().decode())
     yield script, tmp_path / "ca.pem", sha256(der).hexdigest()
-    script.thread.join()
-    script.listener.close()
+    script.close()
 
 
 def test_tls_by_ca_and_by_pin(tls: tuple[Script, Path, str]) -> None:

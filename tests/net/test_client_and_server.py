@@ -13,6 +13,7 @@ from aimem.errors import Denied, TooLarge, Unreachable
 from aimem.net.client import Client
 from aimem.net.message import Request, Response
 from aimem.net.reply import Reply, refusal
+from tests.waiting import until
 
 Serve = Callable[..., Awaitable[Any]]
 
@@ -70,9 +71,7 @@ async def test_a_connection_that_idled_out_is_replaced_without_a_word(serve: Ser
     running = await serve(echo, idle_secs=0.01)
     client = Client(f"127.0.0.1:{running.port}")
     await asked(client, "GET", "/")
-    async with asyncio.timeout(20):
-        while running.server.counters.connections:
-            await asyncio.sleep(0.001)
+    await until(lambda: running.server.counters.connections == 0)
     assert (await asked(client, "POST", "/", b"x", Idempotency_Key="k")).body == b"x"
     client.close()
 

@@ -10,8 +10,9 @@ import pytest
 from aimem import limits
 from aimem.errors import Conflict, NotFound, QuorumNotMet
 from aimem.net.message import Request, Response
+from tests.waiting import until
 
-from .conftest import Running, Serve, until
+from .conftest import Running, Serve
 
 GET = b"GET / HTTP/1.1\r\nHost: n\r\n\r\n"
 TEXT = {"content-type": "text/plain"}

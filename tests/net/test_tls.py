@@ -16,9 +16,10 @@ from aimem.net.message import Request, Response
 from aimem.net.tls_context import server_context
 from aimem.net.tls_selftest import check_verdicts
 from aimem.net.tls_server import ServerTls, TlsPaths
+from tests.waiting import PATIENCE_SECS, until
 
 from .certificates import CLIENT, SERVER, Made, make
-from .conftest import DEADLINE_SECS, Running, Serve, until
+from .conftest import Running, Serve
 
 GET = b"GET /who HTTP/1.1\r\nHost: n\r\n\r\n"
 VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -57,7 +58,7 @@ def connect(port: int, shown: Made | None, version: ssl.TLSVersion = ssl.TLSVers
     context.minimum_version = context.maximum_version = version
     if shown is not None:
         context.load_cert_chain(shown.cert, shown.key)
-    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), DEADLINE_SECS))
+    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), PATIENCE_SECS))
 
 
 def exchange(port: int, shown: Made | None, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> str:
@@ -138,7 +139,7 @@ async def test_no_session_is_resumed(serve: Serve, fleet: Fleet, version: ssl.TL
             first.sendall(GET)
             first.recv(65_536)
             context, session = first.context, first.session
-        again = socket.create_connection(("127.0.0.1", running.port), DEADLINE_SECS)
+        again = socket.create_connection(("127.0.0.1", running.port), PATIENCE_SECS)
         with context.wrap_socket(again, session=session) as second:
             second.sendall(GET)
             second.recv(65_536)
@@ -157,7 +158,7 @@ async def test_a_handshake_in_single_bytes_is_a_handshake(serve: Serve, fleet: F
     caller = await running.call()
     reply = b""
     shaken = False
-    async with asyncio.timeout(DEADLINE_SECS):
+    async with asyncio.timeout(PATIENCE_SECS):
         while b"\r\n\r\n" not in reply:
             try:
                 if not shaken:
@@ -178,7 +179,7 @@ async def test_garbage_is_no_handshake(serve: Serve, fleet: Fleet, data: bytes) 
     caller = await running.call()
     await caller.send(data)
     with suppress(ConnectionResetError):
-        async with asyncio.timeout(DEADLINE_SECS):
+        async with asyncio.timeout(PATIENCE_SECS):
             assert b"HTTP" not in await caller.reader.read()
     await until(lambda: running.server.counters.handshakes_failed_total == 1)
     assert fleet.asked == []
@@ -266,7 +267,7 @@ async def test_a_client_that_leaves_ends_its_handler(serve: Serve, fleet: Fleet)
     await asyncio.to_thread(connection.sendall, GET)
     await until(lambda: running.server.counters.requests_in_flight == 1)
     connection.close()
-    async with asyncio.timeout(DEADLINE_SECS):
+    async with asyncio.timeout(PATIENCE_SECS):
         await ended.wait()
 
 

@@ -12,9 +12,10 @@ from aimem.net.client_tls import TlsFiles, context
 from aimem.net.link import Link
 from aimem.net.message import Request, Response
 from aimem.net.tls_server import ServerTls, TlsPaths
+from tests.waiting import until
 
 from .certificates import Made, make
-from .conftest import Running, Serve, until
+from .conftest import Running, Serve
 
 
 class Pair:

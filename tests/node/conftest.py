@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -19,6 +18,7 @@ from aimem.node.settings import CHECKOUT_MODEL, KEYWORD, SEMANTIC, NodeSettings
 from aimem.store.base import Outcome, Store
 from aimem.store.memory import MemoryStore
 from aimem.store.sqlite.store import open_sqlite
+from tests.waiting import until
 
 _requests = itertools.count(1)
 
@@ -142,12 +142,6 @@ async def meaning_node(open_node: Open, model: Path) -> Node:
     node = await open_node(SEMANTIC)
     await until(lambda: node.health()["embedder_ready"])
     return node
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Give the background its turn until the condition holds; the test's own time limit ends it."""
-    while not condition():
-        await asyncio.sleep(0.002)
 
 
 async def embedded(node: Node) -> None:

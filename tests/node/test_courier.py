@@ -22,8 +22,9 @@ from aimem.node import receiver as receivers
 from aimem.node.caller import Caller
 from aimem.node.node import Node
 from tests.hooks import Hooks, Told, receiving
+from tests.waiting import PATIENCE_SECS, until
 
-from .conftest import Clock, Open, caller, until
+from .conftest import Clock, Open, caller
 
 SECRET = "a-long-secret"
 
@@ -61,8 +62,9 @@ async def waiting(node: Node) -> int:
 
 async def settled(node: Node) -> None:
     """Until everything is told or given up, and noted."""
-    while await waiting(node):
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(PATIENCE_SECS):
+        while await waiting(node):
+            await asyncio.sleep(0.01)
 
 
 async def test_every_event_is_told_once_in_order_and_signed(node: Node, hooks: Hooks) -> None:

@@ -21,7 +21,8 @@ from aimem.node.settings import CHECKOUT_MODEL, KEYWORD, SEMANTIC, NodeSettings
 from aimem.recall.index import BLOCK_TABLE_BYTES, VectorIndex
 from aimem.recall.vector_record import text_sha256
 from aimem.store.base import Store, Vector
-from tests.node.conftest import Clock, Faulty, Open, Reopen, caller, embedded, until
+from tests.node.conftest import Clock, Faulty, Open, Reopen, caller, embedded
+from tests.waiting import until
 
 
 async def fill(node: Node, count: int, first: int = 0) -> list[str]:

@@ -9,7 +9,8 @@ import pytest
 
 from aimem.errors import Invalid, WrongShape
 from aimem.node.node import Node
-from tests.node.conftest import Clock, Open, caller, embedded, until
+from tests.node.conftest import Clock, Open, caller, embedded
+from tests.waiting import until
 
 
 async def store(node: Node, title: str, content: str, **more: Any) -> str:

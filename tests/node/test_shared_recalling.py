@@ -20,7 +20,8 @@ from aimem.recall.embedder import Embedder
 from aimem.store.postgres.opening import open_store
 from aimem.store.postgres.store import PostgresStore
 from aimem.store.postgres.url import read_target
-from tests.node.conftest import caller, until
+from tests.node.conftest import caller
+from tests.waiting import until
 
 OpenNode = Callable[[], Awaitable[Node]]
 

@@ -279,11 +279,13 @@ def test_searches_beside_a_writer_see_whole_states() -> None:
     readers = [threading.Thread(target=read) for _ in range(3)]
     for reader in readers:
         reader.start()
-    for turn in range(3_000):
-        row = turn * 7 % DIMS
-        index.add(row, np.repeat(axes[row][np.newaxis], 1 + turn % 3, axis=0))
-    stop.set()
-    for reader in readers:
-        reader.join()
+    try:
+        for turn in range(3_000):
+            row = turn * 7 % DIMS
+            index.add(row, np.repeat(axes[row][np.newaxis], 1 + turn % 3, axis=0))
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join()
     assert wrong == []
     assert len(index) == DIMS

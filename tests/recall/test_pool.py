@@ -16,8 +16,7 @@ from aimem.errors import Busy
 from aimem.recall import pool as pool_module
 from aimem.recall.embedder import Embedder, Matrix
 from aimem.recall.pool import NICENESS, EmbedPool
-
-WAIT_SECS = 30
+from tests.waiting import PATIENCE_SECS
 
 
 class StandIn:
@@ -40,7 +39,7 @@ class StandIn:
         self.log.append(text)
         self.niceness[text] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
         self.began.release()
-        assert self.go.wait(WAIT_SECS)
+        assert self.go.wait(PATIENCE_SECS)
         return np.ones((1, 1), dtype=np.float32)
 
 
@@ -61,8 +60,8 @@ def test_the_same_vectors_as_the_embedder_gives(embedder: Embedder) -> None:
     pool = EmbedPool(embedder)
     try:
         futures = [pool.submit(f"memory number {number}") for number in range(20)]
-        question = pool.query("memory number 3").result(WAIT_SECS)
-        vectors = np.concatenate([future.result(WAIT_SECS) for future in futures])
+        question = pool.query("memory number 3").result(PATIENCE_SECS)
+        vectors = np.concatenate([future.result(PATIENCE_SECS) for future in futures])
         assert int(np.argmax(vectors @ question)) == 3
         assert np.array_equal(vectors[3], embedder.embed("memory number 3")[0])
     finally:
@@ -72,8 +71,8 @@ def test_the_same_vectors_as_the_embedder_gives(embedder: Embedder) -> None:
 def test_only_the_background_lowers_its_priority(pool: EmbedPool, stand_in: StandIn) -> None:
     before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     stand_in.go.set()
-    pool.submit("memory").result(WAIT_SECS)
-    pool.query("question").result(WAIT_SECS)
+    pool.submit("memory").result(PATIENCE_SECS)
+    pool.query("question").result(PATIENCE_SECS)
     assert stand_in.niceness == {"memory": NICENESS, "question": before}
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
 
@@ -81,31 +80,31 @@ def test_only_the_background_lowers_its_priority(pool: EmbedPool, stand_in: Stan
 def test_a_question_does_not_wait_for_the_queue(pool: EmbedPool, stand_in: StandIn) -> None:
     for number in range(10):
         pool.submit(f"memory {number}")
-    stand_in.began.acquire(timeout=WAIT_SECS)
+    stand_in.began.acquire(timeout=PATIENCE_SECS)
     pool.query("question")
-    assert stand_in.began.acquire(timeout=WAIT_SECS)
+    assert stand_in.began.acquire(timeout=PATIENCE_SECS)
     assert stand_in.log == ["memory 0", "question"]
 
 
 def test_the_background_stands_back_for_a_question(
     pool: EmbedPool, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_module, "STAND_BACK_SECS", WAIT_SECS)
+    monkeypatch.setattr(pool_module, "STAND_BACK_SECS", PATIENCE_SECS)
     question = pool.query("question")
-    stand_in.began.acquire(timeout=WAIT_SECS)
+    stand_in.began.acquire(timeout=PATIENCE_SECS)
     memory = pool.submit("memory")
     assert not stand_in.began.acquire(timeout=0.1)
     stand_in.go.set()
-    question.result(WAIT_SECS)
-    memory.result(WAIT_SECS)
+    question.result(PATIENCE_SECS)
+    memory.result(PATIENCE_SECS)
     assert stand_in.log == ["question", "memory"]
 
 
 def test_the_background_stands_back_for_a_bounded_time(pool: EmbedPool, stand_in: StandIn) -> None:
     pool.query("question without end")
-    stand_in.began.acquire(timeout=WAIT_SECS)
+    stand_in.began.acquire(timeout=PATIENCE_SECS)
     pool.submit("memory")
-    assert stand_in.began.acquire(timeout=WAIT_SECS)
+    assert stand_in.began.acquire(timeout=PATIENCE_SECS)
     assert stand_in.log == ["question without end", "memory"]
 
 
@@ -116,19 +115,19 @@ def test_the_queue_is_bounded(pool: EmbedPool, stand_in: StandIn, monkeypatch: p
         pool.submit("one too many")
     stand_in.go.set()
     for future in futures:
-        future.result(WAIT_SECS)
+        future.result(PATIENCE_SECS)
     pool.close()
     assert pool.pending == 0
 
 
 def test_close_drops_what_has_not_begun(pool: EmbedPool, stand_in: StandIn) -> None:
     first, second = pool.submit("first"), pool.submit("second")
-    stand_in.began.acquire(timeout=WAIT_SECS)
+    stand_in.began.acquire(timeout=PATIENCE_SECS)
     threading.Timer(0.05, stand_in.go.set).start()
     pool.close()
-    assert first.result(WAIT_SECS).shape == (1, 1)
+    assert first.result(PATIENCE_SECS).shape == (1, 1)
     with pytest.raises(CancelledError):
-        second.result(WAIT_SECS)
+        second.result(PATIENCE_SECS)
     assert pool.pending == 0
 
 
@@ -137,7 +136,7 @@ def test_an_error_reaches_the_caller(tmp_path: Path, model_folder: Path) -> None
     pool = EmbedPool(Embedder(tmp_path), threads=1)
     try:
         with pytest.raises(Exception, match="can't be read"):
-            pool.submit("memory").result(WAIT_SECS)
+            pool.submit("memory").result(PATIENCE_SECS)
         assert pool.pending == 0
     finally:
         pool.close()

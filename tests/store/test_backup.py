@@ -59,9 +59,11 @@ def test_under_write_load_it_is_one_moment_of_the_node_and_serves(tmp_path: Path
         assert call(port, "POST", "/memories", {"title": "first", "content": "c"}).status == 201
         writer = threading.Thread(target=load, args=(port,))
         writer.start()
-        done = aimem("backup", "--db", database, "--to", folder)
-        stop.set()
-        writer.join()
+        try:
+            done = aimem("backup", "--db", database, "--to", folder)
+        finally:
+            stop.set()
+            writer.join()
         assert done == (0, "")
     (made,) = snapshots.snapshots(folder)
     manifest = snapshots.read_manifest(made)

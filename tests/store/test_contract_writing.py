@@ -34,6 +34,7 @@ from tests.store.conftest import (
     titles,
     written,
 )
+from tests.waiting import PATIENCE_SECS
 
 FOREIGN = "00000000-0000-4000-8000-000000000001"
 
@@ -291,6 +292,6 @@ async def test_a_memory_is_renamed_while_the_clock_moves_on(store: Store, monkey
     (made,) = await written(store, creating("first"))
     times = count(NOW, 1_000)
     monkeypatch.setattr(Clock, "__call__", lambda _: next(times))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECS):
         (renamed,) = await written(store, update(made.record.key, {"title": "second"}))
     assert renamed.record.body["title"] == "second"

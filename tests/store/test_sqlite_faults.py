@@ -18,6 +18,7 @@ from aimem.store.base import Filter, Words, Written
 from aimem.store.sqlite import writer as writer_module
 from aimem.store.sqlite.store import SqliteStore, open_sqlite
 from tests.store.conftest import Disk, storing
+from tests.waiting import PATIENCE_SECS, until
 
 
 async def titles(store: SqliteStore) -> set[str]:
@@ -94,9 +95,7 @@ async def test_an_io_error_ends_all_acknowledgements_until_the_next_start(
         disk.armed = True
         await store.write([storing("durable before the checkpoint failed")])
         kept.add("durable before the checkpoint failed")
-        async with asyncio.timeout(30):
-            while store._writer.failed is None:
-                await asyncio.sleep(0.005)
+        await until(lambda: store._writer.failed is not None)
     with pytest.raises(StorageFailed, match="failed"):
         await store.write([storing("never")])
     disk.armed = False
@@ -188,15 +187,17 @@ async def test_writes_go_on_while_the_log_is_moved(tmp_path: Path, monkeypatch: 
 
     def slow() -> None:
         entered.set()
-        assert leave.wait(30)
+        assert leave.wait(PATIENCE_SECS)
         run()
 
     monkeypatch.setattr(checkpointer, "_run", slow)
     await store.write([storing("begins a checkpoint")])
-    assert await asyncio.to_thread(entered.wait, 30)
-    async with asyncio.timeout(20):
-        await store.write([storing("written beside it")])
-    leave.set()
+    assert await asyncio.to_thread(entered.wait, PATIENCE_SECS)
+    try:
+        async with asyncio.timeout(PATIENCE_SECS / 2):
+            await store.write([storing("written beside it")])
+    finally:
+        leave.set()
     await store.close()
     again = await open_sqlite(tmp_path / "a.db")
     assert await titles(again) == {"begins a checkpoint", "written beside it"}

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.net.certificates import make
+from tests.waiting import PATIENCE_SECS
 
 ROOT = Path(__file__).parents[2]
 _ADDRESS = "serving "
@@ -53,7 +54,7 @@ def test_a_node_that_asks_for_certificates_starts_under_them(tmp_path: Path) -> 
     door = ["--tls-cert", str(own.cert), "--tls-key", str(own.key), "--mtls-allowlist", str(tmp_path / "list")]
     node = ["-m", "aimem", "serve", "--config", "", "--tier", "keyword", "--db", str(tmp_path / "a.db"), "--check"]
     line = [sys.executable, "-m", "tests.system.confined", sys.executable, *node, *door]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECS)
     if "PR_SET_MDWE" in done.stderr:
         pytest.skip(done.stderr)
     assert done.returncode == 0, done.stderr

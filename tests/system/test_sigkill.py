@@ -23,6 +23,7 @@ from aimem.node.node import Node
 from aimem.node.settings import NodeSettings
 from aimem.store.base import Filter
 from aimem.store.sqlite.store import open_sqlite
+from tests.waiting import PATIENCE_SECS
 
 ROOT = Path(__file__).parent.parent.parent
 KILLS = 10
@@ -63,7 +64,7 @@ class Writer(threading.Thread):
         self._in_flight = False
 
     def run(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECS)
         handle = os.open(self._ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             for number in range(1_000_000):
