@@ -20,6 +20,8 @@ from tests.waiting import PATIENCE_SECS, eventually
 
 ROOT = Path(__file__).parent.parent.parent
 
+SLOW_DISKS_MS = "10000"  # a quorum is waited for so long: a busy disk may take seconds to flush
+
 # The settings of a minted configuration that a transport does without, by how they begin.
 WITHOUT = {
     "plain": ("tls_", "mtls_", "quorum_client_", "quorum_ca_", "client_", "ca_"),
@@ -93,6 +95,7 @@ class Fleet:
         """Start a node on what it holds."""
         home = self.folder / name
         command = [sys.executable, "-m", "aimem", "serve", "--tier", "keyword", "--config", str(home / "aimem.toml")]
+        command += ["--quorum-timeout-ms", SLOW_DISKS_MS]
         place = [] if name in self.stores else ["--db", str(home / "aimem.db")]
         with (home / "log").open("ab") as log:
             self.processes[name] = subprocess.Popen(

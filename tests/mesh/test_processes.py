@@ -91,6 +91,9 @@ def test_sixteen_clients_of_one_key_are_never_refused(fleet: Fleet) -> None:
 def test_without_quorum_it_says_so_keeps_the_row_and_resumes_by_key(fleet: Fleet) -> None:
     """HOLE 1, 17, 18: 503 with got, needed and reason; the row spreads; a repeat is not a second write."""
     paused = fleet.names[1:]
+    fleet.signal("n0", signal.SIGKILL)
+    fleet.start("n0", "--quorum-writes", "2", "--quorum-timeout-ms", "500")
+    fleet.wait_met()
     for name in paused:
         fleet.signal(name, signal.SIGSTOP)
     try:
@@ -103,6 +106,8 @@ def test_without_quorum_it_says_so_keeps_the_row_and_resumes_by_key(fleet: Fleet
     assert (missed.body["got"], missed.body["needed"]) == (1, 2)
     assert missed.body["reason"] in ("timeout", "unreachable")
     assert missed.headers["retry-after"]
+    fleet.signal("n0", signal.SIGKILL)
+    fleet.start("n0", "--quorum-writes", "2")
     fleet.wait_met()
     again = fleet.store("n0", "missed", Idempotency_Key="again")
     assert again.status == 201
