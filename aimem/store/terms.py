@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from aimem.core.text import Term
-from aimem.limits import MATCH_ROWS_BUDGET, TERM_COUNTS_KEPT
+from aimem.limits import MATCH_ROWS_BUDGET, RANKED_ROWS_BUDGET, TERM_COUNTS_KEPT
 
 GROWN = 1.25  # what is counted is counted anew when the store has grown or shrunk by a quarter
 _WEIGHT_MIN = 1e-6  # FTS5's own: for words that more than half of all rows hold
@@ -55,6 +55,36 @@ def deciding(held: Sequence[Held]) -> list[Held]:
         left -= each.rows
         chosen.append(each)
     return chosen
+
+
+class Promising(NamedTuple):
+    """Which rows are ranked of the many that hold one of the terms: all that hold one of the `rare` ones, those that
+    hold two of any, and the `newest` so many of those that hold the `last`."""
+
+    rare: list[Term]
+    last: Term
+    newest: int
+
+
+def promising(held: Sequence[Held]) -> Promising | None:
+    """Of two terms or more, with the rarest first. None where all rows that they find may be ranked."""
+    if sum(each.rows for each in held) <= RANKED_ROWS_BUDGET:
+        return None
+    rare, left = [], RANKED_ROWS_BUDGET
+    for each in held:
+        if each.rows > left:
+            break
+        left -= each.rows
+        rare.append(each.term)
+    return Promising(rare, held[len(rare)].term, left)
+
+
+def halves(terms: Sequence[Term]) -> list[tuple[Sequence[Term], Sequence[Term]]]:
+    """Pairs of groups: what holds two of the terms holds one of each group of some pair."""
+    if len(terms) < 2:
+        return []
+    left, right = terms[: len(terms) // 2], terms[len(terms) // 2 :]
+    return [(left, right), *halves(left), *halves(right)]
 
 
 def weight(rows: int, total: int) -> float:

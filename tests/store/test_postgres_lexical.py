@@ -10,11 +10,13 @@ from typing import NamedTuple
 import pytest
 
 from aimem.core.text import recall_terms, search_terms
+from aimem.store import terms
 from aimem.store.base import Filter, Hit, Store, Words
 from aimem.store.postgres import lexical
 from aimem.store.postgres.opening import open_store
 from aimem.store.postgres.store import PostgresStore
 from aimem.store.postgres.url import read_target
+from aimem.store.sqlite import lexical as sqlite_lexical
 from aimem.store.sqlite.store import open_sqlite
 from tests.store.conftest import NOW, Clock, Ids, creating, stored, written
 
@@ -108,6 +110,29 @@ async def test_matching_leaves_nothing_out(both: Both) -> None:
         assert found
 
 
+async def test_in_a_large_store_the_same_rows_are_ranked(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the size of a test: the bounds are lowered, so that for most questions some rows are not ranked."""
+    await fill(both)
+    for module in (lexical, sqlite_lexical, terms):
+        monkeypatch.setattr(module, "MATCH_ROWS_BUDGET", 100)
+    monkeypatch.setattr(lexical, "RANKED_OF_ONE_WORD", 100)
+    everything = [await both.match(Words(recall_terms(text)), 1_000) for text in questions()]
+    monkeypatch.setattr(terms, "RANKED_ROWS_BUDGET", 10)
+    fewer = 0
+    for text, (whole, _) in zip(questions(), everything, strict=True):
+        expected, found = await both.match(Words(recall_terms(text)), 10)
+        assert alike(expected, found), (text, expected, found)
+        fewer += not alike(whole[:10], found)
+    assert fewer, "no bound was reached"
+    monkeypatch.setattr(lexical, "RANKED_UNDER_FILTER", 0)
+    for text in questions()[:40]:
+        expected, found = await both.match(Words(recall_terms(text)), 1_000, tag="turn")
+        scores = {hit.id: round(hit.score, 4) for hit in expected}
+        best = await both.postgres.match(Words(recall_terms(text)), Filter(NOW, tag="turn"), 5)
+        assert len(best) == min(5, len(expected)) == min(5, len(found))
+        assert all(round(hit.score, 4) == pytest.approx(scores[hit.id], abs=2e-4) for hit in best), text
+
+
 async def test_in_a_large_store_common_words_do_not_count_and_the_server_tells_how_common(
     both: Both, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,6 +142,8 @@ async def test_in_a_large_store_common_words_do_not_count_and_the_server_tells_h
     asked = Words((("turn",), ("balcony",)))
     before = await postgres.match(asked, Filter(NOW), 1_000)
     monkeypatch.setattr(lexical, "MATCH_ROWS_BUDGET", 20)
+    monkeypatch.setattr(lexical, "RANKED_OF_ONE_WORD", 20)
+    monkeypatch.setattr("aimem.store.terms.RANKED_ROWS_BUDGET", 10)
     monkeypatch.setattr("aimem.store.terms.MATCH_ROWS_BUDGET", 20)
     monkeypatch.setattr(lexical, "COUNTED_EXACTLY_ROWS", 10)
     async with postgres.connections.use() as connection:

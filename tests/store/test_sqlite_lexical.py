@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from aimem.core.text import match_any
+from aimem.store import terms
 from aimem.store.base import Filter, Words
 from aimem.store.sqlite import lexical, schema
 from aimem.store.sqlite.store import SqliteStore, open_sqlite
@@ -21,7 +22,7 @@ TERMS = (("red",), ("boat",), ("harbour",), ("rope",), ("sail",))
 @pytest.fixture(autouse=True)
 def small_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lexical, "MATCH_ROWS_BUDGET", 60)
-    monkeypatch.setattr(lexical, "RANKED_ROWS_BUDGET", 5)
+    monkeypatch.setattr(terms, "RANKED_ROWS_BUDGET", 5)
 
 
 @pytest.fixture
@@ -44,14 +45,15 @@ async def titles(store: SqliteStore, *words: str, limit: int = 3, now: int = NOW
 def test_two_of_the_terms_are_asked_for_whichever_they_are(count: int) -> None:
     connection = sqlite3.connect(":memory:")
     schema.create(connection)
-    held = [terms for size in range(count + 1) for terms in itertools.combinations(TERMS[:count], size)]
-    for row, terms in enumerate(held):
+    held = [some for size in range(count + 1) for some in itertools.combinations(TERMS[:count], size)]
+    for row, some in enumerate(held):
         connection.execute(
-            "INSERT INTO words (rowid, content) VALUES (?, ?)", (row, " ".join(word for (word,) in terms))
+            "INSERT INTO words (rowid, content) VALUES (?, ?)", (row, " ".join(word for (word,) in some))
         )
-    asked = " OR ".join(f"({part})" for part in lexical._two_of(TERMS[:count])) or match_any([])
+    pairs = terms.halves(TERMS[:count])
+    asked = " OR ".join(f"(({match_any(left)}) AND ({match_any(right)}))" for left, right in pairs) or match_any([])
     found = {row for (row,) in connection.execute("SELECT rowid FROM words WHERE words MATCH ?", (asked,))}
-    assert found == {row for row, terms in enumerate(held) if len(terms) >= 2}
+    assert found == {row for row, some in enumerate(held) if len(some) >= 2}
 
 
 async def test_of_a_common_word_the_newest_are_ranked_beside_all_that_hold_more(store: SqliteStore) -> None:
@@ -61,7 +63,7 @@ async def test_of_a_common_word_the_newest_are_ranked_beside_all_that_hold_more(
 
 
 async def test_few_rows_are_all_ranked(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lexical, "RANKED_ROWS_BUDGET", 50)
+    monkeypatch.setattr(terms, "RANKED_ROWS_BUDGET", 50)
     await written(store, creating("boat", content="x"))
     assert await titles(store, "red", "boat") == ["boat", "red 0", "red 1"]
 

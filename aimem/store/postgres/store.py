@@ -210,7 +210,7 @@ class PostgresStore:
         return await self._read(reading.select, which, limit, offset)
 
     async def match(self, words: Words, which: Filter, limit: int) -> list[Hit]:
-        return await self._read(match, words, which, limit, self._statistics, self.visible)
+        return await self._read(match, words, which, limit, self._statistics, self._sizes, self.visible)
 
     async def rows(self, which: Filter) -> list[int]:
         return await self._read(reading.numbers, which)

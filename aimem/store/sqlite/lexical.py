@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from aimem.core.text import Term, match_all, match_any
-from aimem.limits import MATCH_ROWS_BUDGET, RANKED_ROWS_BUDGET
+from aimem.limits import MATCH_ROWS_BUDGET
 from aimem.store.base import Filter, Hit, Words
 from aimem.store.sqlite.reading import where
-from aimem.store.terms import Held, TermCounts, deciding, weight
+from aimem.store.terms import Held, TermCounts, deciding, halves, promising, weight
 
 _CUT_GROWS = 4  # how many times more ranked rows are looked up when too few of them passed the filter
 
@@ -129,29 +129,17 @@ def _some_ranked(words: Words, held: Sequence[Held]) -> _Ranked:
     """All rows where they are few. Else those that hold two of the terms, and of those that hold one of the rarest so
     many as may be ranked, the newest where more hold the last of these; of a single term, the newest of the budget."""
     every = _all_ranked(words, held)
-    if words.all_of or sum(each.rows for each in held) <= RANKED_ROWS_BUDGET:
+    few = None if words.all_of else promising(held)
+    if few is None:
         return every
     if len(held) == 1:
         statement = f"SELECT * FROM ({every.statement} ORDER BY rowid DESC LIMIT :most)"
         return _Ranked(statement, {**every.values, "most": MATCH_ROWS_BUDGET})
-    rare, left = [], RANKED_ROWS_BUDGET
-    for each in held:
-        if each.rows > left:
-            break
-        left -= each.rows
-        rare.append(each.term)
-    few = " OR ".join(f"({part})" for part in [*_two_of(_terms(held)), *([match_any(rare)] if rare else [])])
+    two = [f"(({match_any(left)}) AND ({match_any(right)}))" for left, right in halves(_terms(held))]
+    asked = " OR ".join([*two, *([f"({match_any(few.rare)})"] if few.rare else [])])
     statement = (
         f"{every.statement} AND +rowid IN (SELECT rowid FROM words WHERE words MATCH :few UNION ALL "
         "SELECT * FROM (SELECT rowid FROM words WHERE words MATCH :last ORDER BY rowid DESC LIMIT :newest))"
     )
-    more = {"few": _within(words, few), "last": _within(words, match_any([held[len(rare)].term])), "newest": left}
+    more = {"few": _within(words, asked), "last": _within(words, match_any([few.last])), "newest": few.newest}
     return _Ranked(statement, {**every.values, **more})
-
-
-def _two_of(terms: Sequence[Term]) -> list[str]:
-    """FTS5 queries that together match what holds two of the terms: one in each half, or two in one half."""
-    if len(terms) < 2:
-        return []
-    left, right = terms[: len(terms) // 2], terms[len(terms) // 2 :]
-    return [f"({match_any(left)}) AND ({match_any(right)})", *_two_of(left), *_two_of(right)]
