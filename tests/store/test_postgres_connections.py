@@ -7,18 +7,22 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
+import psycopg_pool.pool_async
 import pytest
 
 from aimem.errors import AimemError, Misconfigured, StoreUnreachable
 from aimem.store.postgres.connections import Connections, Session, open_connections, within
 from aimem.store.postgres.failures import Action, DeadlinePassed, action
 from aimem.store.postgres.url import read_target
+from tests.patience import PATIENCE
 from tests.postgres_server import PASSWORD, ROLE, PostgresServer
 
 MakeServer = Callable[..., PostgresServer]
-PATIENCE = 1.0  # seconds that a call may take here
+BRIEF = 1.0  # seconds that a call may take which is to fail, or is repeated
+LATE = 9.0  # seconds that a busy machine may be late with the end of a call: psycopg's own way takes ten more
 
 
 @asynccontextmanager
@@ -42,15 +46,15 @@ async def ask(connections: Connections, statement: str = "select 1", secs: float
         assert PASSWORD not in str(told.body())
         raise told from error
     finally:
-        assert time.monotonic() - started < secs + 0.5
+        assert time.monotonic() - started < secs + LATE
 
 
-async def back_within(connections: Connections, secs: float) -> None:
-    """The server answers again: the next calls work, soon."""
-    until = time.monotonic() + secs
+async def back(connections: Connections) -> None:
+    """The server answers again: calls work by themselves."""
+    until = time.monotonic() + PATIENCE
     while True:
         try:
-            await ask(connections)
+            await ask(connections, secs=BRIEF)
             break
         except StoreUnreachable:
             assert time.monotonic() < until
@@ -59,37 +63,72 @@ async def back_within(connections: Connections, secs: float) -> None:
 
 
 async def fails_with(connections: Connections, words: str) -> None:
-    """Calls fail, and soon say this: the first may still meet a connection from before."""
-    until = time.monotonic() + 5
+    """Calls fail, and then say this: the first may still meet a connection from before."""
+    until = time.monotonic() + PATIENCE
     while True:
         with pytest.raises(StoreUnreachable) as caught:
-            await ask(connections)
+            await ask(connections, secs=BRIEF)
         if words in caught.value.message:
             return
         assert time.monotonic() < until, caught.value.message
 
 
-async def test_a_call_past_its_deadline_is_dropped_here_and_ended_there(database: Callable[[], str]) -> None:
+NEVER = "set statement_timeout = 0; select pg_sleep(600)"
+SLEEPING = f"select count(*) from pg_stat_activity where query = '{NEVER}'"
+
+
+async def test_a_call_past_its_deadline_is_dropped_here_and_ended_there(
+    database: Callable[[], str], postgres: PostgresServer
+) -> None:
     async with connected(database()) as connections:
         with pytest.raises(StoreUnreachable, match=r"no answer within 0\.3 s"):
-            await ask(connections, "select pg_sleep(60)", secs=0.3)
-        waiting = "select count(*) from pg_stat_activity where query = 'select pg_sleep(60)'"
-        until = time.monotonic() + 10
-        while await ask(connections, waiting):
-            assert time.monotonic() < until
-            await asyncio.sleep(0.1)
+            await ask(connections, NEVER, secs=0.3)
+        await asyncio.to_thread(postgres.await_sql, SLEEPING, 0)
 
 
-async def test_a_caller_that_goes_away_takes_its_connection_with_it(database: Callable[[], str]) -> None:
+async def test_a_caller_that_goes_away_takes_its_connection_with_it(
+    database: Callable[[], str], postgres: PostgresServer
+) -> None:
     async with connected(database()) as connections:
-        tasks = [asyncio.create_task(ask(connections, "select pg_sleep(60)", secs=30)) for _ in range(8)]
-        await asyncio.sleep(0.5)
+        tasks = [asyncio.create_task(ask(connections, NEVER)) for _ in range(8)]
+        await asyncio.to_thread(postgres.await_sql, SLEEPING, 8)
         started = time.monotonic()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert time.monotonic() - started < 1
-        await back_within(connections, 3)
+        assert time.monotonic() - started < LATE
+        await back(connections)
+
+
+async def test_a_caller_that_goes_away_as_its_connection_comes_has_gone(
+    database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pool forgets a cancellation of that instant: whoever was to end, or to be late, then goes on for ever."""
+    connections = await open_connections(read_target(database()), most=1)
+    waiting, give = psycopg_pool.pool_async.WaitingClient, psycopg_pool.pool_async.WaitingClient.set
+
+    async def forever() -> None:
+        async with connections.use(PATIENCE):
+            await asyncio.Event().wait()
+
+    for turns in range(6):  # of the loop between the connection and the cancellation
+        async with connections.use(PATIENCE):
+            task = asyncio.create_task(forever())
+            while not connections._pool._waiting:
+                await asyncio.sleep(0)
+
+            async def giving(self: Any, conn: Any, task: asyncio.Task[None] = task, turns: int = turns) -> bool:
+                given = await give(self, conn)
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                task.cancel()
+                return given
+
+            monkeypatch.setattr(waiting, "set", giving)
+        await asyncio.wait({task}, timeout=PATIENCE)
+        monkeypatch.setattr(waiting, "set", give)
+        assert task.cancelled(), turns
+    await connections.close()
 
 
 async def test_killed_and_restarted_servers_are_found_again(new_postgres: MakeServer) -> None:
@@ -98,9 +137,9 @@ async def test_killed_and_restarted_servers_are_found_again(new_postgres: MakeSe
         await asyncio.to_thread(server.kill)
         await fails_with(connections, "refused")  # and not just that it took too long
         await asyncio.to_thread(server.start)
-        await back_within(connections, 2)
+        await back(connections)
         await asyncio.to_thread(server.restart)
-        await back_within(connections, 2)
+        await back(connections)
 
 
 async def test_a_frozen_server_costs_each_call_its_deadline_and_no_more(new_postgres: MakeServer) -> None:
@@ -108,10 +147,10 @@ async def test_a_frozen_server_costs_each_call_its_deadline_and_no_more(new_post
     async with connected(server.url(server.new_database(), role=ROLE)) as connections:
         await asyncio.gather(*(ask(connections, "select pg_sleep(0.1)") for _ in range(8)))
         server.freeze()
-        results = await asyncio.gather(*(ask(connections) for _ in range(20)), return_exceptions=True)
+        results = await asyncio.gather(*(ask(connections, secs=BRIEF) for _ in range(20)), return_exceptions=True)
         assert {type(result) for result in results} == {StoreUnreachable}
         server.thaw()
-        await back_within(connections, 2)
+        await back(connections)
 
 
 async def test_terminated_backends_and_a_server_out_of_connections(new_postgres: MakeServer) -> None:
@@ -120,7 +159,7 @@ async def test_terminated_backends_and_a_server_out_of_connections(new_postgres:
     async with connected(server.url(name, role=ROLE)) as connections:
         await ask(connections)
         server.sql(f"select pg_terminate_backend(pid) from pg_stat_activity where usename = '{ROLE}'")
-        await back_within(connections, 2)
+        await back(connections)
         server.sql(f"alter role {ROLE} connection limit 2")
         results = await asyncio.gather(*(ask(connections, "select pg_sleep(0.05)") for _ in range(20)))
         assert len(results) == 20  # two connections are enough to serve all in turn
@@ -128,7 +167,7 @@ async def test_terminated_backends_and_a_server_out_of_connections(new_postgres:
         server.sql(f"select pg_terminate_backend(pid) from pg_stat_activity where usename = '{ROLE}'")
         await fails_with(connections, "too many connections")
         server.sql(f"alter role {ROLE} connection limit -1")
-        await back_within(connections, 2)
+        await back(connections)
 
 
 async def test_a_promoted_standby_is_found_among_the_hosts_of_the_url(new_postgres: MakeServer) -> None:
@@ -143,7 +182,7 @@ async def test_a_promoted_standby_is_found_among_the_hosts_of_the_url(new_postgr
             assert await ask(connections, "select inet_server_port()") == server.port
             await asyncio.to_thread(server.kill)
             await asyncio.to_thread(standby.promote)
-            await back_within(connections, 3)
+            await back(connections)
             assert await ask(connections, "select inet_server_port()") == standby.port
 
 
@@ -157,13 +196,13 @@ async def test_a_changed_password_is_read_anew(new_postgres: MakeServer) -> None
         read_target(url.replace(url.split(":")[2].split("@")[0], ""), password_file=file)
     )
     try:
-        await back_within(connections, 2)
+        await back(connections)
         server.sql(f"alter role {ROLE} password 'another'")
         assert await ask(connections) == 1  # who is in stays in
         server.sql(f"select pg_terminate_backend(pid) from pg_stat_activity where usename = '{ROLE}'")
         await fails_with(connections, "password authentication failed")
         file.write_text("another\n")
-        await back_within(connections, 2)
+        await back(connections)
     finally:
         await connections.close()
 
@@ -185,7 +224,7 @@ async def test_what_only_an_operator_can_mend_is_told_at_start(database: Callabl
 async def test_closing_ends_while_idle_connections_are_looked_at(new_postgres: MakeServer) -> None:
     server = new_postgres()
     connections = await open_connections(read_target(server.url(server.new_database(), role=ROLE)))
-    await back_within(connections, 2)
+    await back(connections)
     checked, look = asyncio.Event(), connections._pool.check_connection
 
     async def looking(conn: Session) -> None:
@@ -194,15 +233,13 @@ async def test_closing_ends_while_idle_connections_are_looked_at(new_postgres: M
         await look(conn)
 
     connections._pool.check_connection = looking  # type: ignore[method-assign]
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE
     while not checked.is_set():  # as it comes, no connection may be idle yet when it looks
         assert time.monotonic() < until
         connections.noticed(psycopg.OperationalError("as if"))
         await asyncio.sleep(0.1)
-    started = time.monotonic()
     try:
-        await asyncio.wait_for(connections.close(), 15)
-        assert time.monotonic() - started < 12
+        await asyncio.wait_for(connections.close(), PATIENCE)
     finally:
         server.thaw()
 

@@ -143,8 +143,12 @@ class Connections:
         Raises:
             psycopg.Error, DeadlinePassed: as they come; `failures.action` tells what helps, `told` how to say it.
         """
+        task = asyncio.current_task()
+        asked = task.cancelling() if task is not None else 0
         try:
             async with within(secs), self._pool.connection(timeout=secs) as connection:
+                if task is not None and task.cancelling() > asked:  # a connection came at the same instant: the pool
+                    raise asyncio.CancelledError  # gives it, and forgets that the caller, or the deadline, went on
                 yield connection
         except (psycopg.Error, DeadlinePassed) as error:
             self.noticed(error)

@@ -242,7 +242,7 @@ class Writer:
 
     async def _follow_on(self) -> None:
         """Look for news while this node does not write itself."""
-        while True:
+        while not self._jobs.closing:
             await asyncio.sleep(FOLLOW_SECS)
             if not self._busy.locked():
                 try:
