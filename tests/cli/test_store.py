@@ -15,13 +15,18 @@ from aimem.store.postgres.opening import open_store
 from aimem.store.postgres.upkeep import MAINTAINING, Size, advise
 from aimem.store.postgres.url import read_target
 from tests.postgres_server import PASSWORD, ROLE, PostgresServer
+from tests.waiting import PATIENCE_SECS
 
 ROOT = Path(__file__).parents[2]
 
 
 def run(*words: str) -> tuple[int, str, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "aimem", "store", *words], capture_output=True, text=True, cwd=ROOT, timeout=120
+        [sys.executable, "-m", "aimem", "store", *words],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=2 * PATIENCE_SECS,
     )
     assert PASSWORD not in done.stdout + done.stderr
     return done.returncode, done.stdout, done.stderr
@@ -91,18 +96,17 @@ def test_maintain_is_silent_builds_anew_what_is_dead_and_takes_turns(url: str, p
     assert run("maintain", "--store-url", url) == (0, "", "")
     assert postgres.sql(f"select pg_relation_filenode('{GRAPH}')", name) == before
     postgres.sql("delete from embedding where row > 300", name)
-    postgres.sql("select pg_stat_force_next_flush()", name)
+    dead = "select n_dead_tup from pg_stat_user_tables where relname = 'embedding'"
+    postgres.await_sql(dead, 100, name)  # told by the session that deleted, when it has ended
     with psycopg.connect(url) as holder:
         holder.execute("select pg_advisory_lock(%s)", (MAINTAINING,))
         code, _, said = run("maintain", "--store-url", url)
         assert code == 75
         assert "another" in said
-    postgres.await_sql("select 1", 1)
     assert run("maintain", "--store-url", url) == (0, "", "")
     assert postgres.sql(f"select pg_relation_filenode('{GRAPH}')", name) != before
-    assert postgres.sql(
-        "select last_vacuum is not null from pg_stat_user_tables where relname = 'embedding'", name
-    ) == [(True,)]
+    vacuumed = "select last_vacuum is not null from pg_stat_user_tables where relname = 'embedding'"
+    postgres.await_sql(vacuumed, True, name)
 
 
 def test_a_database_without_tables_and_no_url(database: Callable[[], str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.postgres_server import PASSWORD, QUOTED_PASSWORD, ROLE, PostgresServer
+from tests.waiting import eventually
 
 from .processes import ROOT, call, command, failed, serving
 
@@ -103,24 +103,21 @@ def test_a_node_outlives_its_server_and_says_meanwhile_what_is_so(new_postgres: 
     with serving("--store-url", server.url(server.new_database(), role=ROLE)) as (_, port):
         assert call(port, "POST", "/memories", {"title": "before", "content": "x"}).status == 201
         server.kill()
-        started = time.monotonic()
         for method, path, body in (
             ("POST", "/memories", {"title": "never", "content": "x"}),
             ("GET", "/memories", None),
         ):
             reply = call(port, method, path, body)
             assert (reply.status, reply.json()["code"]) == (503, "store_unreachable")
-        assert "refused" in reply.json()["error"]
-        assert time.monotonic() - started < 2 * 8 + 2
+        eventually(lambda: "refused" in call(port, "GET", "/memories").json()["error"], "the reason is not told")
         health, status = said(port, "/health"), said(port, "/status")
         assert (health["status"], health["ready"], health["degraded"]) == ("ok", False, ["store_unreachable"])
         assert status["shared_store"]["reachable"] is False
         assert "refused" in status["shared_store"]["why"]
         server.start()
-        until = time.monotonic() + 5
-        while call(port, "POST", "/memories", {"title": "after", "content": "x"}).status != 201:
-            assert time.monotonic() < until
-        assert said(port, "/health")["ready"] is True
+        after = {"title": "after", "content": "x"}
+        eventually(lambda: call(port, "POST", "/memories", after).status == 201, "writes are not taken again")
+        eventually(lambda: said(port, "/health")["ready"] is True, "it is not ready again")
         assert {memory["title"] for memory in said(port, "/memories")["memories"]} >= {"before", "after"}
 
 

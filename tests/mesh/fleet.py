@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aimem.cli.main import main
+from tests.free_ports import free_ports
 from tests.waiting import PATIENCE_SECS, eventually
 
 ROOT = Path(__file__).parent.parent.parent
@@ -36,15 +36,6 @@ class Got(NamedTuple):
     status: int
     body: dict[str, Any]
     headers: Mapping[str, str]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody uses now; all are held until the last is known."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports
 
 
 class Fleet:

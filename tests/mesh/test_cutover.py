@@ -20,7 +20,7 @@ from aimem.mesh.http_transport import HttpTransport
 from aimem.store.sqlite.store import open_sqlite
 from tests.http.processes import call, serving
 from tests.mesh.fleet import Fleet, Got
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECS, eventually
 
 _RETRYABLE = {"moved", "quorum_not_met", "busy", "behind", "clock_skew", "catching_up"}
 
@@ -51,7 +51,7 @@ class Writers:
     def stop(self) -> None:
         self._stopped.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(PATIENCE_SECS)
 
 
 async def titles(path: Path) -> set[str]:
@@ -69,7 +69,7 @@ def migrate(*args: object) -> subprocess.Popen[str]:
 
 
 def done(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=2 * PATIENCE_SECS)
     return process.returncode, out, err
 
 
@@ -86,7 +86,7 @@ def test_a_fleet_moves_under_load_with_one_node_down(tmp_path: Path) -> None:
             assert fleet.store("n0", f"before {number}").status == 201
         fleet.wait_same()
         fleet.processes["n3"].kill()
-        fleet.processes.pop("n3").wait(30)
+        fleet.processes.pop("n3").wait(PATIENCE_SECS)
         down = fleet.urls[3]
 
         writers = Writers(fleet, ["n0", "n1", "n2"])
@@ -125,14 +125,14 @@ def test_a_fleet_moves_under_load_with_one_node_down(tmp_path: Path) -> None:
             writers.stop()
         if follower is not None and follower.poll() is None:
             follower.kill()
-            follower.wait(30)
+            follower.wait(PATIENCE_SECS)
         fleet.close()
 
 
 def _stays_fenced(fleet: Fleet) -> None:
     """After a restart too, and on the node that was away, whose writes nobody acknowledges meanwhile."""
     fleet.processes["n0"].kill()
-    fleet.processes.pop("n0").wait(30)
+    fleet.processes.pop("n0").wait(PATIENCE_SECS)
     for name in ("n0", "n3"):
         fleet.start(name, "--quorum-writes", "3")
     eventually(lambda: fleet.call("n0", "GET", "/health").status == 200, "n0 is not back")

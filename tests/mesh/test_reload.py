@@ -12,7 +12,8 @@ from pathlib import Path
 from aimem.cli.main import main
 from aimem.net.credentials import read_credentials
 from aimem.net.minting import Authority
-from tests.mesh.fleet import Fleet, free_ports, running
+from tests.free_ports import free_ports
+from tests.mesh.fleet import Fleet, running
 from tests.waiting import PATIENCE_SECS, eventually
 
 

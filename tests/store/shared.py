@@ -12,8 +12,7 @@ from aimem.store.base import Change
 from aimem.store.postgres.opening import open_store
 from aimem.store.postgres.store import PostgresStore
 from aimem.store.postgres.url import read_target
-
-PATIENCE = 60.0  # seconds that anything may take on a busy machine
+from tests.waiting import PATIENCE_SECS
 
 
 class Node:
@@ -40,7 +39,7 @@ async def nodes(url: str, number: int) -> AsyncIterator[list[Node]]:
 
 async def all_hear(found: Sequence[Node], head: int) -> None:
     """Wait until all know of the store up to `head`, by themselves."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + PATIENCE_SECS
     while any(node.store.head < head for node in found):
         assert time.monotonic() < until
         await asyncio.sleep(0.01)

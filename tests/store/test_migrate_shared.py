@@ -66,7 +66,7 @@ def rows_in(url: str) -> int:
     return 0
 
 
-def test_one_that_is_killed_goes_on(tmp_path: Path, database: Callable[[], str]) -> None:
+def test_one_that_is_killed_goes_on(tmp_path: Path, database: Callable[[], str], postgres: PostgresServer) -> None:
     source, url, kills = tmp_path / "a.db", database(), 0
     digest = fill(source, *(f"memory {number}" for number in range(9_000)))
     command = [sys.executable, "-m", "aimem", "migrate", "--from", str(source), "--to", url, "--json", "--verify"]
@@ -76,6 +76,7 @@ def test_one_that_is_killed_goes_on(tmp_path: Path, database: Callable[[], str])
             time.sleep(0.01)
         process.kill()
         kills += process.wait() == -signal.SIGKILL
+        postgres.await_sql(f"select count(*) from pg_stat_activity where datname = '{database_of(url)}'", 0)
     assert kills
     done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == 0

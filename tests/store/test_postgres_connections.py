@@ -17,8 +17,8 @@ from aimem.errors import AimemError, Misconfigured, StoreUnreachable
 from aimem.store.postgres.connections import Connections, Session, open_connections, within
 from aimem.store.postgres.failures import Action, DeadlinePassed, action
 from aimem.store.postgres.url import read_target
-from tests.patience import PATIENCE
 from tests.postgres_server import PASSWORD, ROLE, PostgresServer
+from tests.waiting import PATIENCE_SECS
 
 MakeServer = Callable[..., PostgresServer]
 BRIEF = 1.0  # seconds that a call may take which is to fail, or is repeated
@@ -34,7 +34,7 @@ async def connected(url: str) -> AsyncIterator[Connections]:
         await connections.close()
 
 
-async def ask(connections: Connections, statement: str = "select 1", secs: float = PATIENCE) -> object:
+async def ask(connections: Connections, statement: str = "select 1", secs: float = PATIENCE_SECS) -> object:
     """The first field; what fails is told as callers see it, and within the time that was given."""
     started = time.monotonic()
     try:
@@ -51,7 +51,7 @@ async def ask(connections: Connections, statement: str = "select 1", secs: float
 
 async def back(connections: Connections) -> None:
     """The server answers again: calls work by themselves."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + PATIENCE_SECS
     while True:
         try:
             await ask(connections, secs=BRIEF)
@@ -64,7 +64,7 @@ async def back(connections: Connections) -> None:
 
 async def fails_with(connections: Connections, words: str) -> None:
     """Calls fail, and then say this: the first may still meet a connection from before."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + PATIENCE_SECS
     while True:
         with pytest.raises(StoreUnreachable) as caught:
             await ask(connections, secs=BRIEF)
@@ -108,11 +108,11 @@ async def test_a_caller_that_goes_away_as_its_connection_comes_has_gone(
     waiting, give = psycopg_pool.pool_async.WaitingClient, psycopg_pool.pool_async.WaitingClient.set
 
     async def forever() -> None:
-        async with connections.use(PATIENCE):
+        async with connections.use(PATIENCE_SECS):
             await asyncio.Event().wait()
 
     for turns in range(6):  # of the loop between the connection and the cancellation
-        async with connections.use(PATIENCE):
+        async with connections.use(PATIENCE_SECS):
             task = asyncio.create_task(forever())
             while not connections._pool._waiting:
                 await asyncio.sleep(0)
@@ -125,7 +125,7 @@ async def test_a_caller_that_goes_away_as_its_connection_comes_has_gone(
                 return given
 
             monkeypatch.setattr(waiting, "set", giving)
-        await asyncio.wait({task}, timeout=PATIENCE)
+        await asyncio.wait({task}, timeout=PATIENCE_SECS)
         monkeypatch.setattr(waiting, "set", give)
         assert task.cancelled(), turns
     await connections.close()
@@ -233,13 +233,13 @@ async def test_closing_ends_while_idle_connections_are_looked_at(new_postgres: M
         await look(conn)
 
     connections._pool.check_connection = looking  # type: ignore[method-assign]
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + PATIENCE_SECS
     while not checked.is_set():  # as it comes, no connection may be idle yet when it looks
         assert time.monotonic() < until
         connections.noticed(psycopg.OperationalError("as if"))
         await asyncio.sleep(0.1)
     try:
-        await asyncio.wait_for(connections.close(), PATIENCE)
+        await asyncio.wait_for(connections.close(), PATIENCE_SECS)
     finally:
         server.thaw()
 

@@ -36,6 +36,7 @@ async def test_the_statements_make_what_a_node_needs(new_postgres: Callable[...,
     server.sql("drop role aimem")
     for database, statement in blocks():
         server.sql(statement, database)
+    server.reload()  # as the last of them asks for
     url = f"postgres://aimem:change%20me@127.0.0.1:{server.port}/aimem"
     connections = await open_connections(read_target(url))
     async with connections.use() as connection:

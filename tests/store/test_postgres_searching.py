@@ -16,6 +16,7 @@ from aimem.store.postgres import leases, nearest, settling
 from aimem.store.postgres.nearest import Asked, Sizes
 from tests.store.conftest import NOW
 from tests.store.planted import MODEL, VERSION, Planted, Vector, drawn, memory, vector
+from tests.waiting import PATIENCE_SECS
 
 MANY = 3_000
 """Enough that a graph misses what a filter leaves of them."""
@@ -140,6 +141,7 @@ async def test_a_small_namespace_is_computed_and_a_graph_that_finds_too_few_is_f
 ) -> None:
     """At the size of a test: the bounds of the plan are lowered, so that the graph is built and chosen."""
     monkeypatch.setattr(settling, "EXACT_SEARCH_ROWS_MAX", 1_000)
+    monkeypatch.setattr(nearest, "SEARCH_SECS", PATIENCE_SECS)
     rng = random.Random(4)
     common, rare = drawn(rng), drawn(rng)
     records = []
