@@ -55,6 +55,14 @@ async def test_a_page_is_cut_by_number_and_goes_on_where_it_ended(store: Store) 
     assert (page.changes, page.cursor.seq, page.more) == ([], 5, False)
 
 
+async def test_what_comes_late_with_an_older_version_is_read_last(store: Store) -> None:
+    """A reader that has read the page before must not have passed it."""
+    await written(store, creating("A"), creating("B"), receive(elsewhere("x", "X", NOW - HOUR)))
+    page = await store.changes(0, 2, LARGE)
+    assert ([seq for seq, _ in page.changes], page.cursor.seq, page.more) == ([1, 2], 2, True)
+    assert [record.key for _, record in (await store.changes(2, 2, LARGE)).changes] == ["x"]
+
+
 async def test_a_page_is_cut_by_size_but_holds_one_record_at_least(store: Store) -> None:
     await written(store, *(creating(title, content="x" * 1_000) for title in "ABC"))
     assert len((await store.changes(0, 10, 1)).changes) == 1
