@@ -129,6 +129,8 @@ class DiskStore(MemoryStore):
 
     async def restamp(self, limit: int) -> int:
         await self._fsync()
+        for opening in self._disk.open:
+            opening._hear_now()  # what was written before is heard as what it is
         self.restamping = True
         count = await super().restamp(limit)
         self.restamping = False
