@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from aimem.limits import MESH_BACKOFF_SECS, MESH_CALL_SECS
+from aimem.limits import DECIDE_RETRY_SECS, MESH_BACKOFF_SECS, MESH_CALL_SECS
 
 _JITTER = 1.25  # of the interval between catch-ups, at most
 _FIRST_RETRANSMISSION_SECS = 0.2
@@ -88,6 +88,7 @@ def protocol_bound(setting: Setting, fault_secs: float, serve_secs: float) -> di
         "message": min(MESH_CALL_SECS, fault_secs + 2 * _FIRST_RETRANSMISSION_SECS),
         "pause": max(MESH_BACKOFF_SECS[1], _JITTER * setting.catchup),
         "round": _ROUND_SECS,
+        "decides": DECIDE_RETRY_SECS[1] + _ROUND_SECS,
         "hops": (setting.hops - 1) * (_JITTER * setting.catchup + _ROUND_SECS),
     }
     return {**terms, "total": sum(terms.values())}

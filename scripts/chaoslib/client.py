@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+AGENT = "ai:chaos"
+"""Who speaks where nobody in particular does."""
+
 
 def context_of(ca: Path | None, cert: Path | None, key: Path | None) -> ssl.SSLContext:
     """What a caller with these needs to speak TLS."""
@@ -32,13 +35,15 @@ class Client:
         else:
             self._connection = http.client.HTTPConnection(host, port, timeout=timeout)
 
-    def call(self, method: str, path: str, body: object = None, key: str | None = None) -> tuple[int, dict[str, Any]]:
-        """Status and JSON body. `key` is an idempotency key.
+    def call(
+        self, method: str, path: str, body: object = None, key: str | None = None, agent: str = AGENT
+    ) -> tuple[int, dict[str, Any]]:
+        """Status and JSON body. `key` is an idempotency key, `agent` who it speaks for.
 
         Raises:
             ConnectionRefusedError: nobody listens there: the request was not sent. OSError: the outcome is not known.
         """
-        headers = {"X-Agent-Id": "ai:chaos", "Content-Type": "application/json"}
+        headers = {"X-Agent-Id": agent, "Content-Type": "application/json"}
         if key is not None:
             headers["Idempotency-Key"] = key
         try:

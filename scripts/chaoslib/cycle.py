@@ -9,14 +9,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from chaoslib.caller import Caller
 from chaoslib.faults import CLASSES
-from chaoslib.judge import Verdict, judge, state_of
+from chaoslib.held import Verdict, state_of
+from chaoslib.judge import judge
 from chaoslib.ledger import ACKED, Ledger
 from chaoslib.mesh import Mesh
 from chaoslib.node import eventually
+from chaoslib.rulers import agents_of, convene, inbox_of
 from chaoslib.writers import Writer
 
-_WARM_UP_ACTS, _WARM_UP_SECS = 20, 3.0
+_WARM_UP_ACTS, _WARM_UP_SECS = 30, 3.0
 """How much is acknowledged before the fault, and how long that may take on a busy machine."""
 _GO_ON_SECS = 4.0
 """How long lines stay cut at most for a node that may by the rules to acknowledge something."""
@@ -24,8 +27,8 @@ _GO_ON_SECS = 4.0
 
 @dataclass
 class Outcome:
-    """One cycle as it is written down. Times in seconds; `equal_secs` is from the beginning of healing, and None where
-    the nodes never came to hold the same."""
+    """One cycle as it is written down. Times in seconds; `equal_secs` is from the beginning of healing until the nodes
+    hold the same with nothing left to decide, and None where that never was so."""
 
     fault: str
     seed: int
@@ -68,6 +71,7 @@ class Cycles:
         self._patience = patience
         self._ours = ours
         self._home = f"chaos-{seed}"
+        self._homes = self._home, inbox_of(agents_of(self._home))
         same_lists = all({name, *peers} >= set(mesh.names) for name, peers in mesh.peers.items())
         self.ledger = Ledger(same_lists=same_lists)
 
@@ -80,14 +84,12 @@ class Cycles:
         mesh.wait_met(5.0)
         outcome, first = Outcome(name, seed), len(ledger.acts)
         ledger.timed = fault.clocks_right
-        writers = [
-            Writer(number, mesh.members, ledger, f"{self._home}/c{first}", seed, purges=self._ours)
-            for number in range(self._writers)
-        ]
-        for writer in writers:
-            writer.start()
+        callers = self._callers(f"{self._home}/c{first}", seed)
+        starts = time.monotonic()
+        for caller in callers:
+            caller.start()
         try:
-            eventually(lambda: self._acked(first, 0.0) >= _WARM_UP_ACTS, _WARM_UP_SECS)
+            eventually(lambda: self._acked(first, starts) >= _WARM_UP_ACTS, _WARM_UP_SECS)
             broken = time.monotonic()
             fault.begin()
             allowed = {member: mesh.may_write(member) for member in mesh.names} if mesh.cuts else {}
@@ -98,19 +100,27 @@ class Cycles:
         finally:
             healed = time.monotonic()
             fault.heal()
-            for writer in writers:
-                writer.finish()
-            for writer in writers:
-                writer.join()
+            for caller in callers:
+                caller.finish()
+            for caller in callers:
+                caller.join()
         outcome.fault_secs = healed - broken
         verdict = self._settle(outcome, healed)
         self._count(outcome, first, verdict)
-        outcome.wrong += [each for writer in writers for each in writer.wrong]
+        outcome.wrong += [each for caller in callers for each in caller.wrong]
         self._hold_against_rules(outcome, first, allowed, holds, healed)
         outcome.told = fault.told.strip()
         fault.after()
         outcome.secs = time.monotonic() - began
         return outcome
+
+    def _callers(self, space: str, seed: int) -> list[Caller]:
+        """Whoever writes in one cycle, under `space`."""
+        mesh, ledger = self._mesh, self.ledger
+        writers = [
+            Writer(number, mesh.members, ledger, space, seed, purges=self._ours) for number in range(self._writers)
+        ]
+        return [*writers, *convene(mesh.members, ledger, self._home, space, seed)]
 
     def _acked(self, first: int, since: float, allowed: Mapping[str, bool] | None = None) -> int:
         """How much of what was asked for since then is acknowledged, by nodes that may where that is said."""
@@ -118,7 +128,7 @@ class Cycles:
         return sum(allowed is None or allowed[act.node] for act in acts)
 
     def _settle(self, outcome: Outcome, healed: float) -> Verdict:
-        """Wait until all nodes hold the same and judge it."""
+        """Wait until all nodes hold the same, with nothing left to decide, and judge it."""
         mesh = self._mesh
         while True:
             same = self._same(outcome, healed)
@@ -126,7 +136,7 @@ class Cycles:
             if outcome.wrong:
                 return Verdict()
             outcome.equal_secs = time.monotonic() - healed if same else None
-            states = {name: state_of(member, self._home) for name, member in mesh.members.items()}
+            states = {name: state_of(member, self._homes) for name, member in mesh.members.items()}
             if same is None or mesh.digests() == {same}:  # what a paused node had been sent may come to be this late
                 return judge(self.ledger, states)
 
@@ -140,10 +150,21 @@ class Cycles:
                 digests = set()
             if digests and not serves:
                 outcome.serve_secs, serves = time.monotonic() - healed, True
-            if len(digests) == 1:
+            if len(digests) == 1 and not self._decides():
                 return digests.pop()
             time.sleep(0.02)
         return None
+
+    def _decides(self) -> bool:
+        """Whether something is open still on which enough has been voted, as far as the nodes say."""
+        ripe = {case.id for case in self.ledger.cases if case.ripe}
+        path = f"/pending?status=pending&namespace={self._home}/**&limit=1000"
+        try:
+            return any(
+                ripe & {each["id"] for each in member.get(path)["pending"]} for member in self._mesh.members.values()
+            )
+        except OSError:
+            return True
 
     def _count(self, outcome: Outcome, first: int, verdict: Verdict) -> None:
         acts = self.ledger.acts[first:]
@@ -153,7 +174,7 @@ class Cycles:
         outcome.lost, outcome.resurrected = verdict.lost, verdict.resurrected
         outcome.divergent = verdict.divergent
         if outcome.equal_secs is None and not verdict.divergent:
-            outcome.divergent = [f"digests differ after {self._patience:g} s"]
+            outcome.divergent = [f"not equal and all decided after {self._patience:g} s"]
 
     def _hold_against_rules(
         self, outcome: Outcome, first: int, allowed: dict[str, bool], holds: float, healed: float

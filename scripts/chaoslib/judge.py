@@ -10,70 +10,14 @@ Equal counts prove nothing: records are compared by address, version and body. T
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
 
-from chaoslib.ledger import ACKED, ARCHIVED, ENDED, GONE, LIVE, UNKNOWN, Act, Effect, Ledger, Ref
-from chaoslib.node import Member
+from chaoslib.finality import judge_cases
+from chaoslib.held import BASE, Held, State, Verdict
+from chaoslib.ledger import ACKED, ARCHIVED, GONE, UNKNOWN, Act, Effect, Ledger, Ref
 
-_BASE = 33  # of the text of a version: time and origin, without the step of automatic changes
-KINDS = ("memory", "link")
-
-
-class Held(NamedTuple):
-    """One record as a node holds it: `state` in the words of the ledger, `mark` where its text has one."""
-
-    version: str
-    state: str
-    mark: str | None
-    body: str
-    """All that digests are made of, as text."""
-
-
-@dataclass
-class Verdict:
-    """What was found, in words."""
-
-    lost: list[str] = field(default_factory=list)
-    resurrected: list[str] = field(default_factory=list)
-    divergent: list[str] = field(default_factory=list)
-
-    @property
-    def well(self) -> bool:
-        """Whether nothing was."""
-        return not (self.lost or self.resurrected or self.divergent)
-
-
-State = Mapping[Ref, Held]
-
-
-def state_of(member: Member, home: str) -> dict[Ref, Held]:
-    """All records of a node under the namespaces that begin with `home`, tombstones included. Raises OSError."""
-    found: dict[Ref, Held] = {}
-    after = ""
-    while True:
-        page = member.get(f"/changes?limit=1000&kinds={','.join(KINDS)}{after}")
-        for change in page["changes"]:
-            if change["kind"] == "link" or str(change["body"].get("namespace", home)).startswith(home):
-                found[(change["kind"], change["key"])] = _held(change)
-        after = f"&after={page['cursor']}"
-        if not page["more"]:
-            return found
-
-
-def _held(change: dict[str, Any]) -> Held:
-    body = change["body"]
-    mark = str(body.get("content", "")).partition(" ")[0] or None
-    if change["deleted"]:
-        state = GONE
-    elif change["kind"] == "link":
-        state = ENDED if body.get("valid_until") is not None else LIVE
-    else:
-        state = ARCHIVED if "archived" in body else LIVE
-    whole = {name: value for name, value in change.items() if name != "seq"}
-    return Held(change["version"], state, mark, json.dumps(whole, sort_keys=True))
+_MARKED = frozenset({"memory", "policy", "agent"})
+"""Kinds whose records are told apart by a text that only one write of them has."""
 
 
 def judge(ledger: Ledger, states: Mapping[str, State]) -> Verdict:
@@ -94,6 +38,7 @@ def judge(ledger: Ledger, states: Mapping[str, State]) -> Verdict:
         for ref, held in states[name].items():
             if held.state != GONE and ref[0] == "memory" and ref not in ledger.of and held.mark not in ledger.marks:
                 verdict.resurrected.append(f"{ref} at {name}, which nobody wrote: {_told(held)}")
+    judge_cases(ledger.cases, states, verdict)
     return verdict
 
 
@@ -108,9 +53,9 @@ def _judge_record(name: str, story: _Story, held: Held | None, ledger: Ledger, v
         return
     if (doubted := ledger.marks.get(held.mark or "")) is not None and doubted.status == UNKNOWN:
         return  # one of those that may come at any time, under an id that its caller was never told
-    below = story.newest is not None and held.version[:_BASE] < story.newest[:_BASE]
+    below = story.newest is not None and held.version[:BASE] < story.newest[:BASE]
     state_ok = held.state in story.states or (held.state == GONE and story.purged(ledger.purges))
-    mark_ok = held.state == GONE or ref[0] == "link" or held.mark in story.marks
+    mark_ok = held.state == GONE or ref[0] not in _MARKED or held.mark in story.marks
     if below or not state_ok or not mark_ok:
         back = effect.state == GONE and held.state != GONE
         told = f"{ref} at {name}: {_told(held)}, after {_told_of(ref, ledger)}"
@@ -137,7 +82,7 @@ class _Story:
             if act.status == UNKNOWN:
                 doubted.append(effect)
             elif act.status == ACKED:
-                if known and effect.version and effect.version[:_BASE] < (self.newest or "")[:_BASE]:
+                if known and effect.version and effect.version[:BASE] < (self.newest or "")[:BASE]:
                     continue  # it was overtaken by one that had its answer sooner
                 told = known and effect.version is not None
                 self._stands(act, effect, sure=told or (act.ordered and act.timed))

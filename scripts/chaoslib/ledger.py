@@ -2,7 +2,8 @@
 
 An `Act` is one request with all its effects. An effect names a record and how it is left: there with a text that no
 other write has, archived, ended (a link that no longer holds) or gone. What was never answered, or with 503, may or may
-not have been done, and may yet be: such an act explains a state, but demands none.
+not have been done, and may yet be: such an act explains a state, but demands none. A `Case` is a write that was parked,
+with the votes on it.
 """
 
 from __future__ import annotations
@@ -53,6 +54,54 @@ class Act:
     """The texts that it may have brought into the mesh, under whatever id."""
 
 
+APPROVE, REJECT, CANCEL = "approve", "reject", "cancel"
+OUTCOMES = {APPROVE: "approved", REJECT: "rejected", CANCEL: "cancelled"}
+"""What a verdict leads to, if it is the one that counts."""
+
+
+class Said(NamedTuple):
+    """One vote: by whom, what became of the request, and how it was told that the action has ended, if it was."""
+
+    verdict: str
+    voter: str
+    status: str
+    told: str | None = None
+
+
+@dataclass
+class Case:
+    """One parked write, and what voters were told. It stores the memory that has `mark`, or deletes `deletes`, a memory
+    that has it. `needed` is how many approvals it takes."""
+
+    id: str
+    requester: str
+    needed: int
+    mark: str
+    deletes: str | None = None
+    said: list[Said] = field(default_factory=list)
+
+    @property
+    def ripe(self) -> bool:
+        """Whether the votes that were acknowledged end it."""
+        acked = [each for each in self.said if each.status == ACKED]
+        ended = any(each.verdict != APPROVE for each in acked)
+        return ended or len({each.voter for each in acked}) >= self.needed
+
+    @property
+    def told(self) -> set[str]:
+        """How callers were told that it has ended."""
+        return {each.told for each in self.said if each.told is not None}
+
+    @property
+    def possible(self) -> set[str]:
+        """All outcomes that the votes explain, those of unknown fate included. One that came too late was refused with
+        the end that the action had, and may have been kept."""
+        sent = [each for each in self.said if each.status != REFUSED or each.told is not None]
+        approvers = {each.voter for each in sent if each.verdict == APPROVE}
+        ends = {OUTCOMES[each.verdict] for each in sent if each.verdict != APPROVE}
+        return ends | ({OUTCOMES[APPROVE]} if len(approvers) >= self.needed else set())
+
+
 class Ledger:
     """All acts of one life of a mesh. Several threads may write to it.
 
@@ -70,10 +119,15 @@ class Ledger:
         """The acts that touch a record, in the order in which they began."""
         self.marks: dict[str, Act] = {}
         self.purges: list[Act] = []
+        self.cases: list[Case] = []
+
+    def number(self) -> int:
+        """A number that no other write has."""
+        return next(self._numbers)
 
     def mark(self) -> str:
         """A text that no other write has."""
-        return f"mark-{next(self._numbers)}-"
+        return f"mark-{self.number()}-"
 
     def begin(self, kind: str, node: str, marks: Sequence[str] = ()) -> Act:
         """A request is about to be sent."""

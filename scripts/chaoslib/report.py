@@ -87,15 +87,19 @@ def page(found: Mapping[str, Any]) -> str:
     share = "no cycle ended" if worst is None else f"{worst:.2f} s, {worst / bound['total'] * 100:.0f} % of the bound"
     return f"""# Convergence under faults
 
-{setting_in_words(setting)}; mutual TLS. Callers send operations of every kind to all nodes while a fault comes and
-goes. Then the records of every node are compared by address, version and body, and held against what callers were told.
+{setting_in_words(setting)}; mutual TLS. Callers send operations of every kind to all nodes, those
+of the control plane too, while a fault comes and goes. Then the records of every node are compared by address, version
+and body, and held against what callers were told.
 
 {table(found["classes"], total)}
 {origin}
-- lost: records, on any node, that are older than what was acknowledged, or are not what it said.
-- resurrected: records that were deleted, or that nobody wrote, and that are there.
+- lost: records, on any node, that are older than what was acknowledged, or are not what it said; acknowledged votes on
+  a parked write that came to nothing; one that ended otherwise than a caller was told, or was not carried out.
+- resurrected: records that were deleted, or that nobody wrote, and that are there; a parked write that was carried out
+  without leave, or twice.
 - divergent: records that two nodes hold differently when all had their time.
-- Times are from the beginning of healing; where processes are started then, that is in them.
+- Times are from the beginning of healing until all is equal and nothing is left to decide; where processes are started
+  then, that is in them.
 - The last column is the share of bad cycles that the cycles seen still allow, with 95 % confidence: for none in n it is
   1 - 0.05^(1/n), roughly 3/n.
 
@@ -132,6 +136,7 @@ def _terms(setting: Mapping[str, Any], total: Mapping[str, Any], bound: Mapping[
         "after 15 s",
         "pause": "the longest before a peer that failed is tried again, or between two catch-ups, whichever is longer",
         "round": "the first hop",
+        "decides": "what was voted on without a majority of its electors is decided at the next try; one write more",
         "hops": f"of {setting['hops']} hops each further one waits for an interval (x 1.25: jitter) and takes a round",
         "total": "",
     }

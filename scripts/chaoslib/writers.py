@@ -1,24 +1,18 @@
-"""Callers who write while things break: each a thread that sends operations of every kind to any node, one at a time.
+"""Callers who write memories and links of every kind.
 
-A caller works on memories and links of its own, so that it knows in which order they were asked for, and on a few that
-all callers share. `OPERATIONS` is the list of kinds: a new one is a function there.
+Each works on memories and links of its own, so that it knows in which order they were asked for, and on a few that all
+callers share. `OPERATIONS` is the list of kinds: a new one is a function there.
 """
 
 from __future__ import annotations
 
-import random
-import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from chaoslib.client import Client
-from chaoslib.ledger import ACKED, ARCHIVED, ENDED, GONE, LIVE, REFUSED, UNKNOWN, Effect, Ledger
+from chaoslib.caller import Body, Caller, Effects, mark_of
+from chaoslib.ledger import ARCHIVED, ENDED, GONE, LIVE, Effect, Ledger
 from chaoslib.node import Member
 
-_PAUSE_SECS = 0.04  # leaves the machine room for the nodes, which may have to start meanwhile
-_AVOIDED_SECS = 0.5
 _HOT = 4
 
 
@@ -31,123 +25,28 @@ class Owned:
     state: str = LIVE
 
 
-Body = dict[str, Any]
-Effects = Callable[[Body], "list[Effect] | None"]
-"""What a reply tells of its effects; None where it tells that not all was done, and not what."""
-
-
-class Writer(threading.Thread):
-    """One caller. `home` is the beginning of the namespaces that it writes to."""
+class Writer(Caller):
+    """One of them."""
 
     def __init__(
         self, number: int, members: Mapping[str, Member], ledger: Ledger, home: str, seed: int, *, purges: bool
     ) -> None:
-        super().__init__(name=f"writer-{number}")
-        self._number = number
-        self._members = members
-        self._ledger = ledger
-        self._home = home
-        self._space = f"{home}/w{number}"
-        self._rand = random.Random(f"{seed}/{number}")
-        self._clients: dict[str, Client] = {}
-        self._avoid: dict[str, float] = {}
+        weights = {kind: WEIGHTS.get(kind, 1.0) for kind in OPERATIONS if purges or kind != "purge"}
+        super().__init__(f"w{number}", members, ledger, home, seed, weights)
         self._owned: list[Owned] = []
         self._anchors: list[str] = []
-        self._links: list[str] = []
         self._titles = 0
-        self._going = threading.Event()
-        self._kinds = [kind for kind in OPERATIONS if purges or kind != "purge"]
-        self._weights = [WEIGHTS.get(kind, 1.0) for kind in self._kinds]
-        self.wrong: list[str] = []
-        """Replies that no caller should ever get."""
 
-    def run(self) -> None:
-        while not self._going.is_set():
-            (kind,) = self._rand.choices(self._kinds, self._weights)
-            OPERATIONS[kind](self)
-            self._going.wait(_PAUSE_SECS)
-        for client in self._clients.values():
-            client.close()
-
-    def finish(self) -> None:
-        """Send nothing after the request that is under way."""
-        self._going.set()
-
-    # Sending.
-
-    def send(
-        self,
-        kind: str,
-        method: str,
-        path: str,
-        body: object,
-        effects: Effects,
-        *,
-        marks: tuple[str, ...] = (),
-        doubted: list[Effect] | None = None,
-    ) -> Body | None:
-        """Send one request, and half of those whose outcome is not known once more, to any node with the same key.
-
-        `effects` are what an acknowledging reply tells, `doubted` what a request without one may have done.
-        The reply, if it acknowledged.
-        """
-        key = f"{self._space}-{self._ledger.mark()}" if self._rand.random() < 0.5 else None
-        act = self._ledger.begin(kind, self._choose(), marks)
-        status, reply = self._once(act.node, method, path, body, key)
-        if status == UNKNOWN and key is not None and self._rand.random() < 0.5:
-            act.node, act.repeated = self._choose(), True
-            again, reply = self._once(act.node, method, path, body, key)
-            status = ACKED if again == ACKED else UNKNOWN
-        told = effects(reply) if status == ACKED else None
-        if told is not None:
-            act.acks = int(reply.get("quorum_acks", 0))
-            ordered = reply.get("ordered", True) is not False and not act.repeated  # the first try may not have been
-            self._ledger.end(act, ACKED, told, ordered=ordered)
-            return reply
-        self._ledger.end(act, UNKNOWN if status == ACKED else status, doubted or [], ordered=False)
-        return None
-
-    def _choose(self) -> str:
-        now = time.monotonic()
-        well = [name for name in self._members if self._avoid.get(name, 0.0) < now]
-        return self._rand.choice(well or list(self._members))
-
-    def _once(self, node: str, method: str, path: str, body: object, key: str | None) -> tuple[str, Body]:
-        client = self._clients.get(node)
-        if client is None:
-            client = self._clients[node] = self._members[node].client(timeout=2.5)
-        try:
-            status, reply = client.call(method, path, body, key)
-        except ConnectionRefusedError:
-            self._avoid[node] = time.monotonic() + 0.1
-            return REFUSED, {}
-        except OSError:
-            self._avoid[node] = time.monotonic() + _AVOIDED_SECS
-            return UNKNOWN, {}
-        if status < 300:
-            return ACKED, reply
-        if status >= 500 and status not in (503, 507):
-            self.wrong.append(f"{method} {path} at {node}: {status} {reply}")
-        if status == 503 and reply.get("code") != "quorum_not_met":
-            self._avoid[node] = time.monotonic() + 0.1
-            return REFUSED, reply
-        return (UNKNOWN if status in (503, 507) else REFUSED), reply
-
-    # Choosing.
+    def operate(self, kind: str) -> None:
+        OPERATIONS[kind](self)
 
     def _row(self, title: str | None = None, space: str | None = None) -> Body:
         self._titles += 1
-        return {
-            "namespace": space or self._space,
-            "title": title or f"t{self._titles}",
-            "content": f"{self._ledger.mark()} by writer {self._number}",
-            "tier": self._rand.choice(("mid", "long")),
-            "tags": [self._rand.choice(("one", "two"))],
-        }
+        return self.row(title or f"t{self._titles}", space)
 
     def _some(self, state: str) -> Owned | None:
         found = [each for each in self._owned[-60:] if each.state == state]
-        return self._rand.choice(found) if found else None
+        return self.rand.choice(found) if found else None
 
     # Operations.
 
@@ -159,18 +58,18 @@ class Writer(threading.Thread):
 
     def hot(self) -> None:
         """A memory that all callers write, by its title."""
-        row = self._row(f"hot {self._rand.randrange(_HOT)}", f"{self._home}/hot")
+        row = self._row(f"hot {self.rand.randrange(_HOT)}", f"{self.home}/hot")
         reply = self.send("create", "POST", "/memories", row, _stored(row), marks=_marks(row))
-        if reply is not None and self._rand.random() < 0.2:
+        if reply is not None and self.rand.random() < 0.2:
             self._by_id("delete", "DELETE", f"/memories/{reply['id']}", Owned(reply["id"], row["title"]), GONE)
 
     def update(self) -> None:
         if (owned := self._some(LIVE)) is None:
             return self.create()
         changes = {name: value for name, value in self._row().items() if name in ("title", "content")}
-        if self._rand.random() < 0.6:
+        if self.rand.random() < 0.6:
             changes.pop("title")
-        mark = _mark_of(changes)
+        mark = mark_of(changes)
         ref = ("memory", owned.id)
         self.send(
             "update",
@@ -215,8 +114,8 @@ class Writer(threading.Thread):
             owned.state = state
 
     def bulk(self) -> None:
-        rows = [self._row() for _ in range(self._rand.randint(2, 5))]
-        marks = tuple(_mark_of(row) for row in rows)
+        rows = [self._row() for _ in range(self.rand.randint(2, 5))]
+        marks = tuple(mark_of(row) for row in rows)
 
         def effects(reply: Body) -> list[Effect]:
             told = [(marks[each["index"]], each) for each in reply["results"] if each["status"] < 300]
@@ -247,7 +146,7 @@ class Writer(threading.Thread):
 
     def forget(self) -> None:
         """Two memories in a namespace of their own, and then none."""
-        space = f"{self._space}/f{self._titles}"
+        space = f"{self.space}/f{self._titles}"
         held: list[str] = []
         for row in (self._row(space=space), self._row(space=space)):
             reply = self.send("create", "POST", "/memories", row, _stored(row), marks=_marks(row))
@@ -269,8 +168,8 @@ class Writer(threading.Thread):
         if len(owned) < 2:
             return self.create()
         row = self._row()
-        mark = _mark_of(row)
-        body = {"ids": list(owned), "title": row["title"], "summary": row["content"], "namespace": self._space}
+        mark = mark_of(row)
+        body = {"ids": list(owned), "title": row["title"], "summary": row["content"], "namespace": self.space}
         sources = [Effect(("memory", each), ARCHIVED) for each in owned]
         reply = self.send(
             "consolidate",
@@ -288,8 +187,8 @@ class Writer(threading.Thread):
 
     def bring_in(self) -> None:
         """Import of two rows with ids of their own."""
-        rows = [{**self._row(), "id": f"in-{self._ledger.mark()}"} for _ in range(2)]
-        marks = tuple(_mark_of(row) for row in rows)
+        rows = [{**self._row(), "id": f"in-{self.ledger.mark()}"} for _ in range(2)]
+        marks = tuple(mark_of(row) for row in rows)
         effects = [Effect(("memory", row["id"]), LIVE, mark) for row, mark in zip(rows, marks, strict=True)]
         reply = self.send(
             "import",
@@ -321,7 +220,7 @@ class Writer(threading.Thread):
             if reply is not None:
                 self._anchors.append(reply["id"])
             return
-        source, target = self._rand.sample(self._anchors, 2)
+        source, target = self.rand.sample(self._anchors, 2)
         raw = {"source_id": source, "target_id": target, "relation": "related_to"}
         ref = ("link", f"{source}/{target}/related_to")
 
@@ -333,16 +232,12 @@ class Writer(threading.Thread):
         self.send(kind, method, path, raw, effects, doubted=[Effect(ref, state)])
 
 
-def _mark_of(row: Body) -> str:
-    return str(row["content"]).partition(" ")[0]
-
-
 def _marks(row: Body) -> tuple[str, ...]:
-    return (_mark_of(row),)
+    return (mark_of(row),)
 
 
 def _stored(row: Body) -> Effects:
-    return lambda reply: [Effect(("memory", reply["id"]), LIVE, _mark_of(row), reply["version"])]
+    return lambda reply: [Effect(("memory", reply["id"]), LIVE, mark_of(row), reply["version"])]
 
 
 OPERATIONS: dict[str, Callable[[Writer], None]] = {

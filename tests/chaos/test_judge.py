@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from chaoslib.judge import Held, Verdict, judge
+from chaoslib.held import Held, Verdict
+from chaoslib.judge import judge
 from chaoslib.ledger import ACKED, ARCHIVED, GONE, LIVE, REFUSED, UNKNOWN, Effect, Ledger
 
 REF = ("memory", "one")

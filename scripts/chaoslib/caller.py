@@ -1,0 +1,158 @@
+"""A caller who works while things break: a thread that sends one request after the other, each to any node.
+
+What it asks for and is told goes into the ledger. Which operations there are, and how often each is drawn, is said by
+the kinds of callers: `writers` and `rulers`.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from chaoslib.client import AGENT, Client
+from chaoslib.ledger import ACKED, REFUSED, UNKNOWN, Act, Effect, Ledger
+from chaoslib.node import Member
+
+_PAUSE_SECS = 0.04  # leaves the machine room for the nodes, which may have to start meanwhile
+_AVOIDED_SECS = 0.5
+
+Body = dict[str, Any]
+Effects = Callable[[Body], "list[Effect] | None"]
+"""What a reply tells of its effects; None where it tells that not all was done, and not what."""
+
+
+class Caller(threading.Thread):
+    """One caller. `home` is the beginning of the namespaces that it writes to; what its `name` has is its own.
+    `weights` says how often each kind of operation is drawn."""
+
+    def __init__(
+        self,
+        name: str,
+        members: Mapping[str, Member],
+        ledger: Ledger,
+        home: str,
+        seed: int,
+        weights: Mapping[str, float],
+    ) -> None:
+        super().__init__(name=name)
+        self.members = members
+        self.ledger = ledger
+        self.home = home
+        self.space = f"{home}/{name}"
+        self.rand = random.Random(f"{seed}/{name}")
+        self._weights = weights
+        self._clients: dict[str, Client] = {}
+        self._avoid: dict[str, float] = {}
+        self._going = threading.Event()
+        self.wrong: list[str] = []
+        """Replies that no caller should ever get."""
+
+    def run(self) -> None:
+        kinds, weights = list(self._weights), list(self._weights.values())
+        while not self._going.is_set():
+            (kind,) = self.rand.choices(kinds, weights)
+            self.operate(kind)
+            self._going.wait(_PAUSE_SECS)
+        for client in self._clients.values():
+            client.close()
+
+    def operate(self, kind: str) -> None:
+        """Do one operation of a kind. Kinds of callers say how."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Send nothing after the request that is under way."""
+        self._going.set()
+
+    def send(
+        self,
+        kind: str,
+        method: str,
+        path: str,
+        body: object,
+        effects: Effects,
+        *,
+        marks: tuple[str, ...] = (),
+        doubted: list[Effect] | None = None,
+        agent: str = AGENT,
+    ) -> Body | None:
+        """As `exchange`: the reply, if it acknowledged."""
+        act, reply = self.exchange(kind, method, path, body, effects, marks=marks, doubted=doubted, agent=agent)
+        return reply if act.status == ACKED else None
+
+    def exchange(
+        self,
+        kind: str,
+        method: str,
+        path: str,
+        body: object,
+        effects: Effects,
+        *,
+        marks: tuple[str, ...] = (),
+        doubted: list[Effect] | None = None,
+        agent: str = AGENT,
+    ) -> tuple[Act, Body]:
+        """Send one request, and half of those whose outcome is not known once more, to any node with the same key.
+
+        `effects` are what an acknowledging reply tells, `doubted` what a request without one may have done.
+        What came of it, and the last reply.
+        """
+        key = f"{self.space}-{self.ledger.mark()}" if self.rand.random() < 0.5 else None
+        act = self.ledger.begin(kind, self._choose(), marks)
+        status, reply = self._once(act.node, method, path, body, key, agent)
+        if status == UNKNOWN and key is not None and self.rand.random() < 0.5:
+            act.node, act.repeated = self._choose(), True
+            again, reply = self._once(act.node, method, path, body, key, agent)
+            status = ACKED if again == ACKED else UNKNOWN
+        told = effects(reply) if status == ACKED else None
+        if told is not None:
+            act.acks = int(reply.get("quorum_acks", 0))
+            ordered = reply.get("ordered", True) is not False and not act.repeated  # the first try may not have been
+            self.ledger.end(act, ACKED, told, ordered=ordered)
+        else:
+            self.ledger.end(act, UNKNOWN if status == ACKED else status, doubted or [], ordered=False)
+        return act, reply
+
+    def _choose(self) -> str:
+        now = time.monotonic()
+        well = [name for name in self.members if self._avoid.get(name, 0.0) < now]
+        return self.rand.choice(well or list(self.members))
+
+    def _once(self, node: str, method: str, path: str, body: object, key: str | None, agent: str) -> tuple[str, Body]:
+        client = self._clients.get(node)
+        if client is None:
+            client = self._clients[node] = self.members[node].client(timeout=2.5)
+        try:
+            status, reply = client.call(method, path, body, key, agent)
+        except ConnectionRefusedError:
+            self._avoid[node] = time.monotonic() + 0.1
+            return REFUSED, {}
+        except OSError:
+            self._avoid[node] = time.monotonic() + _AVOIDED_SECS
+            return UNKNOWN, {}
+        if status < 300:
+            return ACKED, reply
+        if status >= 500 and status not in (503, 507):
+            self.wrong.append(f"{method} {path} at {node}: {status} {reply}")
+        if status == 503 and reply.get("code") != "quorum_not_met":
+            self._avoid[node] = time.monotonic() + 0.1
+            return REFUSED, reply
+        return (UNKNOWN if status in (503, 507) else REFUSED), reply
+
+    def row(self, title: str, space: str | None = None) -> Body:
+        """A memory that nobody else writes."""
+        return {
+            "namespace": space or self.space,
+            "title": title,
+            "content": f"{self.ledger.mark()} by {self.name}",
+            "tier": self.rand.choice(("mid", "long")),
+            "tags": [self.rand.choice(("one", "two"))],
+        }
+
+
+def mark_of(row: Body) -> str:
+    """The text of a memory that only this write of it has."""
+    return str(row["content"]).partition(" ")[0]
