@@ -16,6 +16,8 @@ from aimem.net.client import Client, path_of
 from aimem.net.reply import Reply, refusal
 
 PAUSE_SECS = 0.02
+AGENT, OTHER = "ai:scenarios", "ai:scenarios.other"
+"""Who asks where it matters who does. Registered agents can't be deleted, so these are the same in every run."""
 Body = dict[str, Any]
 
 
@@ -30,13 +32,30 @@ class Nodes:
         self.clients, self.writer, self._wait_secs = clients, writer, wait_secs
         self.namespace = f"scenarios/{uuid4().hex}"
 
-    def write(self, method: str, path: str, body: object = None, query: Mapping[str, str] | None = None) -> Body:
-        """The reply to a write through the writing node. Raises what the node refuses."""
-        return _accepted(self.clients[self.writer].request(method, path, query, body)).json()
+    def write(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        query: Mapping[str, str] | None = None,
+        *,
+        agent: str | None = None,
+        through: str | None = None,
+    ) -> Body:
+        """The reply to a write, by an `agent` where it matters, through the writing node or another. Raises what the
+        node refuses."""
+        client = self.clients[through or self.writer]
+        headers = None if agent is None else {"X-Agent-Id": agent}
+        return _accepted(client.request(method, path, query, body, headers)).json()
 
-    def store(self, title: str = "title", **fields: object) -> str:
+    @property
+    def other(self) -> str:
+        """A node that is not the writing one."""
+        return next(name for name in self.clients if name != self.writer)
+
+    def store(self, title: str = "title", *, agent: str | None = None, **fields: object) -> str:
         """Store a memory in the scenario's namespace; its id."""
-        stored = self.write("POST", path_of("memories"), self.row(title, **fields))
+        stored = self.write("POST", path_of("memories"), self.row(title, **fields), agent=agent)
         return str(stored["id"])
 
     def row(self, title: str, **fields: object) -> Body:
@@ -69,6 +88,21 @@ class Nodes:
         def look(client: Client) -> dict[str, bool]:
             found = _accepted(client.request("GET", path_of("links", memory_id))).json()["links"]
             return {each["relation"]: bool(each.get("valid_until")) for each in found}
+
+        return look
+
+    def keys(self, kind: str, beginning: str) -> Callable[[Client], list[str]]:
+        """The records of a kind that a node holds, by their keys, of those that begin so."""
+
+        def look(client: Client) -> list[str]:
+            found: list[str] = []
+            query = {"kinds": kind, "limit": "1000"}
+            while True:
+                page = _accepted(client.request("GET", path_of("changes"), query)).json()
+                found += [each["key"] for each in page["changes"] if not each["deleted"]]
+                if not page["more"]:
+                    return sorted(key for key in found if key.startswith(beginning))
+                query["after"] = page["cursor"]
 
         return look
 

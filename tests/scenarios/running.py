@@ -25,8 +25,14 @@ KINDS = (
     "restore",
     "purge",
     "standard",
+    "pending",
+    "agent",
+    "message",
+    "subscription",
+    "entity",
+    "grant",
 )
-FROM_EVERY_NODE = frozenset({"consolidate", "purge", "invalidate", "forget"})
+FROM_EVERY_NODE = frozenset({"consolidate", "purge", "invalidate", "forget", "pending"})
 OF_ALL_NAMESPACES = frozenset({"purge"})  # what others archived goes too
 
 
