@@ -37,6 +37,7 @@ _NOTHING = '""'  # to FTS5 the empty query is an error; the empty phrase matches
 _INVISIBLE = re.compile("[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
 _PRIVATE_USE = "\ue000-\uf8ff\U000f0000-\U000ffffd\U00100000-\U0010fffd"
 _WORD = re.compile(f"(?:[^\\W_]|[{_PRIVATE_USE}])(?:[^\\W_]|[\u0300-\u0331{_PRIVATE_USE}])*")
+_ASCII_WORD = re.compile("[A-Za-z0-9]+")  # the same words, at half the price
 _MONTHS = (
     "January",
     "February",
@@ -160,7 +161,7 @@ def _date_words(ns: int) -> str:
 
 def stems(text: str) -> list[str]:
     """The words of a text in order, as a stemming word index keeps them: lower case, without accents, their stems."""
-    return [_stem_of(word) for word in _WORD.findall(text)]
+    return [_stem_of(word) for word in (_ASCII_WORD if text.isascii() else _WORD).findall(text)]
 
 
 @lru_cache(maxsize=65_536)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from aimem.core.version import Version
 from aimem.core.writes import delete
 from aimem.errors import Misconfigured
 from aimem.store.base import Filter, Words
+from aimem.store.postgres import known, writer
 from aimem.store.postgres.opening import open_store
 from aimem.store.postgres.url import read_target
 from aimem.store.sqlite.schema import SCHEMA_VERSION, create
@@ -189,6 +191,40 @@ async def test_intents_of_one_group_see_what_those_before_them_wrote(database: M
         assert anew.record.born > again.record.version
         assert node.store.fsyncs == 2
         assert await node.store.check() == []
+
+
+async def test_a_group_is_run_once_where_all_it_reads_is_known(database: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is new, and what this node wrote last; not what another node may have written since."""
+    runs, run = 0, writer._run
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal runs
+        runs += 1
+        return run(*arguments)
+
+    monkeypatch.setattr(writer, "_run", counted)
+    async with nodes(database(), 2) as (node, other):
+        memory = await stored(node.store, creating("A"))
+        again = await stored(node.store, creating("A", content="newer"))
+        assert runs == 2
+        assert again.key == memory.key
+        await written(node.store, delete(memory.key))
+        assert (await stored(node.store, creating("A"))).born > again.version
+        assert runs == 4
+        newest = await stored(other.store, creating("A", content="newest"))
+        assert runs == 6, "the other node did not know it"
+        assert (await stored(node.store, creating("A", content="last"))).born == newest.born
+        assert runs == 8, "it stands otherwise than this node left it"
+        assert await node.store.check() == await other.store.check() == []
+
+
+async def test_what_a_node_wrote_last_is_kept_within_bounds(database: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known, "RECENT_ROWS_MAX", 2)
+    async with nodes(database(), 1) as (node,):
+        for title in "ABCA":
+            await written(node.store, creating(title), creating(f"long {title}", content="x" * 5_000))
+        kept = node.store._writer._recent.of(node.store._node.state)
+        assert [row.record.body["title"] for row in kept.values()] == ["C", "A"]
 
 
 async def test_both_stores_have_the_same_facts_in_columns(database: Make, postgres: PostgresServer) -> None:

@@ -6,15 +6,17 @@ fleet waits; so a group runs against what is `Known`, notes what is not, and is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import islice
 from typing import Any, NamedTuple
 
 from aimem.core.kinds import EMBEDDING, LINK, MEMORY, TOUCH, compound_key, source_key
 from aimem.core.pairs import pair_of, plain_id
 from aimem.core.record import Record, Ref
 from aimem.core.version import stored_version
+from aimem.limits import RECENT_ROW_BYTES_MAX, RECENT_ROWS_MAX
 from aimem.store.postgres.session import Connection, rows
 from aimem.store.postgres.text import stored, told
 from aimem.store.transaction import Row, pair_text
@@ -80,12 +82,27 @@ class Missing:
 
 
 class Known:
-    """What has been read in the transaction that is under way."""
+    """What has been read in the transaction that is under way, or, of `recent` rows, needed not be."""
 
-    def __init__(self) -> None:
+    def __init__(self, recent: Mapping[Ref, Row] | None = None) -> None:
+        self._recent: Mapping[Ref, Row] = {} if recent is None else recent
         self.rows: dict[Ref, Row | None] = {}
         self.families: dict[Family, list[Ref]] = {}
         self._moment: int | None = None
+
+    @property
+    def holds_any(self) -> bool:
+        """Whether anything was found of what was asked for."""
+        return any(self.rows.values())
+
+    def knows(self, ref: Ref) -> bool:
+        """Whether it is known what stands under this address; `rows` has it then."""
+        if ref in self.rows:
+            return True
+        if (row := self._recent.get(ref)) is None:
+            return False
+        self.rows[ref] = row
+        return True
 
     def moment(self, now: Callable[[], int]) -> int:
         """The time (ns) of the transaction, one for all its runs: what an intent reads may depend on its version."""
@@ -112,6 +129,31 @@ class Known:
                 members = self.families.get(family)
                 if members is not None and row.record.ref not in members:
                     members.append(row.record.ref)
+
+
+class Recent:
+    """Rows that the last groups of this node have read or written. They stand so while the store is in the state that
+    the last of them led to: as long as no other node writes."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Ref, Row] = {}
+        self._state: object = None
+
+    def of(self, state: object) -> Mapping[Ref, Row]:
+        """What is known to stand in this state."""
+        if state is not self._state:
+            self._rows.clear()
+        return self._rows
+
+    def keep(self, state: object, *known: Mapping[Ref, Row | None]) -> None:
+        """In this state rows are as the last of `known` has them, and all others as they were."""
+        self._state = state
+        for ref, row in (each for one in known for each in one.items()):
+            self._rows.pop(ref, None)
+            if row is not None and len(row.record.raw) <= RECENT_ROW_BYTES_MAX:
+                self._rows[ref] = row
+        for ref in list(islice(self._rows, max(0, len(self._rows) - RECENT_ROWS_MAX))):
+            del self._rows[ref]
 
 
 async def ask(connection: Connection, missing: Missing) -> list[Any]:

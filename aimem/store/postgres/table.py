@@ -2,8 +2,8 @@
 and the statements that carry it out.
 
 A group is run anew until nothing that it reads is missing (see `known`). Until then what is missing is taken for
-absent, so that one run finds most of what is read; whatever such a run comes to is thrown away. Intents may be run so
-often: they are pure, and every run gets a stamp of its own.
+absent, so that one run finds most of what is read; what such a run comes to is thrown away, unless all of that turns
+out to be absent indeed. Intents may be run so often: they are pure, and every run gets a stamp of its own.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ def _integer(value: Any) -> int | None:
 
 
 class Transaction(transaction.Transaction):
-    """One group's view of the store. `missing` is what it would have had to know."""
+    """One group's view of the store. `missing` is what it would have had to know; it `gave_up` where something failed
+    for lack of it."""
 
     def __init__(
         self,
@@ -102,6 +103,7 @@ class Transaction(transaction.Transaction):
             now=now, origin=origin, incarnation=incarnation, head=head, clock=clock, floor=floor, resident=resident
         )
         self.missing = Missing()
+        self.gave_up = False
         self.last_row = last_row
         self._known = known
         self._now_there: dict[Ref, Row | None] = {}  # what this group has written
@@ -120,7 +122,7 @@ class Transaction(transaction.Transaction):
     def _find(self, ref: Ref) -> Row | None:
         if ref in self._now_there:
             return self._now_there[ref]
-        if ref not in self._known.rows:
+        if not self._known.knows(ref):
             self.missing.refs[ref] = None
             return None
         return self._known.rows[ref]
@@ -213,6 +215,12 @@ class Transaction(transaction.Transaction):
         except Exception:
             if not self.missing:
                 raise
+            self.gave_up = True
+
+    @property
+    def rows(self) -> tuple[Mapping[Ref, Row | None], Mapping[Ref, Row | None]]:
+        """Those that were read, and then those that this group wrote, as it left them."""
+        return self._known.rows, self._now_there
 
     @property
     def has_written(self) -> bool:

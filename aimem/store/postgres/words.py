@@ -12,6 +12,7 @@ from aimem.core.record import Record
 from aimem.core.text import indexed_text, stems
 
 LEXEME_BYTES_MAX = 2_046  # the server's bound; a longer word is known by its beginning
+_SHORT = LEXEME_BYTES_MAX // 4  # characters that fit, whichever they are
 _BETWEEN = 32  # places between two columns, so that no phrase spans them: more than a term has words
 _WEIGHTS = "ABCD"
 
@@ -27,7 +28,7 @@ class Lexemes(NamedTuple):
 
 def lexeme(stem: str) -> str:
     """A stem as the index has it."""
-    return stem if len(stem) <= LEXEME_BYTES_MAX // 4 else _cut(stem)
+    return stem if len(stem) <= _SHORT else _cut(stem)
 
 
 def _cut(stem: str) -> str:
@@ -36,14 +37,15 @@ def _cut(stem: str) -> str:
 
 def lexemes(record: Record) -> Lexemes:
     """The words of a memory."""
-    places: dict[str, str] = {}
+    found: dict[str, str] = {}
     place = size = 0
     for weight, column in zip(_WEIGHTS, indexed_text(record), strict=True):
         parts = stems(column)
         size += len(parts)
-        for stem in parts:
-            place += 1
-            before = places.get(stem)
-            places[stem] = f"{place}{weight}" if before is None else f"{before},{place}{weight}"
-        place += _BETWEEN
-    return Lexemes(" ".join([f"'{lexeme(stem)}':{of_stem}" for stem, of_stem in places.items()]), size)
+        for at, stem in enumerate(parts, place + 1):
+            if stem in found:
+                found[stem] += f",{at}{weight}"
+            else:
+                found[stem] = f"'{lexeme(stem) if len(stem) > _SHORT else stem}':{at}{weight}"
+        place += len(parts) + _BETWEEN
+    return Lexemes(" ".join(found.values()), size)

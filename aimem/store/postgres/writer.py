@@ -34,7 +34,7 @@ from aimem.store.grouping import Job, Jobs, answer
 from aimem.store.postgres.connections import Connections, Session, within
 from aimem.store.postgres.failures import Action, DeadlinePassed, action
 from aimem.store.postgres.following import NEWS, Follower
-from aimem.store.postgres.known import Known, ask
+from aimem.store.postgres.known import Known, Recent, ask
 from aimem.store.postgres.schema import WRITING
 from aimem.store.postgres.standing import SAVE_STATE, STATE, identity_of, saved, standing_of, state_values
 from aimem.store.postgres.table import Program, Transaction
@@ -74,6 +74,8 @@ class Writer:
         self._origin = origin
         self._session: Session | None = None
         self._identity = node.state.identity
+        self._recent = Recent()
+        self._alone = True  # nobody else wrote between the last two groups
         self._busy = asyncio.Lock()
         self._jobs = Jobs[Work]()
         self._wake = asyncio.Event()
@@ -176,8 +178,9 @@ class Writer:
             raise
 
     async def _transact(self, session: Session, jobs: list[Job[Work]], operation: uuid.UUID, *, again: bool) -> None:
-        node, guess, known = self.node, self.node.view(Known()), Known()
-        _run(jobs, guess)
+        node, known = self.node, Known()
+        guess = node.view(Known(self._recent.of(node.state) if self._alone else None))
+        before, guessed = node.state, _run(jobs, guess)
         async with session.pipeline():
             await session.execute("BEGIN")
             await session.execute(_BEGIN)
@@ -189,6 +192,11 @@ class Writer:
         done = again and (await committed.fetchone() or (False,))[0]
         await node.take_in(session, self._identity, found, await news.fetchall())
         await known.read(answers, guess.missing)
+        self._alone = node.state is before
+        if self._alone and not (known.holds_any or guess.gave_up or done or any(job.work for job in jobs)):
+            _note(jobs, guessed)  # what was taken for absent is: another run would come to the same
+            await self._commit(session, guess, operation)
+            return
         if done:  # written again, so that the standby that the first COMMIT may not have waited for has it now
             await session.execute(_SAVE_OPERATION, (operation, self._origin))
             await session.execute("COMMIT")
@@ -205,8 +213,7 @@ class Writer:
             transaction = self.node.view(known)
             outcomes = _run(jobs, transaction, programs)
             if not transaction.missing:
-                for job, each in zip(jobs, outcomes, strict=True):
-                    job.outcomes = each
+                _note(jobs, outcomes)
                 return transaction
             async with session.pipeline():
                 answers = await ask(session, transaction.missing)
@@ -224,6 +231,7 @@ class Writer:
                 await session.execute("COMMIT")
             self.commits += 1
         self.node.committed(after, transaction)
+        self._recent.keep(after, *transaction.rows)
 
     async def follow(self) -> None:
         """Learn what other nodes have written until now.
@@ -265,6 +273,11 @@ def _run(jobs: Sequence[Job[Work]], transaction: Transaction, programs: Sequence
         with transaction.forgiving():
             program(transaction)
     return outcomes
+
+
+def _note(jobs: Sequence[Job[Work]], outcomes: Sequence[list[Outcome]]) -> None:
+    for job, each in zip(jobs, outcomes, strict=True):
+        job.outcomes = each
 
 
 def _fail(jobs: Iterable[Job[Work]], error: AimemError) -> None:
