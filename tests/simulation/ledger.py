@@ -206,10 +206,10 @@ class Ledger:
 
     # Replies.
 
-    def round_over(self, node: str, records: Sequence[Record], turn: Turn, result: Met | NotMet) -> None:
-        """A round has ended: is it true what it counts?"""
+    def round_over(self, node: str, records: Sequence[Record], turn: Turn, result: Met | NotMet, began: float) -> None:
+        """A round that began then has ended: is it true what it counts?"""
         act = ACTING.get()
-        since = act.began if act is not None else _time()
+        since = act.began if act is not None else began
         for record in records:
             if record.kind == QUARANTINE or outlived(record, self._now()):  # days may pass amid a round
                 continue

@@ -155,11 +155,12 @@ class WatchedMesh(Mesh):
     name: str
 
     async def spread(self, writes: Sequence[Sequence[Record]], turn: Turn) -> list[Met | NotMet]:
+        began = asyncio.get_running_loop().time()
         results = await super().spread(writes, turn)
         assert isinstance(self._store, DiskStore)
         self._store._hear_now()  # a repeat spreads what it reads, by whichever node of the store it was written
         for records, result in zip(writes, results, strict=True):
-            self.ledger.round_over(self.name, records, turn, result)
+            self.ledger.round_over(self.name, records, turn, result, began)
         return results
 
 
