@@ -60,12 +60,12 @@ COMMANDS: Final[dict[str, str]] = {
     "licenses": "Print the licences of everything that the program carries.",
 }
 
-_STORE_COMMANDS: Final = ("check", "tune", "maintain", "--help")
+_STORE_COMMANDS: Final = ("check", "tune", "maintain")
 
 
 def _is_old_store(args: list[str]) -> bool:
     """Whether `store` is meant as the old program has it, which is our `push`: what follows is none of ours."""
-    ours = (*_STORE_COMMANDS, "--store-url", "--config", "--cache-dir")
+    ours = (*_STORE_COMMANDS, "--help", "--store-url", "--config", "--cache-dir")
     return args[0] == "store" and len(args) > 1 and args[1].partition("=")[0] not in ours
 
 
@@ -107,7 +107,12 @@ class Program(click.Group):
         if args and (args[0] not in COMMANDS or _is_old_store(args)):
             from aimem.cli.old_names import line_to_use
 
-            if line := line_to_use(args):
+            line = line_to_use(args)
+            if line and args[0] == "store" and not args[1].startswith("-"):
+                *others, last = _STORE_COMMANDS
+                takes = f"it takes {', '.join(others)} and {last}. What the old program calls `store` is\n  {line}"
+                raise click.UsageError(f"`aimem store` knows no {args[1]!r}: {takes}", ctx)
+            if line:
                 raise click.UsageError(f"`{args[0]}` is a command of the old program. Use:\n  {line}", ctx)
         return super().resolve_command(ctx, args)
 

@@ -24,6 +24,13 @@ def test_an_old_command_exits_2_with_the_new_line(run: Run, old: list[str], new:
     assert f"\n  {new}\n" in outcome.err
 
 
+def test_a_word_that_store_does_not_know_is_told_what_it_knows(run: Run) -> None:
+    outcome = run("store", "chekc")
+    assert outcome.code == 2
+    assert "`aimem store` knows no 'chekc': it takes check, tune and maintain" in outcome.err
+    assert "\n  aimem push chekc\n" in outcome.err
+
+
 def test_who_calls_does_not_filter(run: Run, node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
     """B-36."""
     monkeypatch.setenv("AI_MEMORY_AGENT_ID", "ai:caller")

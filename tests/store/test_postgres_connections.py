@@ -15,10 +15,12 @@ import pytest
 
 from aimem.errors import AimemError, Misconfigured, StoreUnreachable
 from aimem.store.postgres.connections import Connections, Session, open_connections, within
-from aimem.store.postgres.failures import Action, DeadlinePassed, action
+from aimem.store.postgres.failures import Action, DeadlinePassed, action, what_to_look_at
 from aimem.store.postgres.url import read_target
 from tests.postgres_server import PASSWORD, ROLE, PostgresServer
 from tests.waiting import PATIENCE_SECS
+
+pytestmark = pytest.mark.bad_luck
 
 MakeServer = Callable[..., PostgresServer]
 BRIEF = 1.0  # seconds that a call may take which is to fail, or is repeated
@@ -269,3 +271,22 @@ async def test_a_time_out_of_ones_own_is_not_taken_for_the_deadline() -> None:
 )
 def test_what_helps_against_an_error(error: type[Exception], what: Action) -> None:
     assert action(error()) is what
+
+
+@pytest.mark.parametrize(
+    ("reason", "hint"),
+    [
+        ('connection to server at "127.0.0.1", port 5432 failed: Connection refused', "runs at 127.0.0.1:5432"),
+        ('connection to server at "pg" (::1), port 7 failed: timeout expired', "the host is up at pg:7"),
+        ('connection to server on socket "/run/x/.s.PGSQL.5432" failed: No such file', "pg_isready -h /run/x tells"),
+        ('connection to server at "h", port 7 failed: FATAL: sorry, too many clients already', "max_connections"),
+        ('connection to server at "h", port 7 failed: FATAL: password authentication failed', "read anew"),
+        ('connection to server at "h", port 7 failed: FATAL: the database system is starting up', "wait until"),
+        ('connection to server at "h", port 7 failed: session is read-only', "name the primary"),
+        ("failed to resolve host 'pg'", "getent hosts"),
+        ("no answer within 5 s", "the host is up, and no firewall"),
+        ('connection to server at "h", port 7 failed: server closed the connection', "the log of the server at h:7"),
+    ],
+)
+def test_what_to_look_at_is_said(reason: str, hint: str) -> None:
+    assert hint in what_to_look_at(reason)

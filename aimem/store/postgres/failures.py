@@ -6,6 +6,7 @@ were killed, stopped and failed over.
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 
 import psycopg
@@ -73,8 +74,37 @@ def told(error: Exception, store: str, *, why: str | None = None) -> AimemError:
     if what is Action.RETRY:
         return Busy(f"the shared store undid the transaction, again and again: {words}", hint="try again")
     if what is Action.RECONNECT or state in _WRONG_PASSWORD:
-        return StoreUnreachable(f"the shared store {store} can't be reached: {why or words}", hint="try again")
+        reason = why or words
+        return StoreUnreachable(f"the shared store {store} can't be reached: {reason}", hint=what_to_look_at(reason))
     return AimemError(f"the shared store failed: {words}" + (f" ({state})" if state else ""))
+
+
+_AT = re.compile(
+    r'connection to server (?:at "(?P<host>[^"]+)"[^,]*, port (?P<port>\d+)|on socket "(?P<socket>[^"]+)")'
+)
+_HINTS = (
+    (("too many", "connection slots"), "raise max_connections or the limit of the role, or end other clients"),
+    (("starting up", "shutting down", "not yet accepting"), "wait until the server takes connections, and try again"),
+    (("read-only", "read-write", "in recovery"), "this is a standby: name the primary among the hosts of the URL"),
+    (("password",), "put the right password into the password file: it is read anew, no restart is needed"),
+    (("translate host name", "resolve"), "see whether this machine can resolve the name (getent hosts NAME)"),
+    (("refused", "No such file"), "see whether PostgreSQL runs{at} and listens there: listen_addresses and port"),
+    (("timeout", "no answer", "unreachable", "No route"), "see whether the host is up{at}, and no firewall in between"),
+)
+
+
+def what_to_look_at(reason: str) -> str:
+    """What mends it, by what libpq says, which has no codes for it. Names the place that it names."""
+    found = _AT.search(reason)
+    at = check = ""
+    if found is not None:
+        host, port = found["host"] or found["socket"].rpartition("/")[0], found["port"]
+        at = f" at {host}:{port}" if port else f" on this machine ({found['socket']})"
+        check = f" (pg_isready -h {host}{f' -p {port}' if port else ''} tells)"
+    for phrases, hint in _HINTS:
+        if any(phrase in reason for phrase in phrases):
+            return hint.format(at=at) + (check if "{at}" in hint else "")
+    return f"see the log of the server{at}, and try again"
 
 
 def _words(error: Exception) -> str:
