@@ -168,7 +168,7 @@ class Describing:
         return None
 
     def _backlog(self) -> int:
-        return self._meaning.embedding.backlog if self._meaning is not None else 0
+        return self._meaning.backlog if self._meaning is not None else 0
 
     def _wal_size(self) -> int:
         return _size(f"{self._settings.db}-wal")

@@ -107,6 +107,7 @@ class Embedding:
         self._origins = frozenset(start for start, _ in await self._store.starts())
         self._position = self._kept = await self._store.progress(self._name)
         page, missing = await self._look()
+        await self._store.hear()  # of the vectors that were there: whoever counts those that searches lack knows them
         self._heard, self._in_hand, self._waiting = self._heard[heard:], [], {}
         unread = min(self._store.head - self._position, self._store.visible)
         self._unread = max(1, unread) if page.more else len(missing)

@@ -73,6 +73,11 @@ class Indexing:
         """What it takes."""
         return Sizes(len(self.index), self.index.memory_bytes(), len(self.left_out))
 
+    @property
+    def backlog(self) -> int:
+        """None: what is heard is searched."""
+        return 0
+
     async def search(self, query: Floats, k: int, which: Filter, others: Sequence[int] = ()) -> Found:
         """The `k` rows nearest to a vector of length 1 that pass the filter. Beside everything else."""
         allow = await self._allowed(which)

@@ -82,7 +82,7 @@ class Meaning:
         self._asked = 0
         self._checks: deque[float] = deque(maxlen=RECALL_CHECKS_KEPT)
         self._checking: asyncio.Task[None] | None = None
-        meters.gauge("aimem_embedding_backlog", "Memories that wait for their vector.", lambda: self.embedding.backlog)
+        meters.gauge("aimem_embedding_backlog", "Memories that wait for their vector.", lambda: self.backlog)
         meters.gauge("ai_memory_hnsw_size", "Rows in the vector index.", lambda: self.searching.sizes.rows)
         meters.gauge("aimem_index_bytes", "Memory of the vector index.", lambda: self.searching.sizes.memory_bytes)
         meters.gauge(
@@ -94,7 +94,9 @@ class Meaning:
 
     def _make_searching(self, memory_max: int | None) -> Searching:
         if isinstance(self._store, SearchingStore):
-            return InStore(self._store, self._embedder.model_id)
+            searching = InStore(self._store, self._embedder.model_id)
+            self._store.subscribe(searching.heard)
+            return searching
         return Indexing(self._store, self._embedder.model_id, self._embedder.dims, memory_max, self._note_ceiling)
 
     async def open(self) -> None:
@@ -118,6 +120,11 @@ class Meaning:
         """Whether recall goes by meaning."""
         return self.loaded and self.searching.ready
 
+    @property
+    def backlog(self) -> int:
+        """Memories that wait for their vector, or that this be known to searches."""
+        return self.embedding.backlog + self.searching.backlog
+
     def recall_at_10(self) -> float | None:
         """The mean of the last sampled checks of the index against exact search; None before the first."""
         return sum(self._checks) / len(self._checks) if self._checks else None
@@ -129,7 +136,7 @@ class Meaning:
             "model": self._embedder.model_id,
             "dims": self._embedder.dims,
             "loaded": self.loaded,
-            "backlog": self.embedding.backlog,
+            "backlog": self.backlog,
             "index_ready": self.searching.ready,
             "index_rows": sizes.rows,
             "index_bytes": sizes.memory_bytes,

@@ -13,11 +13,12 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from aimem.core.kinds import VECTOR
 from aimem.core.text import embedded_text
 from aimem.limits import SETTLE_VECTORS_SECS
 from aimem.recall.signs import Floats
 from aimem.recall.vector_record import mark, text_sha256
-from aimem.store.base import Filter, Memory, SearchingStore
+from aimem.store.base import Change, Filter, Memory, SearchingStore
 
 
 class Found(NamedTuple):
@@ -59,6 +60,10 @@ class Searching(Protocol):
     def sizes(self) -> Sizes:
         """What it takes."""
 
+    @property
+    def backlog(self) -> int:
+        """Stored vectors that a search does not find yet. Those of this node's own writes are counted at once."""
+
     async def search(self, query: Floats, k: int, which: Filter, others: Sequence[int] = ()) -> Found:
         """The `k` rows nearest to a vector of length 1 that pass the filter. It may find what expired, or what has
         another text by now."""
@@ -85,6 +90,18 @@ class InStore:
         self._store = store
         self._model = model_id
         self._rows = 0
+        self._heard = 0  # vectors, since the start
+        self._waiting = 0  # of what was heard until then
+        self._counted = 0  # what was heard when it was counted
+
+    def heard(self, changes: Sequence[Change]) -> None:
+        """A listener of the store: what is written has to be settled."""
+        self._heard += sum(change.record.kind == VECTOR and not change.record.deleted for change in changes)
+
+    @property
+    def backlog(self) -> int:
+        """See `Searching.backlog`: what was counted, and what was heard since."""
+        return self._waiting + self._heard - self._counted
 
     @property
     def sizes(self) -> Sizes:
@@ -110,6 +127,8 @@ class InStore:
         while True:
             while await self._store.settle_vectors(self._model):
                 pass
+            heard = self._heard
+            self._waiting, self._counted = await self._store.unsettled_vectors(self._model), heard
             self._rows = await self._store.settled_vectors()
             await asyncio.sleep(SETTLE_VECTORS_SECS)
 

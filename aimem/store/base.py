@@ -348,6 +348,9 @@ class SearchingStore(Protocol):
     async def settled_vectors(self) -> int:
         """About how many vectors `nearest` looks among."""
 
+    async def unsettled_vectors(self, model: str) -> int:
+        """How many vectors were stored and are not known to `nearest` yet; of many, that there are many."""
+
     async def lease(self, name: str, secs: float) -> bool:
         """Take a lease that is free, expired or our own, for `secs` from now by the store's clock. Whether this opening
         of the store holds it."""

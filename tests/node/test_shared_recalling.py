@@ -19,7 +19,6 @@ from aimem.node.node import Node
 from aimem.node.settings import SEMANTIC, NodeSettings
 from aimem.recall.embedder import Embedder
 from aimem.store.postgres.opening import open_store
-from aimem.store.postgres.store import PostgresStore
 from aimem.store.postgres.url import read_target
 from tests.node.conftest import caller
 from tests.waiting import PATIENCE_SECS, until
@@ -76,11 +75,6 @@ async def settled(*nodes: Node) -> None:
         async with asyncio.timeout(PATIENCE_SECS):
             while node.health()["embedding_backlog"] or not node._meaning.ready:  # type: ignore[union-attr]
                 await asyncio.sleep(0.05)
-    searching = nodes[0]._store
-    assert isinstance(searching, PostgresStore)
-    model = nodes[0]._meaning.describe()["model"]  # type: ignore[union-attr]
-    while await searching.settle_vectors(model):
-        pass
 
 
 def counted(node: Node) -> float:

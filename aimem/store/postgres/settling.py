@@ -31,9 +31,10 @@ _MARK_HEX = 16
 _SIGN = 1 << 63
 _LENGTH_ERROR_MAX = 0.01  # float16 moves a unit vector's length by less than 0.001
 _GRAPH_KB_A_ROW = 2  # 1.5 measured
+_MANY = 10_000  # to count more takes a second, again and again while it is loaded
 
 
-class _Kept(NamedTuple):
+class Kept(NamedTuple):
     """The vectors of a memory, as the table has them."""
 
     row: int
@@ -81,7 +82,7 @@ async def _refresh(connection: Connection, model: str, keys: list[str]) -> None:
         "AND NOT v.deleted AND NOT r.deleted WHERE r.kind = %s AND r.key = ANY(%s)",
         (VECTOR, MEMORY, keys),
     )
-    wanted = {row: _kept(row, key, body, model) for row, key, body in stored}
+    wanted = {row: kept(row, key, body, model) for row, key, body in stored}
     held = await rows(
         connection,
         "SELECT row, mark FROM embedding WHERE row = ANY(%s) AND piece = 0 AND model = %s",
@@ -93,7 +94,7 @@ async def _refresh(connection: Connection, model: str, keys: list[str]) -> None:
     await _insert(connection, model, [kept for row in changed if (kept := wanted[row]) is not None])
 
 
-async def _insert(connection: Connection, model: str, many: Iterable[_Kept]) -> None:
+async def _insert(connection: Connection, model: str, many: Iterable[Kept]) -> None:
     pieces = [(each.row, piece, each.mark, vector) for each in many for piece, vector in enumerate(each.vectors)]
     if pieces:
         numbers, places, marks, vectors = map(list, zip(*pieces, strict=True))
@@ -104,7 +105,7 @@ async def _insert(connection: Connection, model: str, many: Iterable[_Kept]) -> 
         )
 
 
-def _kept(row: int, key: str, body: str | None, model: str) -> _Kept | None:
+def kept(row: int, key: str, body: str | None, model: str) -> Kept | None:
     """The vectors of a record, which may come from anywhere; None where there are none that can be used."""
     told: dict[str, Any] = json.loads(body) if body is not None else {}
     if told.get("model") != model:
@@ -115,7 +116,7 @@ def _kept(row: int, key: str, body: str | None, model: str) -> _Kept | None:
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         log.warning("the stored vector of memory %s can't be used: %s", key, error)
         return None
-    return _Kept(row, mark - 2 * _SIGN if mark >= _SIGN else mark, vectors) if vectors else None
+    return Kept(row, mark - 2 * _SIGN if mark >= _SIGN else mark, vectors) if vectors else None
 
 
 def _vector(piece: str) -> str:
@@ -137,6 +138,17 @@ async def settled(connection: Connection) -> int:
     if about < EXACT_SEARCH_ROWS_MAX:
         (about,) = await one(connection, "SELECT count(*) FROM embedding") or (0,)
     return int(about)
+
+
+async def unsettled(connection: Connection, model: str) -> int:
+    """How many vectors are stored and not in the table yet; of many, that there are many."""
+    found = await one(
+        connection,
+        "SELECT count(*) FROM (SELECT FROM record WHERE kind = %s AND NOT deleted AND seq > "
+        f"coalesce((SELECT position FROM progress WHERE name = %s), 0) LIMIT {_MANY}) found",
+        (VECTOR, _name(model)),
+    )
+    return int(found[0]) if found else 0
 
 
 async def wants_graph(connection: Connection) -> bool:

@@ -239,6 +239,9 @@ class PostgresStore:
     async def settled_vectors(self) -> int:
         return await self._read(settling.settled)
 
+    async def unsettled_vectors(self, model: str) -> int:
+        return await self._read(settling.unsettled, model)
+
     async def lease(self, name: str, secs: float) -> bool:
         async with self._working() as connection:
             return await leases.take(connection, name, self.start, secs)
