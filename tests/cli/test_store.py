@@ -51,6 +51,15 @@ def test_check_says_what_there_is_and_refuses_what_a_node_refuses(url: str, post
     assert "fsync = off" in warned
     code, said, _ = run("check", "--store-url", url, "--json")
     assert json.loads(said)["server"].startswith("18.")
+    assert json.loads(said)["vectors"] == []
+    postgres.sql("insert into progress values ('settled:m', 9)", name_of(url))
+    postgres.sql(
+        "insert into embedding select 1, 0, 'm', 1, array_fill(1::real, array[384])::halfvec",
+        name_of(url),
+    )
+    code, _, warned = run("check", "--store-url", url)
+    assert code == 1
+    assert "row 1, piece 0 belongs to no vector of m" in warned
     name = postgres.new_database(extension=False)
     try:
         code, _, said = run("check", "--store-url", postgres.url(name, role=ROLE))

@@ -9,6 +9,7 @@ from aimem.core.kinds import MEMORY
 from aimem.core.pairs import Pair, by_age, pair_of
 from aimem.core.record import Record
 from aimem.limits import SCAN_BATCH
+from aimem.store.postgres.checking_vectors import check_vectors
 from aimem.store.postgres.known import COLUMNS, row_of
 from aimem.store.postgres.session import Connection, one, rows
 from aimem.store.postgres.standing import standing
@@ -55,7 +56,8 @@ async def check(connection: Connection) -> list[str]:
         connection,
         "SELECT count(*) FROM words w WHERE NOT EXISTS (SELECT FROM record r WHERE r.row = w.row AND visible)",
     )
-    return wrong + ([f"words: the index holds {spare[0]} texts too many"] if spare and spare[0] else [])
+    wrong += [f"words: the index holds {spare[0]} texts too many"] if spare and spare[0] else []
+    return wrong + await check_vectors(connection)
 
 
 async def _batches(connection: Connection) -> AsyncIterator[list[Row]]:

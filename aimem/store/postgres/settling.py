@@ -82,7 +82,7 @@ async def _refresh(connection: Connection, model: str, keys: list[str]) -> None:
         "AND NOT v.deleted AND NOT r.deleted WHERE r.kind = %s AND r.key = ANY(%s)",
         (VECTOR, MEMORY, keys),
     )
-    wanted = {row: kept(row, key, body, model) for row, key, body in stored}
+    wanted = {row: vectors_of(row, key, body, model) for row, key, body in stored}
     held = await rows(
         connection,
         "SELECT row, mark FROM embedding WHERE row = ANY(%s) AND piece = 0 AND model = %s",
@@ -105,7 +105,7 @@ async def _insert(connection: Connection, model: str, many: Iterable[Kept]) -> N
         )
 
 
-def kept(row: int, key: str, body: str | None, model: str) -> Kept | None:
+def vectors_of(row: int, key: str, body: str | None, model: str) -> Kept | None:
     """The vectors of a record, which may come from anywhere; None where there are none that can be used."""
     told: dict[str, Any] = json.loads(body) if body is not None else {}
     if told.get("model") != model:
