@@ -67,6 +67,7 @@ STORE_WRITE_SECS = 8.0  # for a group with all attempts: longer than a stopped n
 STORE_OPEN_SECS = 120.0  # nodes that start at once wait for each other, and for one that migrates
 RECENT_ROWS_MAX, RECENT_ROW_BYTES_MAX = 4_000, 4_096  # what a node wrote last, read again in the next groups: 16 MB
 FOLLOW_SECS = 0.05  # between looks for what others wrote: one row, 20 times a second, costs the server nothing
+STORE_CLOCK_OFF_SECS = 2.0  # beyond, a node goes by the clock of its store's server: NTP keeps clocks far closer
 STORE_LOOK_SECS = 5.0  # what `status` says of the server is no older than this: dashboards ask every 10 or 15 s
 STORE_CHECK_SECS = 1.0  # for an idle connection to show that it is alive: a round trip, on a busy server
 STORE_PROBE_SECS = 0.2  # between attempts to reach a server that went: an outage is over that soon after its end

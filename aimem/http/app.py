@@ -61,6 +61,10 @@ def serve(settings: ServeSettings, reload: Reload | None = None, now: Now = time
         from aimem.http.checking import check
 
         return asyncio.run(check(settings, node_settings, door.warnings, now))
+    if settings.store_url is not None:
+        from aimem.store.postgres.clock import ServersClock
+
+        now = ServersClock(now)
     return asyncio.run(_Service(settings, node_settings, door, reload, now).run())
 
 

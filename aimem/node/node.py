@@ -508,10 +508,12 @@ class Node:
 
 async def _open_shared(target: Target, now: Callable[[], int]) -> tuple[Store, Inspection]:
     """The store in a database of a server that was found fit for it."""
+    from aimem.store.postgres.clock import ServersClock
     from aimem.store.postgres.inspection import examine  # the driver, which a node with a file must not need
     from aimem.store.postgres.opening import open_store
 
-    server = await examine(target, now=now)
+    server = await examine(target, now=now.own if isinstance(now, ServersClock) else now)
     store = await open_store(target, now=now)
+    await store.hear()  # of the server's time too, before anything is stamped
     server.connections = store.connections
     return store, server

@@ -13,6 +13,7 @@ visible in memory reads it from the store here.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,6 +23,7 @@ from aimem.core.kinds import RESIDENT
 from aimem.core.record import Record, Ref
 from aimem.core.version import ZERO
 from aimem.store.base import Change
+from aimem.store.postgres.clock import NOW, ServersClock
 from aimem.store.postgres.known import COLUMNS, Known, row_of
 from aimem.store.postgres.reading import starts
 from aimem.store.postgres.session import Connection, one, rows, snapshot
@@ -96,16 +98,18 @@ class Follower:
     async def look(self, connection: Connection) -> bool:
         """Learn what other nodes have written until now. False where the past is not what was known: that wants the
         writer's lock."""
-        known = self.state
-        now = await one(connection, "SELECT incarnation, revision FROM state")
-        if now == (known.incarnation, known.revision):
+        known, began = self.state, time.monotonic_ns()
+        found = await one(connection, f"SELECT incarnation, revision, {NOW} FROM state")
+        if found is not None and isinstance(self._now, ServersClock):
+            self._now.learn(found[2] * 1_000, time.monotonic_ns() - began)
+        if found is not None and found[:2] == (known.incarnation, known.revision):
             return True
         async with snapshot(connection):
-            found = await standing(connection, known)
-            if found.identity != known.identity or found.revision < known.revision:
+            state = await standing(connection, known)
+            if state.identity != known.identity or state.revision < known.revision:
                 return False
-            if found is not known:
-                await self._learn(connection, found)
+            if state is not known:
+                await self._learn(connection, state)
             return True
 
     async def take_in(
