@@ -6,15 +6,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.postgres_server import PASSWORD, QUOTED_PASSWORD, ROLE, PostgresServer
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECS, eventually
 
 from .processes import ROOT, call, command, failed, serving
+
+pytestmark = pytest.mark.bad_luck
 
 MakeServer = Callable[..., PostgresServer]
 
@@ -96,6 +99,83 @@ def test_a_server_that_is_not_fit_is_refused_with_what_to_do(postgres: PostgresS
     code, words = failed("--store-url", "postgres://u@127.0.0.1:1/d")
     assert code == 75
     assert "refused" in words
+    assert "see whether PostgreSQL runs at 127.0.0.1:1" in words
+
+
+def test_an_extension_that_is_too_old_is_refused(database: Callable[[], str], postgres: PostgresServer) -> None:
+    url = database()
+    name = url.rpartition("/")[2].partition("?")[0]
+    postgres.sql("update pg_extension set extversion = '0.8.3' where extname = 'vector'", name)
+    code, words = failed("--store-url", url)
+    assert code == 78
+    assert "0.8.3" in words
+    assert "ALTER EXTENSION vector UPDATE" in words
+
+
+_VALUES = (
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "1e400",
+    "-1",
+    "1.5",
+    "9223372036854775808",
+    "1e300",
+    '"5"',
+    "null",
+    "[]",
+    "{}",
+)
+_FIELDS = ("priority", "confidence", "ttl_secs", "expires_at", "metadata", "tags", "title")
+_QUERIES = ("limit", "offset", "tag", "min_priority", "since", "until")
+
+
+def test_numbers_that_are_none_are_answered_as_over_sqlite(database: Callable[[], str], tmp_path: Path) -> None:
+    """Refused or taken, and never a failure of the server."""
+    asked: list[tuple[str, str, bytes | None]] = [
+        ("POST", "/memories", f'{{"title": "t", "content": "c", "{field}": {value}}}'.encode())
+        for field in _FIELDS
+        for value in _VALUES
+    ]
+    asked += [("POST", "/recall", f'{{"context": "c", "limit": {value}}}'.encode()) for value in _VALUES]
+    asked += [
+        ("GET", f"{path}{name}={value}", None)
+        for path in ("/memories?", "/search?q=c&", "/recall?context=c&")
+        for name in _QUERIES
+        for value in ("NaN", "1e400", "-1", "1.5", "9223372036854775808", "x", "%00")
+    ]
+    answers = []
+    for store in (("--db", str(tmp_path / "a.db")), ("--store-url", database())):
+        with serving(*store) as (_, port):
+            answers.append([call(port, *each).status for each in asked])
+            assert call(port, "POST", "/memories", {"title": "t", "content": "after"}).status == 201
+            assert said(port, "/health")["status"] == "ok"
+    differing = [(each, *pair) for each, *pair in zip(asked, *answers, strict=True) if pair[0] != pair[1]]
+    assert not differing
+    assert max(answers[0]) < 500
+
+
+def test_a_clock_that_is_an_hour_off_is_told_and_the_servers_time_is_used(
+    database: Callable[[], str], tmp_path: Path
+) -> None:
+    """Else a node an hour ahead would take the clock of the store with it, and all others would refuse to write."""
+    url, wrong_by = database(), tmp_path / "wrong_by"
+    with serving("--store-url", url) as (_, right):
+        for ahead in (3_600, -3_600):
+            wrong_by.write_text(str(ahead * 10**9))
+            with serving("--store-url", url, program=("tests.system.misled", str(wrong_by))) as (_, wrong):
+                for number in range(3):
+                    for port in (wrong, right):
+                        body = {"title": f"{ahead} {number}", "content": f"by {port}"}
+                        reply = call(port, "POST", "/memories", {**body, "ttl_secs": 1_800})
+                        assert reply.status == 201, reply.body
+                        memory_id = reply.json()["id"]
+                        shown = said(wrong, f"/memories/{memory_id}")["memory"]
+                        assert shown["content"] == f"by {port}", "the later write stands"
+                        created = datetime.fromisoformat(shown["updated_at"])
+                        assert abs((created - datetime.now(UTC)).total_seconds()) < PATIENCE_SECS
+                findings = said(wrong, "/status")["shared_store"]["findings"]
+                assert "clock_off" in {each["code"] for each in findings}
 
 
 def test_a_node_outlives_its_server_and_says_meanwhile_what_is_so(new_postgres: MakeServer) -> None:

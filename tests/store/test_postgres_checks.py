@@ -14,6 +14,7 @@ from aimem.store.postgres.url import read_target
 from tests.postgres_server import ROLE, PostgresServer
 
 pytest.importorskip("psycopg")
+pytestmark = pytest.mark.bad_luck
 
 
 async def facts(url: str, now: Callable[[], int] = time.time_ns) -> Facts:

@@ -24,6 +24,8 @@ from tests.store.conftest import feed, storing, written
 from tests.store.shared import Node, all_hear, nodes
 from tests.waiting import PATIENCE_SECS
 
+pytestmark = pytest.mark.bad_luck
+
 MakeServer = Callable[..., PostgresServer]
 
 

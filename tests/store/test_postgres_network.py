@@ -21,6 +21,8 @@ from tests.postgres_server import PostgresServer
 
 from .test_postgres_connections import BRIEF, NEVER, SLEEPING, ask, back, connected, fails_with
 
+pytestmark = pytest.mark.bad_luck
+
 
 def through(url: str, server: PostgresServer, port: int) -> str:
     return url.replace(f":{server.port}/", f":{port}/")

@@ -26,6 +26,8 @@ from tests.postgres_server import PostgresServer
 from tests.store.conftest import NOW, creating, elsewhere, feed, held, stored, storing, written
 from tests.store.shared import all_hear, nodes
 
+pytestmark = pytest.mark.bad_luck
+
 Make = Callable[[], str]
 
 

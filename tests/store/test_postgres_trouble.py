@@ -25,6 +25,8 @@ from tests.waiting import PATIENCE_SECS
 
 from .conftest import Disk, creating
 
+pytestmark = pytest.mark.bad_luck
+
 MakeServer = Callable[..., PostgresServer]
 LATEST = 2 * STORE_WRITE_SECS + PATIENCE_SECS  # a write may wait for the group before it, then for itself
 

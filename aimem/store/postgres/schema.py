@@ -17,9 +17,11 @@ made one of the role's name, else `public`.
 
 from __future__ import annotations
 
+import re
+
 from aimem.core.digest import BUCKETS, WIDTH
 from aimem.errors import Misconfigured
-from aimem.store.postgres.session import Connection, one
+from aimem.store.postgres.session import Connection, one, rows
 
 SCHEMA_VERSION = 2
 """As SQLite's: both stores keep the same facts, and `Store.schema` says which."""
@@ -171,7 +173,17 @@ async def _version(connection: Connection) -> int | None:
             "the database has tables `state` or `record` of another program",
             hint="give aimem a database of its own, or a schema of its role's name: CREATE SCHEMA AUTHORIZATION <role>",
         )
-    return int(held[0])
+    version = int(held[0])
+    tables = re.findall(r"CREATE TABLE (\w+)", _TABLES)
+    missing = await rows(
+        connection, "SELECT name FROM unnest(%s::text[]) name WHERE to_regclass(name) IS NULL", (tables,)
+    )
+    if missing and version == SCHEMA_VERSION:
+        raise Misconfigured(
+            f"the database holds a part of a store: {', '.join(name for (name,) in missing)} is missing",
+            hint="restore its dump whole, or drop what is left and move the fleet in again: aimem-store(7)",
+        )
+    return version
 
 
 async def _need_extension(connection: Connection) -> None:
