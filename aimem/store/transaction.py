@@ -24,6 +24,7 @@ from aimem.core.upkeep import outlives
 from aimem.core.version import Version, parse_version
 from aimem.errors import AimemError
 from aimem.store.base import Change, Outcome, Written
+from aimem.store.state import State
 
 
 class Row(NamedTuple):
@@ -78,22 +79,12 @@ def columns_of(record: Record) -> Columns:
 class Transaction(ABC):
     """One group's view of the store, and what is to change when it has committed. Also the `Stamp` of its intents."""
 
-    def __init__(
-        self,
-        *,
-        now: int,
-        origin: str,
-        incarnation: str,
-        head: int,
-        clock: int,
-        floor: int,
-        resident: Mapping[Ref, Record],
-    ) -> None:
+    def __init__(self, state: State, resident: Mapping[Ref, Record], *, now: int, origin: str) -> None:
         self.now = now
-        self.incarnation = incarnation
-        self.head = head
-        self.clock = HybridClock(clock)
-        self.floor = floor
+        self.incarnation = state.incarnation
+        self.head = state.head
+        self.clock = HybridClock(state.clock)
+        self.floor = state.floor
         self.shown = 0
         self.deltas: dict[int, int] = {}
         self.changes: list[Change] = []

@@ -58,18 +58,8 @@ class Follower:
 
     def view(self, known: Known) -> Transaction:
         """A transaction on the state as this node knows it."""
-        state = self.state
-        return Transaction(
-            known,
-            now=known.moment(self._now),
-            origin=self._origin,
-            incarnation=state.incarnation,
-            head=state.head,
-            last_row=state.last_row,
-            clock=state.clock,
-            floor=state.floor,
-            resident=self.resident,
-        )
+        now = known.moment(self._now)
+        return Transaction(known, self.state, self.resident, now=now, origin=self._origin)
 
     def after(self, transaction: Transaction) -> Standing:
         """The state that a transaction leads to."""

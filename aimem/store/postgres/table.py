@@ -22,6 +22,7 @@ from aimem.core.visibility import scope_of
 from aimem.store import transaction
 from aimem.store.postgres.known import PAIR, Family, Known, Missing, families_of, pair_hash
 from aimem.store.postgres.session import Connection
+from aimem.store.postgres.standing import Standing
 from aimem.store.postgres.text import array, stored
 from aimem.store.postgres.words import lexemes
 from aimem.store.state import packed_sum
@@ -89,22 +90,16 @@ class Transaction(transaction.Transaction):
     def __init__(
         self,
         known: Known,
+        state: Standing,
+        resident: Mapping[Ref, Record],
         *,
         now: int,
         origin: str,
-        incarnation: str,
-        head: int,
-        last_row: int,
-        clock: int,
-        floor: int,
-        resident: Mapping[Ref, Record],
     ) -> None:
-        super().__init__(
-            now=now, origin=origin, incarnation=incarnation, head=head, clock=clock, floor=floor, resident=resident
-        )
+        super().__init__(state, resident, now=now, origin=origin)
         self.missing = Missing()
         self.gave_up = False
-        self.last_row = last_row
+        self.last_row = state.last_row
         self._known = known
         self._now_there: dict[Ref, Row | None] = {}  # what this group has written
         self._joined: dict[Family, list[Ref]] = {}

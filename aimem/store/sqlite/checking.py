@@ -4,66 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 
-from aimem.core.digest import Digest, stage
-from aimem.core.kinds import MEMORY
-from aimem.core.pairs import Pair, by_age, pair_of
-from aimem.core.record import Record
 from aimem.core.text import indexed_text
+from aimem.store.checking import SHOWN_MAX, Walk
 from aimem.store.sqlite.schema import WORDS
 from aimem.store.sqlite.table import COLUMNS, row_of
 from aimem.store.state import unpack
-
-_SHOWN_MAX = 20  # complaints of one sort; more say nothing new
 
 
 def check(connection: sqlite3.Connection) -> list[str]:
     """What is wrong, in words; empty when all is well."""
     wrong = [f"file: {text}" for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
-    deltas: dict[int, int] = {}
-    claims: dict[Pair, list[Record]] = {}
-    shown: set[str] = set()
-    head = 0
+    walk = Walk()
     for values in connection.execute(f"SELECT {COLUMNS} FROM record"):
-        row = row_of(values)
-        record = Record(
-            row.record.kind,
-            row.record.key,
-            row.record.version,
-            row.record.born,
-            row.record.raw,
-            deleted=row.record.deleted,
-            extra=row.record.extra,
-        )
-        head = max(head, row.seq)
-        stage(deltas, None, record)
-        if record.hash != row.record.hash:
-            wrong.append(f"hash: {record.ref} does not match its body")
-        if record.kind == MEMORY and (pair := pair_of(record)) is not None:
-            claims.setdefault(pair, []).append(record)
-        if row.visible:
-            shown.add(record.key)
-    wrong += _check_state(connection, deltas, head)
-    wrong += _check_pairs(claims, shown)
-    wrong += _check_words(connection)
-    return wrong
-
-
-def _check_state(connection: sqlite3.Connection, deltas: dict[int, int], head: int) -> list[str]:
-    stored_head, packed = connection.execute("SELECT head, digest FROM state").fetchone()
-    counted = Digest()
-    counted.apply(deltas)
-    wrong = [] if counted.sums == unpack(packed).sums else ["digest: it is not that of the records"]
-    if head > stored_head:
-        wrong.append(f"feed: a record has seq {head}, past the head {stored_head}")
-    return wrong
-
-
-def _check_pairs(claims: dict[Pair, list[Record]], shown: set[str]) -> list[str]:
-    holders = {by_age(records)[0].key for records in claims.values()}
-    return [
-        f"pairs: {key} is {'hidden, but holds its pair' if key in holders else 'shown, but does not hold its pair'}"
-        for key in sorted(holders ^ shown)[:_SHOWN_MAX]
-    ]
+        walk.past(row_of(values))
+    head, packed = connection.execute("SELECT head, digest FROM state").fetchone()
+    return wrong + walk.faults(unpack(packed), head) + _check_words(connection)
 
 
 def _check_words(connection: sqlite3.Connection) -> list[str]:
@@ -84,7 +39,7 @@ def _check_words(connection: sqlite3.Connection) -> list[str]:
             rows = connection.execute(
                 f"SELECT DISTINCT doc FROM (SELECT * FROM temp.{left}_terms EXCEPT "
                 f"SELECT * FROM temp.{right}_terms) LIMIT ?",
-                (_SHOWN_MAX,),
+                (SHOWN_MAX,),
             )
             wrong += [f"words: the index {what} words of row {doc}" for (doc,) in rows]
     finally:

@@ -282,19 +282,10 @@ class SqliteStore:
         return self._readers.here(read, keys) if len(keys) <= READ_HERE_MAX else await self._readers.run(read, keys)
 
     async def rehearse(self, intents: Sequence[Intent]) -> list[Rehearsed]:
-        state = self._writer.state
+        state, resident = self._writer.state, self._writer.resident
 
         def read(connection: sqlite3.Connection) -> list[Rehearsed]:
-            view = Transaction(
-                connection,
-                now=self._now(),
-                origin=self.start,
-                incarnation=state.incarnation,
-                head=state.head,
-                clock=state.clock,
-                floor=state.floor,
-                resident=self._writer.resident,
-            )
+            view = Transaction(connection, state, resident, now=self._now(), origin=self.start)
             return [view.rehearse(intent) for intent in intents]
 
         return self._readers.here(read) if len(intents) <= REHEARSED_HERE_MAX else await self._readers.run(read)

@@ -17,6 +17,7 @@ from aimem.core.record import Record, Ref
 from aimem.core.text import indexed_text
 from aimem.core.version import parse_version, stored_version
 from aimem.store import transaction
+from aimem.store.state import State
 from aimem.store.transaction import Columns, Grave, Row, pair_text
 
 COLUMNS = "row, seq, visible, kind, key, version, born, deleted, body, hash, extra"
@@ -92,18 +93,13 @@ class Transaction(transaction.Transaction):
     def __init__(
         self,
         connection: sqlite3.Connection,
+        state: State,
+        resident: Mapping[Ref, Record],
         *,
         now: int,
         origin: str,
-        incarnation: str,
-        head: int,
-        clock: int,
-        floor: int,
-        resident: Mapping[Ref, Record],
     ) -> None:
-        super().__init__(
-            now=now, origin=origin, incarnation=incarnation, head=head, clock=clock, floor=floor, resident=resident
-        )
+        super().__init__(state, resident, now=now, origin=origin)
         self._connection = connection
         self._found: dict[Ref, Row | None] = {}  # what the intent in hand has read, until it writes there
         self._touches: dict[str, list[Record]] = {}

@@ -130,16 +130,7 @@ class Writer:
     def _commit(self, jobs: list[Job[Work]]) -> None:
         """One transaction for all jobs. On any error nothing of it is left, in the file or in memory."""
         state = self.state
-        transaction = Transaction(
-            self._connection,
-            now=self._now(),
-            origin=self._origin,
-            incarnation=state.incarnation,
-            head=state.head,
-            clock=state.clock,
-            floor=state.floor,
-            resident=self.resident,
-        )
+        transaction = Transaction(self._connection, state, self.resident, now=self._now(), origin=self._origin)
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             for job in jobs:
