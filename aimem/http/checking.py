@@ -42,7 +42,7 @@ async def check(
 
 async def _check_shared(settings: NodeSettings, now: Callable[[], int]) -> int:
     """Whether the server of the shared store is fit, and whatever else a node needs is there. No table is made."""
-    from aimem.store.memory import MemoryStore
+    from aimem.store.memory.store import MemoryStore
     from aimem.store.postgres.inspection import examine
 
     assert settings.shared is not None
@@ -70,7 +70,7 @@ def _quorum(settings: ServeSettings) -> str:
 
 async def _check_place(settings: NodeSettings, now: Callable[[], int]) -> None:
     """Whether the database can be made where it is to be, and whatever else a node needs is there."""
-    from aimem.store.memory import MemoryStore
+    from aimem.store.memory.store import MemoryStore
     from aimem.store.sqlite.opening import inspect
 
     folder = Path(os.path.abspath(settings.db)).parent

@@ -12,7 +12,7 @@ from aimem.core.taking import take
 from aimem.core.version import Version
 from aimem.mesh.repair import head_of
 from aimem.mesh.tail import Tail
-from aimem.store.memory import MemoryStore
+from aimem.store.memory.store import MemoryStore
 
 ORIGIN = "a" * 16
 

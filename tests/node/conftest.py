@@ -16,7 +16,7 @@ from aimem.node.caller import Caller
 from aimem.node.node import Node
 from aimem.node.settings import CHECKOUT_MODEL, KEYWORD, SEMANTIC, NodeSettings
 from aimem.store.base import Outcome, Store
-from aimem.store.memory import MemoryStore
+from aimem.store.memory.store import MemoryStore
 from aimem.store.sqlite.store import open_sqlite
 from tests.waiting import until
 

@@ -15,7 +15,7 @@ from aimem.mesh.cutting_over import Following, put_up_fence, take_down_fence, ta
 from aimem.mesh.following import Followed, stranger
 from aimem.node.node import Node
 from aimem.node.settings import KEYWORD, NodeSettings
-from aimem.store.memory import MemoryStore
+from aimem.store.memory.store import MemoryStore
 from aimem.store.migrate.report import Report
 from tests.simulation.network import SimulatedTransport
 from tests.simulation.stories import fleet, memory, run, up

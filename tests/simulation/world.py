@@ -29,7 +29,7 @@ from aimem.node.lane import Fleet, Lane, Turn
 from aimem.node.node import Node
 from aimem.node.settings import KEYWORD, NodeSettings
 from aimem.store.base import Change, Outcome, Store, Swept
-from aimem.store.memory import Cell, MemoryStore
+from aimem.store.memory.store import Cell, MemoryStore
 from tests.simulation.ledger import Ledger
 from tests.simulation.network import Network, SimulatedTransport
 

@@ -20,7 +20,7 @@ from aimem.core.record import Record, Ref
 from aimem.core.version import Version
 from aimem.errors import AimemError, NotFound
 from aimem.store.base import Filter, Store, Written
-from aimem.store.memory import MemoryStore
+from aimem.store.memory.store import MemoryStore
 from aimem.store.postgres.opening import open_store as open_postgres
 from aimem.store.postgres.store import PostgresStore
 from aimem.store.postgres.url import read_target

@@ -22,7 +22,7 @@ from aimem.core.kinds import TOUCH
 from aimem.core.pairs import pair_of
 from aimem.core.reach import Reach
 from aimem.store.base import Change, Filter, Store, Words, Written
-from aimem.store.memory import MemoryStore
+from aimem.store.memory.store import MemoryStore
 from aimem.store.postgres.opening import open_store
 from aimem.store.postgres.url import read_target
 from aimem.store.sqlite.store import open_sqlite
