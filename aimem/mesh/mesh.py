@@ -14,33 +14,34 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aimem import __version__
-from aimem.core.consensus import Ballot, Reply, reply_from_wire
+from aimem.core.consensus import Ballot, Reply
 from aimem.core.identity_words import Identity
 from aimem.core.intent import Intent
-from aimem.core.parking import electors_of
-from aimem.core.quorum import STORES, UNREACHABLE, Met, NotMet, Policy, describe, majority
+from aimem.core.quorum import STORES, UNREACHABLE, Met, NotMet, Policy, describe
 from aimem.core.record import Record
 from aimem.core.taking import Taken
-from aimem.core.upkeep import advance
-from aimem.errors import AimemError, CatchingUp, ClockSkewed, Misconfigured
-from aimem.limits import MESH_KEEP_POSITIONS_SECS
+from aimem.errors import AimemError
+from aimem.mesh.admitting import Admission
 from aimem.mesh.asking import Asking
 from aimem.mesh.carrying import carried
+from aimem.mesh.electing import consult, electors
 from aimem.mesh.in_flight import InFlight
 from aimem.mesh.inquiry import Questions
+from aimem.mesh.keeping import Positions
 from aimem.mesh.legacy import Legacy
 from aimem.mesh.links import Links, PeerLink
-from aimem.mesh.messages import ELECT, PROTOCOL, Envelope
+from aimem.mesh.messages import PROTOCOL, Envelope
 from aimem.mesh.meters import MeshMeters
 from aimem.mesh.peer import Peer
 from aimem.mesh.pulling import Catchup
 from aimem.mesh.pushing import PushLane
 from aimem.mesh.readers import Readers
 from aimem.mesh.receiving import Receiving
-from aimem.mesh.settings import Clock, MeshSettings, Transport
+from aimem.mesh.settings import Clock, MeshSettings, Transport, check
 from aimem.mesh.sharing import Witness, shares
 from aimem.mesh.spreading import Spreading
 from aimem.mesh.standing import Standing
+from aimem.mesh.sweeping import Sweeping
 from aimem.mesh.tail import Tail
 from aimem.mesh.telling import described, racks_of, reachable, stores_of, stores_reachable, stores_told, warnings
 from aimem.node.background import Background
@@ -71,12 +72,8 @@ class Mesh:
         self._now = now
         self._background = background
         self._rand = rand or random.Random()
-        self._empty = store.head == 0
         self._readers = Readers(store, lane)
-        self._unswept = 0
-        self.restamped = 0
         self._warned: set[str] = set()  # at the start nothing is known of the peers: it is logged as they answer
-        self._last_kept: dict[str, int] = {}
         self.standing = Standing(store, lane, now, settings.tombstone_days, self._risen)
         self._in_flight = InFlight()
         self._tail = Tail(store)
@@ -97,6 +94,9 @@ class Mesh:
         )
         self.legacy = Legacy(store, lane, self.receiving, settings, transport, now, self._took)
         self._links = Links(settings.peers, self._link)
+        self._admission = Admission(store, self._links, now, settings.max_skew)
+        self._positions = Positions(store, lane, self._links, self._readers, settings.node, self._refresh)
+        self._sweeping = Sweeping(store, self._links, self._readers, lambda: self.envelope().behind, settings.max_skew)
         self._asking = Asking(store, self._links, self._take_in, settings.node, settings.timeout)
         self._spreading = Spreading(
             store,
@@ -108,7 +108,7 @@ class Mesh:
             self._passed_on,
         )
         self.meters = MeshMeters(self._peers_described, self._quarantined, self._drifted)
-        _check(self.policy)
+        check(self.policy)
 
     def _link(self, url: str) -> PeerLink:
         peer = Peer(url, self._store.start, self._transport, self.envelope, self._now, self._rand)
@@ -157,12 +157,7 @@ class Mesh:
     @property
     def policy(self) -> Policy:
         """The quorum as it is with what is known of the peers: N is never lowered but by addresses that are ours."""
-        nodes = 1 + len(self._links.others)
-        settings = self._settings
-        writes = majority(nodes) if settings.writes is None else settings.writes
-        if writes > 0:
-            writes = max(writes, settings.racks)  # so many racks need as many nodes
-        return Policy(nodes, writes, settings.racks, writes if settings.stores_count else 1)
+        return self._settings.policy(1 + len(self._links.others))
 
     @property
     def alone(self) -> bool:
@@ -201,11 +196,7 @@ class Mesh:
         if self._links:
             await self.standing.join()
         await self.receiving.open()
-        kept = await self._store.positions("push/")
-        await self._readers.open()
-        for link in self._links:
-            link.met = self._position_of(link) in kept
-            link.kept = kept.get(self._position_of(link), 0)
+        await self._positions.open()
         await self._spreading.open()
         if self._links:  # without peers nobody reads it
             self._tail.open()
@@ -213,7 +204,7 @@ class Mesh:
             self._background.start(f"catchup {link.peer.url}", link.catchup.run)
             self._background.start(f"legacy {link.peer.url}", link.legacy.run)
         if self._links:
-            self._background.start("mesh positions", self._keep_positions)
+            self._background.start("mesh positions", self._positions.run)
         self._background.start("mesh quarantine", self._retry_quarantined)
 
     async def close(self) -> None:
@@ -221,7 +212,7 @@ class Mesh:
         await self._asking.close()
         for link in self._links:
             await link.witness.close()
-        await self._keep_now()
+        await self._positions.keep()
         await self._transport.close()
 
     async def answer(self, path: str, body: bytes, identity: Identity | None = None) -> bytes:
@@ -236,42 +227,11 @@ class Mesh:
         """The memories that such a node has not seen yet, by the stamp that it shows."""
         return await self.legacy.since(params, identity)
 
-    # The first phase: ask.
-
-    def _admit(self) -> None:
-        """Raises: ClockSkewed, CatchingUp: this node must not take a client's write now."""
-        skew = self._settings.max_skew
-        offsets = [peer.offset for peer in self.peers if peer.up and peer.offset is not None]
-        off = [offset for offset in offsets if abs(offset) > skew]
-        if offsets and 2 * len(off) > len(offsets):
-            raise ClockSkewed(
-                f"this node's clock is {-off[0] / 1e9:+.1f} s off those of most peers, more than {skew / 1e9:g} s",
-                hint="set the clock right (chronyc tracking tells); writes are taken again by themselves",
-            )
-        if self._links and self._store.clock > self._now() + skew:
-            raise ClockSkewed(
-                f"this store holds versions {(self._store.clock - self._now()) / 1e9:.1f} s ahead of this node's clock",
-                hint="set the clock right, or wait until it has passed them",
-            )
-        if self._empty and self.peers and not self._caught_up():
-            raise CatchingUp(
-                "this node is new and has not read any peer's feed to its end yet",
-                hint="write to another node meanwhile; aimem status --peers shows how far it is",
-            )
-
-    def _caught_up(self) -> bool:
-        """Whether a peer's feed was read to its end. Those on the same store have none of their own: where nobody else
-        was ever met, there is nothing to read."""
-        outside = self._links.outside
-        if len(outside) < len(self._links.others) and not any(link.peer.identity or link.met for link in outside):
-            return True
-        return any(link.caught_up for link in outside)
-
     # The two phases of a caller's write.
 
     async def order(self, intents: Sequence[Intent]) -> Turn:
         """See `Fleet.order`."""
-        self._admit()
+        self._admission.check()
         return await self._asking.order(intents, self.policy)
 
     async def spread(self, writes: Sequence[Sequence[Record]], turn: Turn) -> list[Met | NotMet]:
@@ -351,17 +311,11 @@ class Mesh:
             if link.peer.node == source.node:
                 link.peer.note_read(seq)
 
+    # What else a node asks of its fleet: see `Fleet`.
+
     async def consult(self, elector: str, question: str, step: str, ballot: Ballot, value: Any) -> Reply | None:
-        """What an elector says; see `Fleet`."""
-        fields = {"elector": elector, "question": question, "step": step, "ballot": str(ballot), "value": value}
-        for peer in self.peers:
-            if peer.identity is not None and peer.identity.incarnation == elector and peer.up:
-                try:
-                    told = await peer.call(ELECT, fields, lane="elect", timeout=self._settings.timeout)
-                    return reply_from_wire(told["reply"]) if isinstance(told.get("reply"), dict) else None
-                except AimemError as error:
-                    log.info("elector %s: %s", peer.url, error.message)
-        return None
+        """What an elector says."""
+        return await consult(self._links, elector, question, step, ballot, value, self._settings.timeout)
 
     def latest(self) -> int:
         """See `Fleet.latest`."""
@@ -369,86 +323,35 @@ class Mesh:
 
     def electors(self) -> tuple[str, ...]:
         """This store, and those of peers that were met, the reachable ones first."""
-        met = sorted((link.peer for link in self._links.outside), key=lambda peer: not peer.up)
-        stores = [(peer.identity.incarnation, peer.identity.rack) for peer in met if peer.identity is not None]
-        return electors_of(self._store.incarnation, self._settings.rack, stores)
+        return electors(self._store, self._settings.rack, self._links)
 
     def hears(self, start: str) -> bool | None:
-        """See `Fleet.hears`."""
+        """Whether the process of this start is a peer's and answers; None where no peer is known by it."""
         known = [peer.up for peer in self.peers if peer.identity is not None and peer.identity.start == start]
         return any(known) if known else None
 
     def read_by_all(self) -> int:
-        """Up to which `seq` every peer has read this store's feed: what is above must not be swept. A store that is
-        behind sweeps nothing."""
-        if self.envelope().behind:
-            return 0
-        return self._readers.by_all(map(_incarnation, self._readers_waited_for()))
+        """Up to which `seq` every peer has read this store's feed."""
+        return self._sweeping.read_by_all()
 
     def unswept(self, until: int) -> None:
-        """See `Fleet.unswept`."""
-        self._unswept = until
+        """Told after each sweep: up to which `seq` tombstones are old enough to go, and were not read by all."""
+        self._sweeping.unswept = until
 
     async def pass_by(self, until: int, floor: int) -> bool:
-        """See `Fleet.pass_by`."""
-        if self.envelope().behind:
-            return False
-        noted = await self._readers.pass_by(until, floor + 2 * self._settings.max_skew)
-        if noted and self._store.shared:
-            await asyncio.sleep(2 * MESH_KEEP_POSITIONS_SECS)  # until the other nodes on this store have read it there
-        return True
+        """Tombstones are about to be swept that not all have read: note who. False when none may be swept."""
+        return await self._sweeping.pass_by(until, floor)
 
-    def _readers_waited_for(self) -> list[Peer]:
-        """The peers that are to have read a tombstone before it goes. Those of the existing system never read any, and
-        those on the same store need not."""
-        return [link.peer for link in self._links.outside if not link.legacy.known]
-
-    def _holds_up(self, peer: Peer) -> bool:
-        return peer in self._readers_waited_for() and self._readers.read(_incarnation(peer)) < self._unswept
-
-    # What is kept, and retried.
-
-    async def _keep_positions(self) -> None:
-        while True:
-            await asyncio.sleep(MESH_KEEP_POSITIONS_SECS)
-            await self._keep_now()
-            if self._store.shared:  # other nodes note there too what they find out
-                await self._readers.refresh()
-                await self.standing.open()
-
-    def _position_of(self, link: PeerLink) -> str:
-        """Under which name it is kept how far a peer has the own feed: of a shared store each node has lanes of its
-        own."""
-        return f"push/{self._settings.node}/{link.peer.url}" if self._store.shared else f"push/{link.peer.url}"
-
-    async def _keep_now(self) -> None:
-        positions = {self._position_of(link): link.push.position for link in self._links.outside if link.push}
-        positions |= self._readers.positions()
-        moved = {name: seq for name, seq in positions.items() if self._last_kept.get(name) != seq}
-        if changed := {**moved, **self._readers.gone()}:
-            await self._lane.write([advance(changed)])
-            self._last_kept |= moved
-            self._readers.kept()
-
-    async def _restamp(self) -> None:
-        """When most peers agree with this node's clock and its store is far ahead of it, the store was wrong.
-
-        They are asked now: what they said before may be about the clock as it was before it was set back."""
-        skew = self._settings.max_skew
-        if self._store.clock <= self._now() + 2 * skew:
-            return
-        peers = self.peers
-        said = await asyncio.gather(*(peer.hello() for peer in peers), return_exceptions=True)
-        right = [peer for peer, failed in zip(peers, said, strict=True) if failed is None and peer.agrees(skew)]
-        limit = self._now() + 2 * skew
-        if self._store.clock > limit and 2 * len(right) > len(peers):
-            self.restamped += await self._store.restamp(limit)
-            log.error("%d records were written under a clock that ran ahead: they have new versions", self.restamped)
+    async def _refresh(self) -> None:
+        """Take in what other nodes on this store found out and noted there."""
+        if self._store.shared:
+            await self._readers.refresh()
+            await self.standing.open()
 
     async def _retry_quarantined(self) -> None:
         started = True
         while True:
-            await self._restamp()
+            await self._admission.restamp()
             await self.receiving.retry(started=started)
             started = False
             await asyncio.sleep(self._settings.catchup_secs or 30.0)
@@ -465,7 +368,7 @@ class Mesh:
             return []
         found = []
         try:
-            self._admit()
+            self._admission.check()
         except AimemError as error:
             found.append(error.code)
         if self.envelope().behind:
@@ -490,7 +393,7 @@ class Mesh:
 
     def _peers_described(self) -> list[Mapping[str, Any]]:
         time = asyncio.get_running_loop().time()
-        return [described(link, time, holds_up=self._holds_up(link.peer)) for link in self._links]
+        return [described(link, time, holds_up=self._sweeping.held_up_by(link.peer)) for link in self._links]
 
     def describe(self) -> dict[str, Any]:
         """The mesh as `status` shows it."""
@@ -513,26 +416,8 @@ class Mesh:
             "legacy_skipped": self.legacy.taking.skipped,
             "behind": self.envelope().behind,
             "drifted": self._drifted(),
-            "restamped": self.restamped,
+            "restamped": self._admission.restamped,
             "quarantined": self._quarantined(),
             "max_skew_secs": self._settings.max_skew / 1e9,
             "clock_ahead_secs": max(0.0, (self._store.clock - self._now()) / 1e9),
         }
-
-
-def _incarnation(peer: Peer) -> str:
-    """The store behind a peer; that of one that was not met has no name."""
-    return peer.identity.incarnation if peer.identity is not None else ""
-
-
-def _check(policy: Policy) -> None:
-    """Raises: Misconfigured: the quorum can't be met with these peers."""
-    if policy.writes < 0:
-        raise Misconfigured(f"--quorum-writes is {policy.writes}; it can't be negative")
-    if policy.writes > policy.nodes:
-        raise Misconfigured(
-            f"--quorum-writes {policy.writes} can't be met by {policy.nodes} nodes (this one and its peers)",
-            hint=f"a majority is {majority(policy.nodes)}",
-        )
-    if policy.racks < 1:
-        raise Misconfigured("--quorum-racks must be at least 1")

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from aimem.core.quorum import Policy, majority
 from aimem.core.timestamp import SECOND_NS
+from aimem.errors import Misconfigured
 
 
 def everything(node: str) -> Callable[[str], bool] | None:
@@ -36,6 +38,13 @@ class MeshSettings:
     """Whether the acknowledgement of a node of the existing system, which does not sync its disk, counts towards W."""
     carries_of: Callable[[str], Callable[[str], bool] | None] = everything
     """By node id: which namespaces it may carry, None for all."""
+
+    def policy(self, nodes: int) -> Policy:
+        """The quorum among so many nodes, this one included."""
+        writes = majority(nodes) if self.writes is None else self.writes
+        if writes > 0:
+            writes = max(writes, self.racks)  # so many racks need as many nodes
+        return Policy(nodes, writes, self.racks, writes if self.stores_count else 1)
 
 
 class Transport(Protocol):
@@ -67,3 +76,16 @@ class Transport(Protocol):
 
 Clock = Callable[[], int]
 """Wall-clock time in ns since the epoch."""
+
+
+def check(policy: Policy) -> None:
+    """Raises: Misconfigured: the quorum can't be met with these peers."""
+    if policy.writes < 0:
+        raise Misconfigured(f"--quorum-writes is {policy.writes}; it can't be negative")
+    if policy.writes > policy.nodes:
+        raise Misconfigured(
+            f"--quorum-writes {policy.writes} can't be met by {policy.nodes} nodes (this one and its peers)",
+            hint=f"a majority is {majority(policy.nodes)}",
+        )
+    if policy.racks < 1:
+        raise Misconfigured("--quorum-racks must be at least 1")
