@@ -13,7 +13,8 @@ from aimem.core.quorum import majority
 from aimem.core.record import Record, Ref, from_wire
 from aimem.core.taking import RESEED
 from aimem.core.version import Version
-from tests.simulation.world import DiskStore, World
+from tests.simulation.disk import DiskStore
+from tests.simulation.world import World
 
 
 async def check_all(world: World) -> None:
