@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from aimem.core.text import Term, match_all, match_any
 from aimem.limits import MATCH_ROWS_BUDGET
 from aimem.store.base import Filter, Hit, Words
-from aimem.store.sqlite.reading import where
+from aimem.store.sqlite.filtering import where
 from aimem.store.terms import Held, TermCounts, deciding, halves, promising, weight
 
 _CUT_GROWS = 4  # how many times more ranked rows are looked up when too few of them passed the filter

@@ -15,17 +15,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aimem.core.automatic import NO_USE, RANK, TIERS, use_of
+from aimem.core.automatic import NO_USE, TIERS, use_of
 from aimem.core.identity_words import covers
 from aimem.core.kinds import LINK, MEMORY
-from aimem.core.namespace import inbox_of
 from aimem.core.pairs import pair_of, plain_id
 from aimem.core.reach import Reach
 from aimem.core.record import Record, Ref
-from aimem.core.visibility import View, view_from
 from aimem.limits import READERS
 from aimem.store.base import Counted, Filter, Memory, Stats
 from aimem.store.sqlite.faults import meaning
+from aimem.store.sqlite.filtering import where
 from aimem.store.sqlite.table import COLUMNS, links_of, row_of, touches_of_all
 from aimem.store.transaction import Row, pair_text
 
@@ -33,9 +32,6 @@ Connection = sqlite3.Connection
 T = TypeVar("T")
 
 _HOUR_NS = 3_600 * 10**9
-_ALIVE = "r.visible = 1 AND (r.expires IS NULL OR r.expires > :now)"
-_SCOPE = "coalesce(json_extract(r.body, '$.metadata.scope'), 'private')"
-_AUTHOR = "json_extract(r.body, '$.metadata.agent_id')"
 _COUNTED = "FROM record r INDEXED BY record_namespace"
 _FIELDS = ", ".join(f"r.{name}" for name in COLUMNS.split(", "))
 
@@ -161,83 +157,6 @@ def ids_with_prefix(connection: Connection, prefix: str, limit: int) -> list[str
         (MEMORY, prefix, prefix + "\U0010ffff", limit),
     )
     return [key for (key,) in found]
-
-
-def where(which: Filter) -> tuple[str, dict[str, Any]]:
-    """A filter as a condition on the record `r`, and its parameters."""
-    terms, values = [_ALIVE], dict[str, Any](now=which.now)
-
-    def require(condition: str, **more: Any) -> None:
-        terms.append(condition)
-        values.update(more)
-
-    if which.namespaces is not None:
-        require("r.namespace IN (SELECT value FROM json_each(:namespaces))", namespaces=json.dumps(which.namespaces))
-    if which.tier is not None:
-        require("r.tier = :tier", tier=RANK[which.tier])
-    if which.min_priority is not None:
-        require("r.priority >= :priority", priority=which.min_priority)
-    if which.since is not None:
-        require("r.created >= :since", since=which.since)
-    if which.until is not None:
-        require("r.created <= :until", until=which.until)
-    if which.tag is not None:
-        require("EXISTS (SELECT 1 FROM json_each(r.body, '$.tags') WHERE value = :tag)", tag=which.tag)
-    if which.agent_id is not None:
-        require(f"{_AUTHOR} = :agent", agent=which.agent_id)
-    if which.visible_from is not None:
-        require(_any([f"{_SCOPE} = 'collective'", *_viewed(view_from(which.visible_from), "as", values)]))
-    if which.reach is not None:
-        terms.extend(_reached(which.reach, values))
-    return " AND ".join(terms), values
-
-
-def _any(conditions: Sequence[str]) -> str:
-    return f"({' OR '.join(conditions)})"
-
-
-def _inside(name: str) -> str:
-    """The namespace is the one of this parameter, or below it."""
-    return f"(r.namespace = :{name} OR r.namespace >= :{name} || '/' AND r.namespace < :{name} || '0')"
-
-
-def _viewed(view: View, prefix: str, values: dict[str, Any]) -> list[str]:
-    """Conditions any of which brings a memory that is not collective into a view; their parameters go to `values`."""
-    values[f"{prefix}_own"] = view.own
-    seen = [f"{_SCOPE} = 'private' AND r.namespace = :{prefix}_own"]
-    for level, root in view.subtrees:
-        values[f"{prefix}_{level}"] = root
-        seen.append(f"{_SCOPE} = '{level}' AND {_inside(f'{prefix}_{level}')}")
-    return seen
-
-
-def _reached(reach: Reach, values: dict[str, Any]) -> list[str]:
-    """Conditions all of which bring a memory into a reach: see `Reach.shows`."""
-    who, covered = reach.identity, list[str]()
-    for index, pattern in enumerate(who.namespaces):
-        name, path = f"namespace{index}", pattern.removesuffix("/**")
-        if "*" in path:
-            values[name] = pattern
-            covered.append("1" if pattern == "**" else f"covers(:{name}, r.namespace)")
-        else:
-            values[name] = path
-            covered.append(f"r.namespace = :{name}" if path == pattern else _inside(name))
-    seen = [f"{_SCOPE} = 'collective'"]
-    seen.append(f"{_SCOPE} = 'private' AND r.namespace IN (SELECT value FROM json_each(:exactly))")
-    values["exactly"] = json.dumps(who.namespaces)
-    for index, agent in enumerate(who.agents):
-        name = f"agent{index}"
-        values[name] = agent.removesuffix("*")
-        for column, whole in ((_AUTHOR, f":{name}"), ("r.namespace", f"'{inbox_of('')}' || :{name}")):
-            begins = f"substr({column}, 1, length({whole})) = {whole}"
-            seen.append(begins if agent.endswith("*") else f"{column} = {whole}")
-    if reach.view is not None:
-        seen += _viewed(reach.view, "home", values)
-    if not reach.granted:
-        return [_any(covered), _any(seen)]
-    values["granted"] = json.dumps([f"{key} {born}" for key, born in reach.granted])
-    granted = "r.key || ' ' || r.born IN (SELECT value FROM json_each(:granted))"
-    return [_any([f"{_any(covered)} AND {_any(seen)}", granted])]
 
 
 def select(connection: Connection, which: Filter, limit: int, offset: int) -> list[Memory]:
