@@ -188,7 +188,7 @@ def test_hole_22_rows_that_a_peer_may_not_have_do_not_hold_up_those_that_it_may(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """HOLE 22: whole pages of a feed are of other namespaces; the reader goes on behind them."""
-    for module in ("pulling", "receiving"):
+    for module in ("pulling", "showing"):
         monkeypatch.setattr(f"aimem.mesh.{module}.MESH_PAGE_HEADS", 5)
 
     async def story() -> None:
