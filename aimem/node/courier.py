@@ -10,31 +10,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import ssl
 from collections.abc import Callable, Sequence
 
-from aimem import __version__
-from aimem.core.events import event_id
 from aimem.core.kinds import EVENT, SUBSCRIPTION
 from aimem.core.record import Record, Ref
 from aimem.core.telling import GivenUp, ended, taken_over, waiting_for
-from aimem.core.webhooks import Networks, payload, signatures
-from aimem.errors import AimemError, NoAnswer
+from aimem.core.webhooks import Networks
 from aimem.limits import (
     CHANGES_BYTES_MAX,
     CHANGES_LIMIT_MAX,
     WEBHOOK_GIVE_UP_SECS,
-    WEBHOOK_IDLE_SECS,
     WEBHOOK_NOTE_EVENTS,
     WEBHOOK_NOTE_SECS,
     WEBHOOK_ORPHAN_SECS,
     WEBHOOK_QUEUE_MAX,
-    WEBHOOK_SECS,
     WEBHOOK_SENDING_MAX,
     WEBHOOK_TAKE_OVER_SECS,
 )
-from aimem.net.hook import HookLink
 from aimem.node.background import wait
+from aimem.node.delivering import Delivering
 from aimem.node.lane import Fleet, Lane
 from aimem.node.metrics import Meters
 from aimem.node.receiver import Receiver
@@ -45,7 +39,6 @@ log = logging.getLogger(__name__)
 
 _POSITION = "webhooks"  # everything before it in the feed was told
 _CARE_SECS = 0.2
-_HEADERS = {"user-agent": f"ai-memory/{__version__} (aimem)"}
 
 
 class Courier:
@@ -70,17 +63,15 @@ class Courier:
         self._fleet = fleet
         self._meters = meters
         self._now = now
-        self._networks = networks
+        self._delivering = Delivering(subscribers, now, networks)
         self._give_up = give_up_secs
         self._rand = rand or random.Random()
         self._receivers: dict[str, Receiver] = {}
         self._ends: dict[str, dict[str, GivenUp | None]] = {}
-        self._links: dict[str, list[tuple[float, HookLink]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._silent: dict[str, float] = {}  # when the events of a start that is gone are taken over
         self._heard = 0
         self._loaded = False
-        self._context: ssl.SSLContext | None = None
         self._something = asyncio.Event()
         self._to_note = asyncio.Event()
         store.subscribe(self._changed)
@@ -106,10 +97,7 @@ class Courier:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for links in self._links.values():
-            for _, link in links:
-                link.close()
-        self._links.clear()
+        self._delivering.close()
         while self._ends:
             await self._note_some()
 
@@ -126,9 +114,9 @@ class Courier:
                 if len(receiver) or receiver.missed is not None:
                     waiting = True
                     await self._care_for(receiver)
-            self._close_idle()
+            self._delivering.close_idle()
             await self._take_over()
-            if not waiting and not self._links:
+            if not waiting and self._delivering.idle:
                 self._something.clear()
             await asyncio.sleep(_CARE_SECS)
 
@@ -215,7 +203,7 @@ class Courier:
     async def _work(self, receiver: Receiver, event: Record | None) -> None:
         try:
             while event is not None:
-                reason = await self._tell(receiver, event)
+                reason = await self._delivering.tell(receiver.id, event)
                 how = receiver.heard(event.key, reason, self._time())
                 (self._meters.webhooks if reason is None else self._meters.webhook_failures).inc()
                 if not isinstance(how, bool):
@@ -223,55 +211,6 @@ class Courier:
                 event = receiver.next(self._time())
         finally:
             receiver.workers -= 1
-
-    async def _tell(self, receiver: Receiver, event: Record) -> str | None:
-        """Tell an event: why that failed, None when it did not."""
-        subscription = self._subscribers.get(receiver.id)
-        if subscription is None:
-            return "the subscription is gone"
-        now = self._now()
-        body = payload(event.key, event.body, now)
-        named = {"x-ai-memory-correlation-id": event_id(event.key)}
-        headers = {**_HEADERS, **named, **signatures(body, subscription.body, now)}
-        try:
-            async with asyncio.timeout(WEBHOOK_SECS):
-                status = await self._post(receiver.id, subscription.body["url"], body, headers)
-        except TimeoutError:
-            return f"no answer within {WEBHOOK_SECS:g} s"
-        except AimemError as error:
-            return error.message
-        return None if 200 <= status < 300 else f"status {status}"
-
-    async def _post(self, subscription_id: str, url: str, body: bytes, headers: dict[str, str]) -> int:
-        while kept := self._links.get(subscription_id):
-            _, link = kept.pop()
-            if link.open:
-                try:
-                    return await self._send(link, subscription_id, body, headers)
-                except NoAnswer:  # it was closed while nobody looked; nothing is lost by telling twice
-                    continue
-        if url.startswith("https:") and self._context is None:
-            from aimem.net.client_tls import TlsFiles, context
-
-            self._context = context(TlsFiles())
-        link = await HookLink.reach(url, self._networks, self._context)
-        return await self._send(link, subscription_id, body, headers)
-
-    async def _send(self, link: HookLink, subscription_id: str, body: bytes, headers: dict[str, str]) -> int:
-        status, _ = await link.send("POST", "", body, more=headers)
-        if link.open:
-            self._links.setdefault(subscription_id, []).append((self._time(), link))
-        return status
-
-    def _close_idle(self) -> None:
-        before = self._time() - WEBHOOK_IDLE_SECS
-        for subscription_id, links in list(self._links.items()):
-            for since, link in links:
-                if since < before or self._subscribers.get(subscription_id) is None:
-                    link.close()
-            links[:] = [each for each in links if each[1].open]
-            if not links:
-                del self._links[subscription_id]
 
     # What came of it.
 

@@ -18,6 +18,7 @@ from aimem.core.reach import reach_of
 from aimem.errors import Invalid
 from aimem.limits import WEBHOOK_QUEUE_MAX
 from aimem.node import courier as couriers
+from aimem.node import delivering
 from aimem.node import receiver as receivers
 from aimem.node.caller import Caller
 from aimem.node.node import Node
@@ -330,7 +331,7 @@ async def test_who_has_unsubscribed_is_told_no_more(node: Node, hooks: Hooks) ->
 
 
 async def test_a_receiver_that_hangs_holds_up_nobody(node: Node, hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(couriers, "WEBHOOK_SECS", 0.3)
+    monkeypatch.setattr(delivering, "WEBHOOK_SECS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         named = await subscribe(node, f"http://127.0.0.1:{deaf.getsockname()[1]}/")
         await subscribe(node, hooks.url)
