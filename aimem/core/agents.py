@@ -16,7 +16,6 @@ from aimem.core.timestamp import format_timestamp
 from aimem.errors import Invalid
 from aimem.limits import AGENT_TYPE_CHARS_MAX, CAPABILITIES_MAX
 
-HUMAN_TYPE: Final = "human"
 SKILL: Final = "ai:skill."
 _TYPE = re.compile(r"human|system|ai:[A-Za-z0-9_.-]+")
 _RACK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

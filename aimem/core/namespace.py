@@ -69,12 +69,6 @@ def is_within(namespace: str, root: str) -> bool:
     return namespace == root or (namespace.startswith(root) and namespace[len(root)] == "/")
 
 
-def below_range(root: str) -> tuple[str, str]:
-    """Bounds (low inclusive, high exclusive) of everything strictly below `root`, by code point: for stores that
-    search a sorted index. Wildcards in names need no escaping so."""
-    return f"{root}/", f"{root}0"  # "0" is the character after "/"
-
-
 def recall_namespaces(namespace: str) -> tuple[str, ...]:
     """The namespaces that a recall in `namespace` looks in: with a slash also its ancestors, else only itself."""
     return lineage(namespace)

@@ -29,11 +29,12 @@ from aimem.errors import Conflict, Moved
 from aimem.store.base import Store
 from aimem.store.migrate.report import Report
 from aimem.store.moving.running import begin, move
-from aimem.store.moving.source import Source, StoreSource
+from aimem.store.moving.source import Source
 from aimem.store.moving.verifying import verify
 from aimem.store.sqlite.store import open_sqlite
 from tests.store.conftest import DAY, NOW, SECOND, OpenStore, body, creating, elsewhere, feed, putting, written
 from tests.store.old_database import REAL, migrated
+from tests.store.store_source import StoreSource
 
 ORIGIN = "00000000000000aa"
 

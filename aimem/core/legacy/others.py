@@ -40,11 +40,6 @@ LINK_COLUMNS = (
     *("source_id", "target_id", "relation", "created_at", "valid_from", "valid_until", "observed_by", "signature"),
 )
 ALIAS_COLUMNS = ("entity_id", "alias", "created_at")
-# `memory_...` is of the standard's memory, `archived_metadata` where that is in the archive.
-STANDARD_COLUMNS = (
-    *("namespace", "standard_id", "updated_at", "parent_namespace"),
-    *("memory_updated_at", "memory_metadata", "archived_metadata"),
-)
 # `memory_metadata` is of the standard of the action's namespace, exactly that one.
 PENDING_COLUMNS = (
     *("id", "action_type", "memory_id", "namespace", "payload", "requested_by", "requested_at", "status"),

@@ -28,11 +28,6 @@ def is_shared(url: str) -> bool:
     return is_postgres(url)
 
 
-def is_node(url: str) -> bool:
-    """Whether a name is the address of a node."""
-    return url.startswith(("http://", "https://"))
-
-
 def told(url: str) -> str:
     """The name as it may be shown: without secrets."""
     return redacted(url)
