@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import os
 import sqlite3
 import time
@@ -17,7 +15,6 @@ from aimem.core.feed import Cursor, resolve
 from aimem.core.intent import Intent, Rehearsed
 from aimem.core.reach import Reach
 from aimem.core.record import Record, Ref
-from aimem.errors import Damaged
 from aimem.limits import READ_HERE_MAX, REHEARSED_HERE_MAX
 from aimem.store.base import (
     Change,
@@ -34,27 +31,17 @@ from aimem.store.base import (
     Words,
 )
 from aimem.store.ids import random_id
-from aimem.store.sqlite import opening, reading, scanning, schema
+from aimem.store.sqlite import reading, scanning, schema
+from aimem.store.sqlite.beginning import Opened, Opening
 from aimem.store.sqlite.checking import check
-from aimem.store.sqlite.faults import meaning
 from aimem.store.sqlite.lexical import match, matching
+from aimem.store.sqlite.opening import lock
 from aimem.store.sqlite.table import Transaction, row_of
 from aimem.store.sqlite.writer import Writer
-from aimem.store.state import State, pack, unpack
 from aimem.store.terms import TermCounts
-
-log = logging.getLogger(__name__)
 
 K = TypeVar("K")
 T = TypeVar("T")
-
-_PRAGMAS = (
-    "journal_mode = WAL",
-    "synchronous = FULL",
-    "wal_autocheckpoint = 0",  # the writer does it, and hears of what goes wrong
-    "cache_size = -65536",
-    "busy_timeout = 100",  # ms; only a checkpoint can meet somebody: writers must not stand behind a long reader
-)
 
 
 async def open_sqlite(
@@ -71,108 +58,30 @@ async def open_sqlite(
         Locked: another process has it. Damaged: it can't be read or written.
         DiskFull: there is no room to make it.
     """
-    return await _Opening(Path(path), now, rand, allow_network_fs).run()
-
-
-class _Opening:
-    """The steps from a path to a store; the lock is let go of when any of them fails."""
-
-    def __init__(self, path: Path, now: Callable[[], int], rand: Callable[[], str], allow_network_fs: bool) -> None:
-        self.path = path.absolute()
-        self.now = now
-        self.rand = rand
-        self.allow_network_fs = allow_network_fs
-
-    async def run(self) -> SqliteStore:
-        handle = opening.lock(self.path)
-        try:
-            connection, state, start, visible = await asyncio.to_thread(self._open)
-        except BaseException:
-            os.close(handle)
-            raise
-        return SqliteStore(self, handle, connection, state, start, visible)
-
-    def _open(self) -> tuple[sqlite3.Connection, State, str, int]:
-        version = opening.inspect(self.path, allow_network_fs=self.allow_network_fs)
-        try:
-            connection = sqlite3.connect(
-                self.path, isolation_level=None, check_same_thread=False, cached_statements=256
-            )
-            try:
-                return self._prepare(connection, version)
-            except BaseException:
-                connection.close()
-                raise
-        except sqlite3.Error as error:
-            raise meaning(error, self.path) from error
-
-    def _prepare(
-        self, connection: sqlite3.Connection, version: int | None
-    ) -> tuple[sqlite3.Connection, State, str, int]:
-        if version is None:
-            schema.claim(connection)  # before there is a log: a start that is cut off here leaves a file that is ours
-        for pragma in _PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
-        start = self.rand()
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            (held,) = connection.execute("PRAGMA user_version").fetchone()  # the header may lag behind the log
-            if held == 0:
-                self._create(connection)
-            elif held > schema.SCHEMA_VERSION:
-                raise opening.newer(self.path, held)
-            elif held < schema.SCHEMA_VERSION:
-                schema.migrate(connection, held)
-            state = self._load(connection)
-            connection.execute(
-                "INSERT INTO start (id, first_seq, opened) VALUES (?, ?, ?)", (start, state.head + 1, self.now())
-            )
-            connection.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-            if version is None and self.path.stat().st_size == 0:
-                self.path.unlink()
-            raise
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        (visible,) = connection.execute("SELECT count(*) FROM record WHERE visible = 1").fetchone()
-        return connection, state, start, visible
-
-    def _create(self, connection: sqlite3.Connection) -> None:
-        schema.create(connection)
-        connection.execute(
-            "INSERT INTO state VALUES (1, ?, ?, 0, 0, 0, ?)", (self.rand(), opening.identity(self.path), pack(Digest()))
-        )
-
-    def _load(self, connection: sqlite3.Connection) -> State:
-        """The committed state; under a new incarnation when this is no longer the file that wrote it."""
-        row = connection.execute("SELECT incarnation, identity, head, clock, floor, digest FROM state").fetchone()
-        if row is None:
-            raise Damaged(f"{self.path} has lost its state", hint="restore the last backup")
-        incarnation, identity, head, clock, floor, digest = row
-        here = opening.identity(self.path)
-        if here != identity:
-            log.warning("%s was copied or restored: it goes on under a new incarnation", self.path)
-            incarnation = self.rand()
-            connection.execute("UPDATE state SET incarnation = ?, identity = ?", (incarnation, here))
-        return State(incarnation, head, clock, floor, unpack(digest))
+    opening = Opening(Path(path), now, rand, allow_network_fs)
+    handle = lock(opening.path)
+    try:
+        return SqliteStore(opening, handle, await asyncio.to_thread(opening.run))
+    except BaseException:
+        os.close(handle)
+        raise
 
 
 class SqliteStore:
     """A Store in one file. See `store.base.Store` for what each method promises."""
 
-    def __init__(
-        self, opened: _Opening, lock: int, connection: sqlite3.Connection, state: State, start: str, visible: int
-    ) -> None:
-        self.path = opened.path
-        self.start = start
-        self.visible = visible
+    def __init__(self, opening: Opening, lock: int, opened: Opened) -> None:
+        self.path = opening.path
+        self.start = opened.start
+        self.visible = opened.visible
         self._lock = lock
         self._listeners: list[Listener] = []
-        self._rand = opened.rand
-        self._now = opened.now
-        self._readers = reading.Readers(opened.path)
-        self._writer = Writer(opened.path, connection, state, origin=start, now=opened.now, committed=self._committed)
+        self._rand = opening.rand
+        self._now = opening.now
+        self._readers = reading.Readers(self.path)
+        self._writer = Writer(
+            self.path, opened.connection, opened.state, origin=self.start, now=self._now, committed=self._committed
+        )
         self._term_counts = TermCounts()
         self._closed = False
 
