@@ -27,6 +27,7 @@ class Node:
     """`with Node(...) as node`: started, ready, and ended by its process id at the end.
 
     What it says once it serves goes to the file `log` of its folder.
+    With `store_url` it stands on that shared store.
     `program` is what the interpreter runs, and what that is told before the subcommand.
     """
 
@@ -36,12 +37,14 @@ class Node:
         folder: Path | None = None,
         copy_of: Path | None = None,
         program: Sequence[str] = (str(DIST),),
+        store_url: str | None = None,
     ) -> None:
         self._own = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="aimem-bench-"))
         self.database = self.folder / "bench.db"
         if copy_of is not None:
             shutil.copyfile(copy_of, self.database)
+        self._where = ("--store-url", store_url) if store_url else ("--db", str(self.database))
         self.program = (sys.executable, *program)
         self._flags = flags
         self._said: threading.Thread | None = None
@@ -54,7 +57,7 @@ class Node:
     def start(self) -> float:
         """Start the process. Seconds until it said that it serves."""
         began = time.perf_counter()
-        command = [*self.program, "serve", "--db", str(self.database), "--bind", "127.0.0.1:0"]
+        command = [*self.program, "serve", *self._where, "--bind", "127.0.0.1:0"]
         self.process = subprocess.Popen([*command, *self._flags], stderr=subprocess.PIPE, text=True)
         assert self.process.stderr is not None
         said = []
