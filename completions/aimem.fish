@@ -585,6 +585,7 @@ complete -c aimem -n '__fish_seen_subcommand_from store' -l config -r -F -d 'Con
 complete -c aimem -n '__fish_seen_subcommand_from store' -l cache-dir -x -a '(__fish_complete_directories)' -d 'Where native parts and the model are unpacked. [AIMEM_CACHE_DIR]'
 complete -c aimem -n '__fish_seen_subcommand_from store' -l help -d 'Show this message and exit.'
 complete -c aimem -n '__fish_seen_subcommand_from store' -l json -d 'Print the reply as JSON.'
+complete -c aimem -n '__fish_seen_subcommand_from store' -l apply -d 'Do what this role may, and say what is left to a superuser.'
 complete -c aimem -n '__fish_seen_subcommand_from store' -a 'check tune maintain'
 complete -c aimem -n '__fish_seen_subcommand_from backup' -l to -x -a '(__fish_complete_directories)' -d 'Where to.'
 complete -c aimem -n '__fish_seen_subcommand_from backup' -l keep -x -d 'Keep the newest N. [48]'

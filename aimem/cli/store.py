@@ -93,34 +93,51 @@ def _wrong_vectors(invocation: Invocation) -> list[str]:
                 return []
             return await check_vectors(session)
 
-    return _on_server(invocation, look)
+    return asyncio.run(_on_server(invocation, look))
 
 
-@command.command("tune", cls=Command, params=[json_option(), *_where()], examples="aimem store tune --json")
+@command.command(
+    "tune",
+    cls=Command,
+    params=[json_option(), *_where()],
+    examples="""
+aimem store tune --json
+aimem store tune --apply
+""",
+)
+@click.option("--apply", "applying", is_flag=True, help="Do what this role may, and say what is left to a superuser.")
 @pass_invocation
-def tune(invocation: Invocation) -> int:
+def tune(invocation: Invocation, applying: bool) -> int:
     """Say what the server should be given for what it holds, and why.
 
-    Nothing is changed: settings are the server's operator's. Exit code 0 also when something is missing.
+    Without --apply nothing is changed. Exit code 0 also when something is missing; 75 while another one is at it.
     """
+    return asyncio.run(_tuned(invocation, applying=applying))
 
-    async def ask(session: Any) -> Any:
-        from aimem.store.postgres.upkeep import measure
 
-        return await measure(session)
+async def _tuned(invocation: Invocation, *, applying: bool) -> int:
+    from aimem.store.postgres.tuning import advise, apply, measure
 
-    size = _on_server(invocation, ask)
-    from aimem.store.postgres.upkeep import advise
-
+    applied = await _on_server(invocation, apply) if applying else None
+    size = await _on_server(invocation, measure)  # anew: what a role sets holds from its next connection on
     advice = advise(size)
     if invocation.json:
         told = [{"setting": a.setting, "given": a.given, "wanted": a.wanted, "unit": a.unit, "met": a.met, "why": a.why}
                 for a in advice]  # fmt: skip
-        output.print_json({"memories": size.memories, "vectors": size.vectors, "advice": told})
+        reply: dict[str, Any] = {"memories": size.memories, "vectors": size.vectors, "advice": told}
+        if applied is not None:
+            reply["done"] = applied.done
+            reply["left"] = [{"statement": statement, "why": why} for statement, why in applied.left]
+        output.print_json(reply)
         return 0
-    header = ("SETTING", "IS", "AT LEAST", "UNIT", "", "WHY")
-    table = [[a.setting, str(a.given), str(a.wanted), a.unit, "" if a.met else "too low", a.why] for a in advice]
+    header = ("SETTING", "IS", "WANTED", "UNIT", "", "WHY")
+    table = [[a.setting, str(a.given), str(a.wanted), a.unit, "" if a.met else "not met", a.why] for a in advice]
     output.print_rows(header, table, stretch=5)
+    if applied is not None:
+        for line in applied.done:
+            output.say(f"done: {line}")
+        for statement, why in applied.left:
+            output.say(f"left to a superuser: {statement}; ({why})")
     return 0
 
 
@@ -139,7 +156,7 @@ def maintain(invocation: Invocation) -> int:
 
         return await maintain(session)
 
-    done = _on_server(invocation, work)
+    done = asyncio.run(_on_server(invocation, work))
     for line in done if output.is_tty(sys.stderr) else ():
         output.say(line)
     return 0
@@ -153,30 +170,25 @@ def _settings(invocation: Invocation) -> Any:
     return settings
 
 
-def _on_server(invocation: Invocation, work: Callable[[Any], Awaitable[T]]) -> T:
+async def _on_server(invocation: Invocation, work: Callable[[Any], Awaitable[T]]) -> T:
     """Do something on a connection of its own, to tables that are there."""
+    import psycopg
+
     from aimem.http.app import shared_store
+    from aimem.store.postgres.connections import open_connections
+    from aimem.store.postgres.failures import DeadlinePassed
 
     target = shared_store(_settings(invocation))
-
-    async def run() -> T:
-        import psycopg
-
-        from aimem.store.postgres.connections import open_connections
-        from aimem.store.postgres.failures import DeadlinePassed
-
-        connections = await open_connections(target, most=1)
+    connections = await open_connections(target, most=1)
+    try:
+        session = await connections.alone()
         try:
-            session = await connections.alone()
-            try:
-                return await work(session)
-            finally:
-                await session.close()
-        except psycopg.errors.UndefinedTable as error:
-            raise Usage(f"{target.shown} is no store yet", hint="the first node that starts makes it") from error
-        except (psycopg.Error, DeadlinePassed) as error:
-            raise connections.told(error) from error
+            return await work(session)
         finally:
-            await connections.close()
-
-    return asyncio.run(run())
+            await session.close()
+    except psycopg.errors.UndefinedTable as error:
+        raise Usage(f"{target.shown} is no store yet", hint="the first node that starts makes it") from error
+    except (psycopg.Error, DeadlinePassed) as error:
+        raise connections.told(error) from error
+    finally:
+        await connections.close()

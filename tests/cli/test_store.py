@@ -12,7 +12,8 @@ import pytest
 
 from aimem.store.postgres.nearest import GRAPH
 from aimem.store.postgres.opening import open_store
-from aimem.store.postgres.upkeep import MAINTAINING, Size, advise
+from aimem.store.postgres.tuning import CLEANUP, STATISTICS, Size, advise
+from aimem.store.postgres.upkeep import MAINTAINING
 from aimem.store.postgres.url import read_target
 from tests.postgres_server import PASSWORD, ROLE, PostgresServer
 from tests.waiting import PATIENCE_SECS
@@ -83,11 +84,64 @@ def test_tune_compares_the_server_with_what_its_size_needs(url: str) -> None:
 def test_advice_grows_with_the_store() -> None:
     settings = {"shared_buffers": 128 << 20, "maintenance_work_mem": 64 << 20}
     small, large = (
-        {each.setting: each for each in advise(Size(count, count, 0.0, 0, settings))} for count in (1_000, 1_000_000)
+        {each.setting: each for each in advise(Size(count, count, settings))} for count in (1_000, 1_000_000)
     )
     assert all(each.met for each in small.values())
     assert large["maintenance_work_mem"].wanted == 1_430  # 1.5 KB a row
     assert not large["shared_buffers"].met
+    assert (large[CLEANUP].wanted, large[STATISTICS].wanted) == ("off", 1_000)
+    assert not {CLEANUP, STATISTICS} & small.keys()
+
+
+def test_tune_does_what_the_role_may_once_and_says_what_is_left(url: str, postgres: PostgresServer) -> None:
+    """A store of a million memories, by what its tables say."""
+    import psycopg
+
+    name = name_of(url)
+    postgres.sql("update state set visible = 1000000", name)
+    with psycopg.connect(url) as holder:
+        holder.execute("select pg_advisory_lock(%s)", (MAINTAINING,))
+        assert run("tune", "--store-url", url, "--apply")[0] == 75
+    postgres.await_sql("select 1", 1)
+
+    def applied() -> tuple[list[str], list[str], set[str]]:
+        code, said, _ = run("tune", "--store-url", url, "--apply", "--json")
+        assert code == 0
+        told = json.loads(said)
+        left = [each["statement"] for each in told["left"]]
+        return told["done"], left, {each["setting"] for each in told["advice"] if not each["met"]}
+
+    done, left, missing = applied()
+    assert done == ["maintenance_work_mem = 1430MB, for this role", f"{STATISTICS} = 1000"]
+    assert left[0] == """ALTER SYSTEM SET "shared_buffers" = '1796MB'"""
+    assert missing == {"shared_buffers", "max_wal_size", "checkpoint_timeout"}
+    assert applied() == ([], left, missing)  # nothing is done twice
+    postgres.sql("grant alter system on parameter max_wal_size, checkpoint_timeout to aimem")
+    postgres.sql("grant execute on function pg_reload_conf() to aimem", name)
+    try:
+        done, left, _ = applied()
+        assert done == ["max_wal_size = 8192MB, for the server", "checkpoint_timeout = 900s, for the server"]
+        assert len(left) == 1
+        postgres.await_sql("select current_setting('max_wal_size')", "8GB")
+    finally:
+        for setting in ("max_wal_size", "checkpoint_timeout"):
+            postgres.set(setting, None)
+        postgres.sql("revoke alter system on parameter max_wal_size, checkpoint_timeout from aimem")
+        postgres.sql("alter role aimem in database " + name + " reset all")
+
+
+def test_a_table_of_many_vectors_is_not_vacuumed_through_its_graph(url: str, postgres: PostgresServer) -> None:
+    name = name_of(url)
+    postgres.sql(
+        "insert into embedding select row, 0, 'n', 1, (select array_agg(1 + k) from generate_series(1, 384) k)"
+        "::real[]::halfvec(384) from generate_series(1, 20000) row",
+        name,
+    )
+    code, said, told = run("tune", "--store-url", url, "--apply")
+    assert code == 0
+    assert f"done: {CLEANUP} = off" in said + told
+    options = "select reloptions from pg_class where relname = 'embedding'"
+    assert postgres.sql(options, name) == [(["vacuum_index_cleanup=off"],)]
 
 
 def test_maintain_is_silent_builds_anew_what_is_dead_and_takes_turns(url: str, postgres: PostgresServer) -> None:
