@@ -141,10 +141,11 @@ class Ledger:
             record, old = change.record, change.old
             if record is old:
                 continue
-            if old is not None and max(old.version.time, old.born.time) <= ahead:
-                self.breaks(f"{node} gave {old!r}, which was not ahead, a new version")
-            if old is not None and (act := self.by_write.get((old.ref, old.version.base()))) is not None:
-                self.by_write[(record.ref, record.version.base())] = act
+            if old is not None:
+                if max(old.version.time, old.born.time) <= ahead:
+                    self.breaks(f"{node} gave {old!r}, which was not ahead, a new version")
+                if (act := self.by_write.get((old.ref, old.version.base()))) is not None:
+                    self.by_write[(record.ref, record.version.base())] = act
                 self.anew[(old.ref, old.version.base())] = record
                 self._overwritten_before(paper, old, record)
             paper.note(record)

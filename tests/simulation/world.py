@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from aimem.core.kinds import SUPERSEDED
 from aimem.core.quorum import Met, NotMet, majority
 from aimem.core.record import Record
 from aimem.core.timestamp import SECOND_NS
@@ -238,7 +239,10 @@ class World:
 
 
 def _held_before(change: Change) -> bool:
-    """Whether this is the same write as before, a step on: a clock that was set back judges it no more."""
+    """Whether this is the same write as before, a step on, or a copy of what stood here: a clock that was set back
+    judges it no more."""
+    if change.record.kind == SUPERSEDED:
+        return True
     return change.old is not None and change.old.version.base() == change.record.version.base()
 
 
