@@ -6,13 +6,13 @@ Nothing here opens a database or a socket. What always holds: a key that is not 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from aimem.errors import Misconfigured
-from aimem.limits import WEBHOOK_GIVE_UP_SECS
+from aimem.limits import REPLICA_LAG_SECS, REPLICA_LAG_SECS_MAX, WEBHOOK_GIVE_UP_SECS
 
 if TYPE_CHECKING:
     from aimem.core.memory import TtlConfig
@@ -30,6 +30,8 @@ SERVE_KEYS: Final[dict[str, type | tuple[type, ...]]] = {
     "store_url": str,
     "store_password_file": str,
     "store_sslmode": str,
+    "store_read_url": (list, str),
+    "store_read_lag_secs": int,
     "store_ca_cert": str,
     "host": str,
     "port": int,
@@ -105,6 +107,8 @@ class ServeSettings:
     db: Path
     store_url: str | None = field(default=None, repr=False)  # of a shared store: then there is no database file
     store_password_file: str | None = None
+    store_read_url: tuple[str, ...] = field(default=(), repr=False)  # of its hot standbys
+    store_read_lag_secs: int = REPLICA_LAG_SECS  # how old what they answer may be
     store_sslmode: str | None = None
     store_ca_cert: str | None = None
     host: str = "127.0.0.1"
@@ -269,8 +273,9 @@ def serve_settings(
     """
     from aimem.core.memory import TtlConfig
 
-    given = {name: value for name, value in flags.items() if value is not None}
+    given = {name: value for name, value in flags.items() if value not in (None, ())}
     values = {name: value for name, value in config.values.items() if name not in _TABLES} | given
+    values["store_read_url"] = _read_urls(values.get("store_read_url") or ())
     _check_one_store(values, given, env)
     values["db"] = database_path(given.get("db"), env, config, old_name=old_name)
     cache_dir = given.get("cache_dir") or env.get("AIMEM_CACHE_DIR") or config.values.get("cache_dir")
@@ -299,10 +304,18 @@ def _networks(value: str | list[str]) -> Networks:
         raise Misconfigured(f"webhook_networks: {err}", hint="write networks as 10.20.0.0/16") from err
 
 
+def _read_urls(value: str | Sequence[Any]) -> tuple[str, ...]:
+    """Replicas, one or several; a comma belongs to the hosts of one."""
+    named = (value,) if isinstance(value, str) else tuple(value)
+    if not all(isinstance(url, str) for url in named):
+        raise Misconfigured("store_read_url must be a URL, or a list of them")
+    return tuple(dict.fromkeys(named))
+
+
 def _check_one_store(values: Mapping[str, Any], given: Mapping[str, Any], env: Mapping[str, str]) -> None:
     """A node keeps its memories in a file or in a shared store."""
     if not values.get("store_url"):
-        for name in ("store_password_file", "store_sslmode", "store_ca_cert"):
+        for name in ("store_password_file", "store_sslmode", "store_ca_cert", "store_read_url", "store_read_lag_secs"):
             if values.get(name):
                 raise Misconfigured(f"{name} needs store_url", hint="it belongs to a shared store")
         return
@@ -418,6 +431,8 @@ def _check_serve(settings: ServeSettings) -> None:
     for name in ("quorum_timeout_ms", "quorum_racks", "max_skew", "webhook_give_up_secs"):
         if getattr(settings, name) < 1:
             raise Misconfigured(f"{name} must be at least 1")
+    if not 1 <= settings.store_read_lag_secs <= REPLICA_LAG_SECS_MAX:
+        raise Misconfigured(f"store_read_lag_secs must be from 1 to {REPLICA_LAG_SECS_MAX}")
     if bool(settings.quorum_client_cert) != bool(settings.quorum_client_key):
         raise Misconfigured("--quorum-client-cert and --quorum-client-key go together")
     if settings.quorum_writes is not None and settings.quorum_writes > 1 + len(settings.quorum_peers):

@@ -70,6 +70,11 @@ STORE_CLOCK_OFF_SECS = 2.0  # beyond, a node goes by the clock of its store's se
 STORE_LOOK_SECS = 5.0  # what `status` says of the server is no older than this: dashboards ask every 10 or 15 s
 STORE_CHECK_SECS = 1.0  # for an idle connection to show that it is alive: a round trip, on a busy server
 STORE_PROBE_SECS = 0.2  # between attempts to reach a server that went: an outage is over that soon after its end
+REPLICA_CALL_SECS = 2.5  # of a read from a replica: half of what a caller waits, the rest is left for the primary
+REPLICA_PATIENCE_SECS = 0.02  # for a replica to replay the caller's own write: it takes 2 ms, 16 ms under load
+REPLICA_LOOK_SECS = 0.5  # between looks at a replica: one that came back is read from that soon
+REPLICA_LAG_SECS, REPLICA_LAG_SECS_MAX = 5, 300  # how old a read may be: dashboards and agents ask less often than 5 s
+CALLERS_REMEMBERED_MAX = 10_000  # whose last write a node remembers for their reads: the oldest count for all others
 
 # A client's side of one request.
 MCP_LINE_BYTES_MAX = BODY_BYTES_MAX  # a message of `aimem mcp`: what it holds becomes a body

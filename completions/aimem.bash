@@ -17,12 +17,14 @@ _aimem() {
     done
     case "$command" in
         serve)
-            flags='--bind --host --port --store-url --tier --tls-cert --tls-key --mtls-allowlist --api-key-file --memory-max --node --rack --zone --quorum-peers --quorum-writes --quorum-racks --quorum-scope --quorum-timeout-ms --quorum-client-cert --quorum-client-key --quorum-ca-cert --catchup-interval-secs --max-skew --count-legacy-acks --webhook-networks --webhook-give-up-secs --require-identity --insecure --check --allow-network-fs --tombstone-days --collect-grace-secs --shutdown-grace-secs --log-format --log-level --db --config --cache-dir --help' words='' files=
+            flags='--bind --host --port --store-url --store-read-url --store-read-lag-secs --tier --tls-cert --tls-key --mtls-allowlist --api-key-file --memory-max --node --rack --zone --quorum-peers --quorum-writes --quorum-racks --quorum-scope --quorum-timeout-ms --quorum-client-cert --quorum-client-key --quorum-ca-cert --catchup-interval-secs --max-skew --count-legacy-acks --webhook-networks --webhook-give-up-secs --require-identity --insecure --check --allow-network-fs --tombstone-days --collect-grace-secs --shutdown-grace-secs --log-format --log-level --db --config --cache-dir --help' words='' files=
             case "$prev" in
                 --bind) return ;;
                 --host) return ;;
                 --port) return ;;
                 --store-url) return ;;
+                --store-read-url) return ;;
+                --store-read-lag-secs) return ;;
                 --tier) COMPREPLY=($(compgen -W 'keyword semantic' -- "$cur")); return ;;
                 --tls-cert) return ;;
                 --tls-key) return ;;
@@ -566,11 +568,12 @@ _aimem() {
                 --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
         store)
-            flags='--store-url --config --cache-dir --help --json --apply' words='check tune maintain' files=
+            flags='--store-url --config --cache-dir --help --store-read-url --json --apply' words='check tune maintain' files=
             case "$prev" in
                 --store-url) return ;;
                 --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 --cache-dir) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+                --store-read-url) return ;;
             esac ;;
         backup)
             flags='--to --keep --db --config --help' words='' files=

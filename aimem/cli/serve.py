@@ -11,6 +11,7 @@ from aimem.cli.invocation import OLD_NAME, Invocation
 from aimem.cli.options import Command, cache_dir_option, config_option, db_option, pass_invocation
 from aimem.config import LOG_FORMATS, LOG_LEVELS, QUORUM_SCOPES, TIERS, ServeSettings, byte_count, serve_settings
 from aimem.errors import Misconfigured
+from aimem.limits import REPLICA_LAG_SECS, REPLICA_LAG_SECS_MAX
 
 
 class Bind(click.ParamType[str]):
@@ -54,6 +55,18 @@ aimem serve --store-url postgres://aimem@pg.example:5432/aimem
 @click.option("--port", type=click.IntRange(0, 65_535), metavar="PORT", help="Port to listen on. [9077]")
 @click.option(
     "--store-url", metavar="URL", help="Keep memories in this Postgres with pgvector, which other nodes share."
+)
+@click.option(
+    "--store-read-url",
+    multiple=True,
+    metavar="URL",
+    help="Read from this hot standby of it too; several times. Own writes are always found.",
+)
+@click.option(
+    "--store-read-lag-secs",
+    type=click.IntRange(1, REPLICA_LAG_SECS_MAX),
+    metavar="SECONDS",
+    help=f"How old what a standby answers may be. [{REPLICA_LAG_SECS}]",
 )
 @click.option("--tier", type=click.Choice(TIERS), help="Recall by words only, or by meaning too. [semantic]")
 @click.option("--tls-cert", metavar="FILE", help="Certificate to serve with (PEM, with those above it).")

@@ -46,21 +46,31 @@ def command() -> None:
 
 
 @command.command("check", cls=Command, params=[json_option(), *_where()], examples="aimem store check --json")
+@click.option(
+    "--store-read-url", multiple=True, metavar="URL", help="A hot standby of it. [store_read_url of the configuration]"
+)
 @pass_invocation
-def check(invocation: Invocation) -> int:
-    """Say whether the server is fit, what a failover could lose, and whether searches see every vector.
+def check(invocation: Invocation, store_read_url: tuple[str, ...]) -> int:
+    """Say whether the server is fit, what a failover could lose, how far its standbys are behind, and whether searches
+    see every vector.
 
     Exit code 78 where a node would not start, 1 where vectors are missing, too many or of another text. Every vector is
     read, beside the nodes: about a minute for a million.
     """
-    from aimem.http.app import shared_store
+    from aimem.http.app import replicas, shared_store
 
-    target = shared_store(_settings(invocation))
+    settings = _settings(invocation, store_read_url=store_read_url)
+    target, copies = shared_store(settings), replicas(settings)
 
     async def ask() -> dict[str, Any]:
         from aimem.store.postgres.inspection import examine
+        from aimem.store.postgres.replicas import Replicas
 
-        return await (await examine(target)).describe()
+        read_from = Replicas(copies, settings.store_read_lag_secs)
+        try:
+            return await (await examine(target, replicas=read_from)).describe()
+        finally:
+            await read_from.close()
 
     found = asyncio.run(ask())
     wrong = _wrong_vectors(invocation)
@@ -68,6 +78,8 @@ def check(invocation: Invocation) -> int:
         output.print_json({**found, "vectors": wrong})
         return 1 if wrong else 0
     output.print_fields({name: found[name] for name in ("url", "server", "pgvector", "failover")})
+    for each in found["replicas"]:
+        output.print_line(each["url"], each["why"] or f"{each['bytes_behind_at_start'] or 0} bytes of the log behind")
     for finding in found["findings"]:
         output.say(f"{finding['words']}; {finding['hint']}")
     for each in wrong:
@@ -162,8 +174,8 @@ def maintain(invocation: Invocation) -> int:
     return 0
 
 
-def _settings(invocation: Invocation) -> Any:
-    flags = {name: invocation.flags.get(name) for name in ("store_url", "cache_dir")}
+def _settings(invocation: Invocation, **more: Any) -> Any:
+    flags = {name: invocation.flags.get(name) for name in ("store_url", "cache_dir")} | more
     settings = serve_settings(flags, {**invocation.env, "AIMEM_DB": "", "AI_MEMORY_DB": ""}, invocation.config)
     if settings.store_url is None:
         raise Usage("no store is named", hint="say --store-url, or set store_url in the configuration")

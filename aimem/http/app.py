@@ -84,7 +84,8 @@ def _prepare(settings: ServeSettings) -> NodeSettings:
     from aimem.node.settings import NodeSettings
 
     if settings.store_url is not None:
-        named["shared"] = shared_store(settings)
+        named["shared"], named["replicas"] = shared_store(settings), replicas(settings)
+        named["read_lag_secs"] = settings.store_read_lag_secs
     return NodeSettings(
         db=settings.db,
         tier=settings.tier,
@@ -106,12 +107,22 @@ def _prepare(settings: ServeSettings) -> NodeSettings:
 def shared_store(settings: ServeSettings) -> Target:
     """The database that the settings name, its driver made importable."""
     from aimem import unpack
-    from aimem.store.postgres.url import read_target
 
     unpack.native(unpack.POSTGRES_PACKAGES)
     assert settings.store_url is not None
+    return _target(settings, settings.store_url)
+
+
+def replicas(settings: ServeSettings) -> tuple[Target, ...]:
+    """The replicas of it that the settings name. The same file has their password, the same rule holds for TLS."""
+    return tuple(_target(settings, url) for url in settings.store_read_url)
+
+
+def _target(settings: ServeSettings, url: str) -> Target:
+    from aimem.store.postgres.url import read_target
+
     return read_target(
-        settings.store_url,
+        url,
         password_file=Path(settings.store_password_file) if settings.store_password_file else None,
         sslmode=settings.store_sslmode,
         ca_cert=settings.store_ca_cert,

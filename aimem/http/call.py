@@ -22,6 +22,9 @@ from aimem.node.metrics import Metric
 from aimem.node.node import Node
 
 LINES = "application/x-ndjson"
+POSITION = "aimem-position"
+"""The header, in lower case, with the position of a caller's write in the feed of a shared store; a read that brings it
+finds that write at any node."""
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -67,6 +70,14 @@ class Call:
             vouched=identity.names_agent if identity is not None and identity.agents else None,
             reach=self.reach(),
         )
+
+    def connection(self) -> str:
+        """Whom the connection belongs to: its certificate, else its address."""
+        return self.request.fingerprint or self.request.peer.address
+
+    def position(self) -> str | None:
+        """The position of a write that this read must find; None without one."""
+        return self.request.headers.get(POSITION)
 
     def reach(self) -> Reach | None:
         """What the caller sees; None where nothing limits it."""

@@ -44,9 +44,12 @@ async def _check_shared(settings: NodeSettings, now: Callable[[], int]) -> int:
     """Whether the server of the shared store is fit, and whatever else a node needs is there. No table is made."""
     from aimem.store.memory.store import MemoryStore
     from aimem.store.postgres.inspection import examine
+    from aimem.store.postgres.replicas import Replicas
 
     assert settings.shared is not None
-    server = await examine(settings.shared, now=now)
+    replicas = Replicas(settings.replicas, settings.read_lag_secs)
+    server = await examine(settings.shared, now=now, replicas=replicas)
+    await replicas.close()
     for warning in server.warnings():
         _say(f"warning: {warning}")
     await (await Node.open(settings, store=MemoryStore(now=now), now=now)).close()

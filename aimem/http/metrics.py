@@ -25,7 +25,7 @@ def exposition(metrics: Iterable[Metric]) -> str:
 
 def _line(name: str, sample: Sample) -> str:
     labels = ",".join(f'{label}="{_escaped(value)}"' for label, value in sample.labels)
-    value = int(sample.value) if float(sample.value).is_integer() else repr(float(sample.value))
+    value = int(sample.value) if float(sample.value).is_integer() else repr(float(sample.value)).replace("inf", "+Inf")
     return f"{name}{sample.suffix}{'{' + labels + '}' if labels else ''} {value}"
 
 

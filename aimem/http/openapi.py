@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import aimem
-from aimem.http.call import Call, reply
+from aimem.http.call import POSITION, Call, reply
 from aimem.http.router import Handler, Route
 from aimem.http.schemas import COMPONENTS, ref
 from aimem.net.message import Response
@@ -58,6 +58,9 @@ def _operation(route: Route) -> dict[str, Any]:
         for name, text in _HEADERS.items()
         if route.changes
     ]
+    if route.lags:
+        text = "That of your last write, from its reply: it is found at any node of a shared store."
+        said = [{"name": POSITION, "in": "header", "description": text, "schema": {"type": "string"}}]
     replies = route.replies | ({202: ref("Pending")} if route.changes and 202 not in route.replies else {})
     operation: dict[str, Any] = {
         "operationId": _name(route),

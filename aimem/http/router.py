@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from aimem.errors import AimemError, MethodNotAllowed, NoRoute
-from aimem.http.call import Call, decoded_segment, is_lines
+from aimem.http.call import POSITION, Call, decoded_segment, is_lines
 from aimem.net.head import Head
 from aimem.net.message import Request, Response, error_response
 from aimem.node.metrics import Metric
@@ -27,7 +28,8 @@ Schema = dict[str, Any]
 class Route:
     """One thing that is served.
 
-    `changes` tells a write from a read. `parameters` of the query by name, `body` and `replies` by status are JSON
+    `changes` tells a write from a read, and `lags` a read that may miss what others wrote in the last seconds: a
+    replica of a shared store can answer it. `parameters` of the query by name, `body` and `replies` by status are JSON
     schemas: the OpenAPI document is made of them. `lines`: a body of lines is handed over as it comes in.
     """
 
@@ -37,6 +39,7 @@ class Route:
     summary: str
     replies: dict[int, Schema]
     changes: bool = False
+    lags: bool = False
     parameters: dict[str, Schema] = field(default_factory=dict)
     body: Schema | None = None
     body_required: bool = True
@@ -73,14 +76,9 @@ class Router:
             route = methods.get("GET" if request.method == "HEAD" else request.method)
             if route is None:
                 return _not_allowed(request, methods)
-            return await route.handler(Call(node, request, values, self.served))
-        except AimemError as error:
-            if error.status >= 500 and not error.retryable:
-                log.error("%s %s (request %s): %s", request.method, request.path, request.request_id, error.message)
-            return error_response(error)
-        except Exception:
-            log.exception("%s %s (request %s) failed", request.method, request.path, request.request_id)
-            return error_response(AimemError("internal server error", extra={"request_id": request.request_id}))
+        except Exception as error:
+            return _refused(request, error)
+        return await _answered(route, Call(node, request, values, self.served))
 
     def streams(self, head: Head) -> bool:
         """Whether the body of this request is to be handed over as it comes in."""
@@ -110,6 +108,29 @@ class Router:
                 }
                 return methods, values
         raise NoRoute(f"nothing is served at {path[:200]}", hint="GET /api/v1/openapi.json lists what is")
+
+
+async def _answered(route: Route, call: Call) -> Response:
+    """The reply to a call; to a write with its position, where there is one: a refused one may have been made too."""
+    positions = call.node.positions
+    try:
+        with positions.reading(call.connection(), call.position()) if route.lags else nullcontext():
+            response = await route.handler(call)
+    except Exception as error:
+        response = _refused(call.request, error)
+    if route.changes and (position := positions.wrote(call.connection())) is not None:
+        response.headers = {**response.headers, POSITION: position}
+    return response
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    """The reply to a request that failed."""
+    if not isinstance(error, AimemError):
+        log.error("%s %s (request %s) failed", request.method, request.path, request.request_id, exc_info=error)
+        error = AimemError("internal server error", extra={"request_id": request.request_id})
+    elif error.status >= 500 and not error.retryable:
+        log.error("%s %s (request %s): %s", request.method, request.path, request.request_id, error.message)
+    return error_response(error)
 
 
 def _allow(methods: dict[str, Route]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from aimem.http import (
     about,
     agents,
@@ -49,9 +51,19 @@ _WHOSE: dict[str, Schema] = {"agent_id": TEXT}
 _METRICS = {"text/plain": TEXT}
 
 
-def _get(path: str, handler: Handler, summary: str, reply: str, parameters: dict[str, Schema] | None = None) -> Route:
-    return Route("GET", f"{API}{path}", handler, summary, {200: ref(reply)}, parameters=parameters or {})
+def _get(
+    path: str,
+    handler: Handler,
+    summary: str,
+    reply: str,
+    parameters: dict[str, Schema] | None = None,
+    *,
+    lags: bool = False,
+) -> Route:
+    return Route("GET", f"{API}{path}", handler, summary, {200: ref(reply)}, parameters=parameters or {}, lags=lags)
 
+
+_lagging = partial(_get, lags=True)
 
 MEMORIES = (
     Route(
@@ -77,8 +89,8 @@ MEMORIES = (
             ]
         },
     ),
-    _get("/memories", memories.listed, "List memories", "MemoryList", {**_FILTER, "offset": _NUMBER}),
-    _get("/memories/{id}", memories.get, "One memory, by id or unique prefix", "MemoryWithLinks"),
+    _lagging("/memories", memories.listed, "List memories", "MemoryList", {**_FILTER, "offset": _NUMBER}),
+    _lagging("/memories/{id}", memories.get, "One memory, by id or unique prefix", "MemoryWithLinks"),
     Route(
         "PUT",
         f"{API}/memories/{{id}}",
@@ -128,20 +140,21 @@ MEMORIES = (
     ),
 )
 FINDING = (
-    _get(
+    _lagging(
         "/search",
         finding.search,
         "Memories that hold all words",
         "SearchResult",
         {**_FILTER, "q": TEXT, "as_agent": TEXT},
     ),
-    _get("/recall", finding.recall, "Memories by meaning and by words", "RecallResult", _RECALL),
+    _lagging("/recall", finding.recall, "Memories by meaning and by words", "RecallResult", _RECALL),
     Route(
         "POST",
         f"{API}/recall",
         finding.recall_posted,
         "Memories by meaning and by words",
         {200: ref("RecallResult")},
+        lags=True,
         body=ref("RecallRequest"),
     ),
     Route(
@@ -150,11 +163,12 @@ FINDING = (
         finding.namespaces,
         "Namespaces and their counts; of a named one its standard",
         {200: {"anyOf": [ref("Namespaces"), ref("Standard")]}},
+        lags=True,
         parameters={"namespace": TEXT, "inherit": FLAG},
     ),
 )
 KNOWLEDGE = (
-    _get(
+    _lagging(
         "/taxonomy",
         finding.taxonomy,
         "Namespaces as a tree",
@@ -167,9 +181,10 @@ KNOWLEDGE = (
         knowledge.query,
         "What the links of a memory lead to",
         {200: ref("GraphAnswer")},
+        lags=True,
         body=ref("GraphQuery"),
     ),
-    _get(
+    _lagging(
         "/kg/timeline",
         knowledge.timeline,
         "The links out of a memory by time",
@@ -182,6 +197,7 @@ KNOWLEDGE = (
         knowledge.check_duplicate,
         "Whether a memory that is to be stored is there already",
         {200: ref("DuplicateCheck")},
+        lags=True,
         body=ref("DuplicateQuestion"),
     ),
     Route(
@@ -200,7 +216,7 @@ KNOWLEDGE = (
         "Entity",
         {"alias": TEXT, "namespace": TEXT},
     ),
-    _get(
+    _lagging(
         "/contradictions",
         knowledge.contradictions,
         "Memories about one thing that say something else",
@@ -213,6 +229,7 @@ KNOWLEDGE = (
         knowledge.start_session,
         "What an agent is told when it begins",
         {200: ref("Session")},
+        lags=True,
         body=ref("SessionRequest"),
         body_required=False,
     ),
@@ -298,7 +315,7 @@ MESSAGES = (
         changes=True,
         body=ref("NewMessage"),
     ),
-    _get(
+    _lagging(
         "/inbox", messages.inbox, "The messages of an agent", "Inbox", {**_WHOSE, "unread_only": FLAG, "limit": _NUMBER}
     ),
     Route(
@@ -386,7 +403,7 @@ PENDING = (
 ABOUT = (
     Route("GET", f"{API}/health", about.health, "Whether the node is well", {200: ref("Health"), 503: ref("Health")}),
     _get("/capabilities", about.capabilities, "What the node can do", "Capabilities"),
-    _get("/stats", about.stats, "Figures of the whole store", "Stats"),
+    _lagging("/stats", about.stats, "Figures of the whole store", "Stats"),
     _get("/status", about.status, "The node's state in full", "Status"),
     _get(
         "/changes",
@@ -418,7 +435,7 @@ LINKS = (
         changes=True,
         body=ref("NewLink"),
     ),
-    _get("/links/{id}", links.listed, "Links from and to a memory", "Links"),
+    _lagging("/links/{id}", links.listed, "Links from and to a memory", "Links"),
     Route(
         "POST",
         f"{API}/kg/invalidate",
@@ -430,7 +447,7 @@ LINKS = (
     ),
 )
 ARCHIVE = (
-    _get("/archive", archive.listed, "The archive, latest first", "ArchivePage", {**_PAGE, "namespace": TEXT}),
+    _lagging("/archive", archive.listed, "The archive, latest first", "ArchivePage", {**_PAGE, "namespace": TEXT}),
     Route(
         "POST",
         f"{API}/archive",
@@ -449,7 +466,7 @@ ARCHIVE = (
         changes=True,
         parameters={"older_than_days": _NUMBER},
     ),
-    _get("/archive/stats", archive.stats, "Figures of the archive", "ArchiveStats"),
+    _lagging("/archive/stats", archive.stats, "Figures of the archive", "ArchiveStats"),
     Route(
         "POST",
         f"{API}/archive/{{id}}/restore",

@@ -65,6 +65,8 @@ class Describing:
         meters.gauge("aimem_degraded", "Conditions that hold.", lambda: len(conditions.codes()))
         meters.gauge("aimem_database_bytes", "Size of the database file.", lambda: _size(settings.db))
         meters.gauge("aimem_wal_bytes", "Size of the write-ahead log.", self._wal_size)
+        if server is not None and server.replicas:
+            _count_reads(meters, server)
         meters.watch("aimem_fsyncs_total", "Groups of writes committed.", lambda: getattr(store, "fsyncs", None))
 
     def health(self) -> dict[str, Any]:
@@ -172,6 +174,30 @@ class Describing:
 
     def _wal_size(self) -> int:
         return _size(f"{self._settings.db}-wal")
+
+
+def _count_reads(meters: Meters, server: Inspection) -> None:
+    """Figures of the replicas that reads may go to."""
+    replicas = server.replicas
+    meters.several(
+        "aimem_store_reads_total",
+        "Reads of callers, by the URL that answered: a replica, or the primary as none could.",
+        "from",
+        lambda: {"primary": replicas.primary_reads, **{each.target.shown: each.reads for each in replicas}},
+        kind="counter",
+    )
+    meters.several(
+        "aimem_store_replica_lag_seconds",
+        "How far a replica was behind at the last look; +Inf where it has another history, or was never looked at.",
+        "replica",
+        lambda: {each.target.shown: replicas.lag(each) for each in replicas},
+    )
+    meters.several(
+        "aimem_store_replica_up",
+        "Whether a replica answers.",
+        "replica",
+        lambda: {each.target.shown: each.why is None for each in replicas},
+    )
 
 
 def _size(path: str | os.PathLike[str]) -> int:

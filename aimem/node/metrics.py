@@ -7,7 +7,7 @@ namespace or an agent as a label.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 Labels = tuple[tuple[str, str], ...]
@@ -66,6 +66,17 @@ class Watched(Gauge):
     kind = "counter"
 
 
+class Several:
+    """Numbers of one kind by a label, that something else keeps; read when somebody asks."""
+
+    def __init__(self, name: str, help: str, label: str, read: Callable[[], Mapping[str, float]], kind: str) -> None:
+        self.name, self.help, self._label, self._read, self.kind = name, help, label, read, kind
+
+    def samples(self) -> Iterator[Sample]:
+        """A line for each."""
+        return (Sample("", ((self._label, key),), value) for key, value in self._read().items())
+
+
 class Histogram:
     """How often something took how long: cumulative buckets, their sum, and the count."""
 
@@ -91,7 +102,7 @@ class Histogram:
         yield Sample("_count", (), total)
 
 
-Metric = Counter | Gauge | Histogram
+Metric = Counter | Gauge | Several | Histogram
 
 _LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
@@ -122,6 +133,12 @@ class Meters:
     def gauge(self, name: str, help: str, read: Callable[[], float | None]) -> None:
         """Add a number that is read when somebody asks."""
         self.all.append(Gauge(name, help, read))
+
+    def several(
+        self, name: str, help: str, label: str, read: Callable[[], Mapping[str, float]], *, kind: str = "gauge"
+    ) -> None:
+        """Add numbers by a label that something else keeps."""
+        self.all.append(Several(name, help, label, read, kind))
 
     def watch(self, name: str, help: str, read: Callable[[], float | None]) -> None:
         """Add a count that something else keeps."""

@@ -41,6 +41,7 @@ from aimem.node.metrics import Meters, Metric
 from aimem.node.moving import Moving
 from aimem.node.parameters import Parameters
 from aimem.node.pending import Pending
+from aimem.node.positions import Positions
 from aimem.node.quarantining import Quarantining
 from aimem.node.reading import Reading
 from aimem.node.recalling import Recalling
@@ -119,6 +120,7 @@ class Node:
             keep_superseded=settings.archive_superseded,
         )
         self._reading = Reading(store, self.touching, now)
+        self.positions = Positions(store)
         self._duplicates = Duplicates(store, self._meaning, now)
         self._graph = Graph(store, now)
         self._entities = Entities(store, callers)
@@ -187,7 +189,7 @@ class Node:
         """
         server = None
         if store is None and settings.shared is not None:
-            store, server = await _open_shared(settings.shared, now)
+            store, server = await _open_shared(settings.shared, settings, now)
         elif store is None:
             from aimem.store.sqlite.store import open_sqlite
 
@@ -506,14 +508,16 @@ class Node:
         return wrong + (await self._meaning.searching.check() if self._meaning is not None else [])
 
 
-async def _open_shared(target: Target, now: Callable[[], int]) -> tuple[Store, Inspection]:
-    """The store in a database of a server that was found fit for it."""
+async def _open_shared(target: Target, settings: NodeSettings, now: Callable[[], int]) -> tuple[Store, Inspection]:
+    """The store in a database of a server that was found fit for it, with the replicas that reads may go to."""
     from aimem.store.postgres.clock import ServersClock
     from aimem.store.postgres.inspection import examine  # the driver, which a node with a file must not need
     from aimem.store.postgres.opening import open_store
+    from aimem.store.postgres.replicas import Replicas
 
-    server = await examine(target, now=now.own if isinstance(now, ServersClock) else now)
-    store = await open_store(target, now=now)
+    replicas = Replicas(settings.replicas, settings.read_lag_secs)
+    server = await examine(target, now=now.own if isinstance(now, ServersClock) else now, replicas=replicas)
+    store = await open_store(target, now=now, replicas=replicas)
     await store.hear()  # of the server's time too, before anything is stamped
     server.connections = store.connections
     return store, server

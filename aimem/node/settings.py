@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aimem.core.memory import TtlConfig
 from aimem.core.webhooks import Networks
-from aimem.limits import WEBHOOK_GIVE_UP_SECS
+from aimem.limits import REPLICA_LAG_SECS, WEBHOOK_GIVE_UP_SECS
 from aimem.store.postgres.url import Target
 
 KEYWORD, SEMANTIC = "keyword", "semantic"
@@ -46,3 +46,5 @@ class NodeSettings:
     known_callers: Callable[[], bool] = _nobody
     require_identity: bool = False
     shared: Target | None = None  # the database of a shared store; then there is no file
+    replicas: tuple[Target, ...] = ()  # of it, which answer reads that are no older than:
+    read_lag_secs: float = REPLICA_LAG_SECS

@@ -45,6 +45,8 @@ class Facts:
     connections_max: int  # of the server, less what is kept for superusers
     connections_used: int
     connection_limit: int  # of role or database, the lower; -1 without one
+    system: str  # the cluster: its standbys have the same
+    log_position: str | None  # how far its log is on disk; None of a standby
     clock: float  # of the server, seconds since the epoch
     # Ours:
     clock_off: float = 0.0  # seconds that the server's clock is ahead of ours
@@ -79,6 +81,8 @@ SELECT current_setting('server_version_num')::int, current_database()::text, cur
   (SELECT count(*)::int FROM pg_stat_activity WHERE backend_type = 'client backend'),
   (SELECT least(nullif(rolconnlimit, -1), nullif(datconnlimit, -1)) FROM pg_roles, pg_database
     WHERE rolname = current_user AND datname = current_database()),
+  (SELECT system_identifier::text FROM pg_control_system()),
+  CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn()::text END,
   extract(epoch FROM clock_timestamp())::float8
 """
 

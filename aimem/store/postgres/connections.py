@@ -23,7 +23,7 @@ from psycopg.rows import TupleRow
 from psycopg.types import TypeInfo
 from psycopg_pool import AsyncConnectionPool
 
-from aimem.errors import AimemError, Misconfigured
+from aimem.errors import AimemError, Misconfigured, StoreUnreachable
 from aimem.limits import (
     STORE_CALL_SECS,
     STORE_CHECK_SECS,
@@ -87,11 +87,12 @@ class Pool(AsyncConnectionPool[Session]):
 
 
 class Connections:
-    """The connections of one process to one database. Made by `open_connections`."""
+    """The connections of one process to one database. Made by `open_connections`. `hosts`: which of those that the URL
+    names, as libpq's `target_session_attrs` says it."""
 
-    def __init__(self, target: Target, *, most: int = STORE_CONNECTIONS_MAX, read_only: bool = False) -> None:
+    def __init__(self, target: Target, *, most: int = STORE_CONNECTIONS_MAX, hosts: str = "read-write") -> None:
         self.target = target
-        self._wanted = "any" if read_only else "read-write"
+        self._hosts = hosts
         self._vector: TypeInfo | None = None
         self._trouble = asyncio.Event()
         self._drained = False
@@ -113,8 +114,9 @@ class Connections:
         self._watcher: asyncio.Task[None] | None = None
         self._closing = False
 
-    async def start(self) -> Self:
-        """Connect once, so that what can't work is told now, and fill the pool.
+    async def start(self, *, needed: bool = True) -> Self:
+        """Connect once, so that what can't work is told now, and fill the pool. A server that is not `needed` may be
+        away: the watcher waits for it.
 
         Raises:
             Misconfigured: nobody can connect this way: wrong password, no such database, no TLS where it is needed.
@@ -123,8 +125,13 @@ class Connections:
         try:
             connection = await self._dial()
         except (psycopg.Error, DeadlinePassed) as error:
-            raise self._refusal(error) from error
-        await connection.close()
+            refusal = self._refusal(error)
+            if needed or not isinstance(refusal, StoreUnreachable):
+                raise refusal from error
+            self.why = " ".join(str(error).split())
+            self._trouble.set()
+        else:
+            await connection.close()
         await self._pool.open()
         self._watcher = asyncio.create_task(self._watch())
         return self
@@ -193,7 +200,7 @@ class Connections:
             "keepalives_interval": "2",
             "keepalives_count": "3",
             "tcp_user_timeout": "8000",
-            "target_session_attrs": self._wanted,
+            "target_session_attrs": self._hosts,
             "options": " ".join(f"-c {name}={value}" for name, value in _SERVER_SETTINGS.items()),
         }
         return psycopg.conninfo.make_conninfo(**settings)
@@ -275,7 +282,7 @@ async def open_connections(
     target: Target, *, most: int = STORE_CONNECTIONS_MAX, read_only: bool = False
 ) -> Connections:
     """Connect to a database. With `read_only` a standby will do."""
-    return await Connections(target, most=most, read_only=read_only).start()
+    return await Connections(target, most=most, hosts="any" if read_only else "read-write").start()
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from aimem.limits import STORE_LOOK_SECS
 from aimem.store.postgres.checks import Facts, Finding, could_be_lost, judge, look
 from aimem.store.postgres.connections import Connections, open_connections
 from aimem.store.postgres.failures import DeadlinePassed
+from aimem.store.postgres.replicas import Replicas
 from aimem.store.postgres.url import Target
 
 UNREACHABLE = "store_unreachable"
@@ -23,8 +24,11 @@ _PATIENCE_SECS = 1.0  # a question about the node is answered without the server
 class Inspection:
     """The facts about one server. `connections` are those of the open store, by which it is looked at again."""
 
-    def __init__(self, target: Target, facts: Facts, now: Callable[[], int], max_skew: float) -> None:
+    def __init__(
+        self, target: Target, facts: Facts, now: Callable[[], int], max_skew: float, replicas: Replicas
+    ) -> None:
         self.facts = facts
+        self.replicas = replicas
         self.connections: Connections | None = None
         self._target = target
         self._now = now
@@ -34,11 +38,12 @@ class Inspection:
     @property
     def findings(self) -> list[Finding]:
         """What is not as it should be, by the last look."""
-        return judge(self.facts, max_skew=self._max_skew)
+        return judge(self.facts, max_skew=self._max_skew) + self.replicas.findings()
 
     def conditions(self) -> list[str]:
         """Stable codes of what holds now, for health."""
-        found = [finding.code for finding in self.findings if finding.refuses]
+        found = [finding.code for finding in judge(self.facts, max_skew=self._max_skew) if finding.refuses]
+        found += dict.fromkeys(finding.code for finding in self.replicas.findings())
         if self.connections is not None and self.connections.why is not None:
             found.append(UNREACHABLE)
         return found
@@ -46,9 +51,10 @@ class Inspection:
     def warnings(self) -> list[str]:
         """What an operator should hear at start."""
         told = [str(finding) for finding in self.findings]
-        if not self._target.verified:
-            mode = self._target.settings["sslmode"]
-            told.append(f"the connection to the shared store is not verified (sslmode={mode}): see aimem-store(7)")
+        for target in (self._target, *(each.target for each in self.replicas)):
+            if not target.verified:
+                mode = target.settings["sslmode"]
+                told.append(f"the connection to {target.shown} is not verified (sslmode={mode}): see aimem-store(7)")
         return told
 
     async def describe(self) -> dict[str, Any]:
@@ -66,6 +72,8 @@ class Inspection:
             "synchronous_standbys": facts.synchronous_standbys if facts.synchronous_names else 0,
             "failover": could_be_lost(facts),
             "clock_off_secs": round(facts.clock_off, 3),
+            "replicas": self.replicas.describe(),
+            "reads_at_primary": self.replicas.primary_reads,
             "connections": {"used": facts.connections_used, "max": facts.connections_max},
             "findings": [
                 {"code": each.code, "words": each.message, "hint": each.hint, "refuses": each.refuses}
@@ -84,25 +92,43 @@ class Inspection:
         self._looked = monotonic()
 
 
-async def examine(target: Target, *, now: Callable[[], int] = time.time_ns, max_skew: float = 30.0) -> Inspection:
-    """Look at a server before a store is opened there.
+async def examine(
+    target: Target,
+    *,
+    now: Callable[[], int] = time.time_ns,
+    max_skew: float = 30.0,
+    replicas: Replicas | None = None,
+) -> Inspection:
+    """Look at a server, and at its replicas, before a store is opened there. The replicas stay connected.
 
     Raises:
-        Misconfigured: it can't be used; every reason is said.
+        Misconfigured: it can't be used, or one of them is no replica of it; every reason is said.
         StoreUnreachable: it does not answer.
     """
-    connections = await open_connections(target, most=1)
-    try:
-        async with connections.use() as connection:
-            facts = await look(connection, now)
-    except (psycopg.Error, DeadlinePassed) as error:
-        raise connections.told(error) from error
-    finally:
-        await connections.close()
+    replicas = replicas or Replicas((), 0)
+    facts = await _facts(target, now)
     refused = [finding for finding in judge(facts, max_skew=max_skew) if finding.refuses]
     if refused:
         raise Misconfigured(
             f"{target.shown} can't be used: {'; '.join(finding.message for finding in refused)}",
             hint="; ".join(finding.hint for finding in refused),
         )
-    return Inspection(target, facts, now, max_skew)
+    try:
+        await replicas.connect()
+        for replica in replicas:
+            await replica.examine(facts.system, facts.database, facts.log_position)
+    except BaseException:
+        await replicas.close()
+        raise
+    return Inspection(target, facts, now, max_skew, replicas)
+
+
+async def _facts(target: Target, now: Callable[[], int]) -> Facts:
+    connections = await open_connections(target, most=1)
+    try:
+        async with connections.use() as connection:
+            return await look(connection, now)
+    except (psycopg.Error, DeadlinePassed) as error:
+        raise connections.told(error) from error
+    finally:
+        await connections.close()

@@ -17,6 +17,7 @@ from aimem.store.ids import random_id
 from aimem.store.postgres import schema
 from aimem.store.postgres.connections import Connections, Session, open_connections, within
 from aimem.store.postgres.failures import DeadlinePassed
+from aimem.store.postgres.replicas import Replicas
 from aimem.store.postgres.session import unbounded
 from aimem.store.postgres.standing import OPENING, SAVE_STATE, Standing, identity_of, resident_of, saved, standing
 from aimem.store.postgres.store import PostgresStore
@@ -26,9 +27,14 @@ log = logging.getLogger(__name__)
 
 
 async def open_store(
-    target: Target, *, now: Callable[[], int] = time.time_ns, rand: Callable[[], str] = random_id
+    target: Target,
+    *,
+    now: Callable[[], int] = time.time_ns,
+    rand: Callable[[], str] = random_id,
+    replicas: Replicas | None = None,
 ) -> PostgresStore:
-    """Open the store in a database, making its tables where there are none.
+    """Open the store in a database, making its tables where there are none. `replicas`, connected, are the store's from
+    then on.
 
     Raises:
         Misconfigured: nobody can connect this way, the tables are newer than this program or another's, or the
@@ -39,7 +45,7 @@ async def open_store(
     try:
         start = rand()
         state, resident = await _begin(connections, start, now, rand)
-        return PostgresStore(connections, state, resident, start=start, now=now, rand=rand)
+        return PostgresStore(connections, state, resident, start=start, now=now, rand=rand, replicas=replicas)
     except (psycopg.Error, DeadlinePassed) as error:
         await connections.close()
         raise connections.told(error) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import psycopg
@@ -21,6 +21,7 @@ from aimem.core.kinds import VECTOR
 from aimem.core.reach import Reach
 from aimem.core.record import Record, Ref
 from aimem.limits import STORE_CALL_SECS
+from aimem.store import lagging
 from aimem.store.base import (
     Change,
     Counted,
@@ -44,6 +45,7 @@ from aimem.store.postgres.following import Follower
 from aimem.store.postgres.known import Known
 from aimem.store.postgres.lexical import Statistics, match, matching
 from aimem.store.postgres.nearest import Sizes, nearest
+from aimem.store.postgres.replicas import NoReplica, Replicas
 from aimem.store.postgres.session import snapshot, unbounded
 from aimem.store.postgres.standing import Standing
 from aimem.store.postgres.table import Program, Transaction
@@ -69,8 +71,10 @@ class PostgresStore:
         start: str,
         now: Callable[[], int],
         rand: Callable[[], str],
+        replicas: Replicas | None = None,
     ) -> None:
         self.connections = connections
+        self.replicas = replicas or Replicas((), 0)
         self.start = start
         self._now = now
         self._rand = rand
@@ -79,7 +83,8 @@ class PostgresStore:
         self._sizes = Sizes()
         self._closed = False
         self._node = Follower(state, resident, origin=start, now=now, rand=rand, told=self._committed)
-        self._writer = Writer(connections, self._node, origin=start)
+        self._writer = Writer(connections, self._node, origin=start, past=self.replicas.past)
+        self.replicas.watch()
 
     @property
     def incarnation(self) -> str:
@@ -119,6 +124,7 @@ class PostgresStore:
             return
         self._closed = True
         await self._writer.close()
+        await self.replicas.close()
         await self.connections.close()
 
     def subscribe(self, listener: Listener) -> None:
@@ -163,13 +169,24 @@ class PostgresStore:
         await self._writer.exclusively(_simply(program))
 
     async def _read(self, read: Callable[..., Awaitable[T]], *arguments: Any) -> T:
-        """What `read(connection, *arguments)` gives, on one committed state; again where a connection was lost.
+        """What `read(connection, *arguments)` gives, on one committed state.
 
         Raises:
             StoreUnreachable, Busy: the server can't be reached, or took too long.
         """
+        return await self._until(asyncio.get_running_loop().time() + STORE_CALL_SECS, read, arguments)
+
+    async def _near(self, read: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+        """As `_read`; from a replica where the caller said that this will do (see `store.lagging`)."""
+        after, deadline = lagging.wanted(), asyncio.get_running_loop().time() + STORE_CALL_SECS
+        if after is not None and self.replicas:
+            with suppress(NoReplica):
+                return await self.replicas.read(after, read, arguments)
+        return await self._until(deadline, read, arguments)
+
+    async def _until(self, deadline: float, read: Callable[..., Awaitable[T]], arguments: Sequence[Any]) -> T:
+        """What a read gives; again where a connection was lost, until the deadline (loop time)."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + STORE_CALL_SECS
         while True:
             try:
                 async with self.connections.use(deadline - loop.time()) as connection, snapshot(connection):
@@ -180,7 +197,7 @@ class PostgresStore:
                 await asyncio.sleep(_RETRY_SECS)
 
     async def get(self, refs: Sequence[Ref]) -> list[Record | None]:
-        return await self._read(reading.find, refs)
+        return await self._near(reading.find, refs)
 
     async def rehearse(self, intents: Sequence[Intent]) -> list[Rehearsed]:
         async def read(connection: Session) -> list[Rehearsed]:
@@ -198,33 +215,33 @@ class PostgresStore:
         return await self._read(read)
 
     async def memories(self, ids: Sequence[str]) -> list[Memory | None]:
-        return await self._read(reading.memories, ids)
+        return await self._near(reading.memories, ids)
 
     async def under(self, kind: str, prefix: str) -> list[Record]:
-        return await self._read(reading.under, kind, prefix)
+        return await self._near(reading.under, kind, prefix)
 
     async def ids_with_prefix(self, prefix: str, limit: int) -> list[str]:
-        return await self._read(reading.ids_with_prefix, prefix, limit)
+        return await self._near(reading.ids_with_prefix, prefix, limit)
 
     async def select(self, which: Filter, limit: int, offset: int) -> list[Memory]:
-        return await self._read(reading.select, which, limit, offset)
+        return await self._near(reading.select, which, limit, offset)
 
     async def match(self, words: Words, which: Filter, limit: int) -> list[Hit]:
-        return await self._read(match, words, which, limit, self._statistics, self._sizes, self.visible)
+        return await self._near(match, words, which, limit, self._statistics, self._sizes, self.visible)
 
     async def rows(self, which: Filter) -> list[int]:
-        return await self._read(reading.numbers, which)
+        return await self._near(reading.numbers, which)
 
     async def by_rows(self, rows: Sequence[int]) -> list[Memory | None]:
-        return await self._read(reading.by_rows, rows)
+        return await self._near(reading.by_rows, rows)
 
     async def matching(self, words: Words | None, which: Filter, after: int, limit: int) -> list[tuple[int, str]]:
-        return await self._read(matching, words, which, after, limit)
+        return await self._near(matching, words, which, after, limit)
 
     async def nearest(
         self, question: Sequence[float], model: str, which: Filter, k: int, others: Sequence[int] = ()
     ) -> Nearest:
-        return await self._read(nearest, question, model, which, k, others, self._sizes, self.visible)
+        return await self._near(nearest, question, model, which, k, others, self._sizes, self.visible)
 
     async def settle_vectors(self, model: str) -> bool:
         async with self._working() as connection:
@@ -260,22 +277,22 @@ class PostgresStore:
             raise self.connections.told(error) from error
 
     async def links(self, ids: Sequence[str]) -> list[Record]:
-        return await self._read(reading.links, ids)
+        return await self._near(reading.links, ids)
 
     async def archived(self, namespace: str | None, limit: int, offset: int) -> list[Record]:
-        return await self._read(reading.archived, namespace, limit, offset)
+        return await self._near(reading.archived, namespace, limit, offset)
 
     async def archived_counts(self) -> list[Counted]:
-        return await self._read(reading.archived_counts)
+        return await self._near(reading.archived_counts)
 
     async def archived_before(self, before: int, limit: int) -> list[Ref]:
         return await self._read(reading.archived_before, before, limit)
 
     async def namespaces(self, now: int, reach: Reach | None = None) -> list[Counted]:
-        return await self._read(reading.namespaces, now, reach)
+        return await self._near(reading.namespaces, now, reach)
 
     async def stats(self, now: int, reach: Reach | None = None) -> Stats:
-        return await self._read(reading.stats, now, reach)
+        return await self._near(reading.stats, now, reach)
 
     async def expired(self, before: int, limit: int) -> list[str]:
         return await self._read(reading.expired, before, limit)

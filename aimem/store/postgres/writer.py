@@ -23,6 +23,7 @@ import contextlib
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from time import monotonic
 
 import psycopg
 
@@ -35,6 +36,7 @@ from aimem.store.postgres.connections import Connections, Session, within
 from aimem.store.postgres.failures import Action, DeadlinePassed, action
 from aimem.store.postgres.following import NEWS, Follower
 from aimem.store.postgres.known import Known, Recent, ask
+from aimem.store.postgres.past import Past
 from aimem.store.postgres.schema import WRITING
 from aimem.store.postgres.standing import SAVE_STATE, STATE, identity_of, saved, standing_of, state_values
 from aimem.store.postgres.table import Program, Transaction
@@ -67,11 +69,12 @@ Work = Callable[[Session, Known], Awaitable[Program]]
 class Writer:
     """Owns the writing session, and keeps what the `node` knows of the store up to date."""
 
-    def __init__(self, connections: Connections, node: Follower, *, origin: str) -> None:
+    def __init__(self, connections: Connections, node: Follower, *, origin: str, past: Past) -> None:
         self.node = node
         self.commits = 0
         self._connections = connections
         self._origin = origin
+        self._past = past
         self._session: Session | None = None
         self._identity = node.state.identity
         self._recent = Recent()
@@ -181,6 +184,7 @@ class Writer:
         node, known = self.node, Known()
         guess = node.view(Known(self._recent.of(node.state) if self._alone else None))
         before, guessed = node.state, _run(jobs, guess)
+        began = monotonic()
         async with session.pipeline():
             await session.execute("BEGIN")
             await session.execute(_BEGIN)
@@ -191,6 +195,7 @@ class Writer:
         found = standing_of(await state.fetchone(), node.state)
         done = again and (await committed.fetchone() or (False,))[0]
         await node.take_in(session, self._identity, found, await news.fetchall())
+        self._saw(began)
         await known.read(answers, guess.missing)
         self._alone = node.state is before
         if self._alone and not (known.holds_any or guess.gave_up or done or any(job.work for job in jobs)):
@@ -240,13 +245,20 @@ class Writer:
             StoreUnreachable, Busy: the server can't be reached, or is too slow.
         """
         async with self._busy:
+            began = monotonic()
             try:
                 async with self._connections.use() as connection:
                     plain = await self.node.look(connection)
             except (psycopg.Error, DeadlinePassed) as error:
                 raise self._connections.told(error) from error
+            if plain:
+                self._saw(began)
         if not plain and not self._jobs.closing:
             await self._submit(())
+
+    def _saw(self, moment: float) -> None:
+        """What is known of the store now is no older than this."""
+        self._past.note(moment, self.node.state.incarnation, self.node.state.revision)
 
     async def _follow_on(self) -> None:
         """Look for news while this node does not write itself."""
