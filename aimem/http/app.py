@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_OPEN_AGAIN_SECS = 1.0
 _OTHER_FILES = 256  # descriptors that are no connection: database, log, pipes, modules
 Reload = Callable[[], ServeSettings]
 Now = Callable[[], int]
@@ -167,23 +168,23 @@ class _Service:
         self._stop = asyncio.Event()
         self._hurried = False
         self._server: Server | None = None
+        self._node: Node  # the one that answers now
 
     async def run(self) -> int:
         from aimem.http.metrics import Traffic, server_metrics
         from aimem.http.router import Router
         from aimem.http.routes import ROUTES
         from aimem.net.server import Server
-        from aimem.node.node import Node
 
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._reload_settings)
-        node = await Node.open(self._node_settings, now=self._now, make_fleet=self._fleet)
+        self._node = await self._open()
         try:
             router, traffic = Router(ROUTES, self._door.admission.admit), Traffic()
             server = self._server = Server(
-                lambda request: router.answer(node, request),
+                lambda request: router.answer(self._node, request),
                 streams=router.streams,
                 on_done=traffic.counting(access.on_done()),
                 tls=self._door.tls,
@@ -191,17 +192,42 @@ class _Service:
             router.served = (*server_metrics(server.counters), *traffic.metrics)
             sockets = await server.start(self._settings.host, self._settings.port)
             url = _url(sockets[0].getsockname(), secure=self._door.tls is not None)
-            self._announce(url, node)
-            watchdog = asyncio.create_task(systemd.keep_watchdog(lambda: alive(node)))
+            self._announce(url, self._node)
+            beside = [
+                asyncio.create_task(systemd.keep_watchdog(lambda: alive(self._node))),
+                asyncio.create_task(self._keep_up_to_date()),
+            ]
             await self._stop.wait()
             systemd.notify("STOPPING=1", "STATUS=answering the requests in flight")
-            watchdog.cancel()
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             cut = await server.drain(0 if self._hurried else self._settings.shutdown_grace_secs)
             if cut:
                 log.warning("%d requests were cut: the grace of the shutdown was over before they were answered", cut)
         finally:
-            await node.close()
+            await self._node.close()
         return 0
+
+    async def _open(self) -> Node:
+        from aimem.node.node import Node
+
+        return await Node.open(self._node_settings, now=self._now, make_fleet=self._fleet)
+
+    async def _keep_up_to_date(self) -> None:
+        """A node whose store has lost a part of its past makes way for one that knows nothing of that. Requests that
+        are under way go to the old one, which answers them with a 503 once it is closed."""
+        while True:
+            await self._node.outdated()
+            log.warning("what this node keeps in memory is of a past that its store has lost: it is opened anew")
+            try:
+                fresh = await self._open()
+            except AimemError as error:
+                log.error("the node can't be opened anew, and is tried again: %s", error)
+                await asyncio.sleep(_OPEN_AGAIN_SECS)
+                continue
+            old, self._node = self._node, fresh
+            await old.close()
 
     def _end(self) -> None:
         """SIGTERM, SIGINT: the first lets requests in flight finish, the next does not."""

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from aimem import __version__
@@ -212,7 +213,8 @@ class Mesh:
         await self._asking.close()
         for link in self._links:
             await link.witness.close()
-        await self._positions.keep()
+        with suppress(AimemError):  # of a store that can't be written now: peers are told again what they hold
+            await self._positions.keep()
         await self._transport.close()
 
     async def answer(self, path: str, body: bytes, identity: Identity | None = None) -> bytes:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 DISK_FULL = "disk_full"
 STORAGE_FAILED = "storage_failed"
 STORE_UNREACHABLE = "store_unreachable"  # of a shared store: the server does not answer
+STORE_REWOUND = "store_rewound"  # of a shared store: it lost changes that were known here, and is opened anew
 EMBEDDER_LOADING = "embedder_loading"
 EMBEDDER_FAILED = "embedder_failed"
 INDEX_BUILDING = "index_building"

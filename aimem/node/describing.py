@@ -16,14 +16,14 @@ from aimem.core.timestamp import format_timestamp
 from aimem.core.visibility import COLLECTIVE
 from aimem.errors import StoreUnreachable
 from aimem.node.capabilities import SECOND, capabilities, first_shape
-from aimem.node.conditions import STORAGE_FAILED, STORE_UNREACHABLE, Conditions
+from aimem.node.conditions import STORAGE_FAILED, STORE_REWOUND, STORE_UNREACHABLE, Conditions
 from aimem.node.deciding import Deciding
 from aimem.node.lane import Fleet
 from aimem.node.metrics import Meters
 from aimem.node.ruling import Ruling
 from aimem.node.settings import NodeSettings
 from aimem.node.subscribers import Subscribers
-from aimem.store.base import Store
+from aimem.store.base import SearchingStore, Store
 
 if TYPE_CHECKING:
     from aimem.node.meaning import Meaning
@@ -73,17 +73,19 @@ class Describing:
         """How the node is, in constant time."""
         failed = STORAGE_FAILED in self._conditions
         server = self._server.conditions() if self._server is not None else []
+        outdated = isinstance(self._store, SearchingStore) and self._store.outdated
         return {
             "status": "error" if failed else "ok",
             "service": SERVICE,
             "product": PRODUCT,
             "version": __version__,
-            "ready": not failed and STORE_UNREACHABLE not in server,
+            "ready": not failed and STORE_UNREACHABLE not in server and not outdated,
             "degraded": sorted(
                 [
                     *self._conditions.codes(),
                     *(self._fleet.conditions() if self._fleet else ()),
                     *server,
+                    *([STORE_REWOUND] if outdated else ()),
                 ]
             ),
             **({"store": "postgres"} if self._server is not None else {}),
@@ -129,12 +131,23 @@ class Describing:
                 "size_bytes": _size(self._settings.db),
                 "wal_bytes": self._wal_size(),
             },
-            "shared_store": await self._server.describe() if self._server is not None else None,
+            "shared_store": await self._shared(),
             "conditions": [
                 {"code": code, "words": condition.words, "since": format_timestamp(condition.since)}
                 for code, condition in self._conditions.items()
             ],
         }
+
+    async def _shared(self) -> dict[str, Any] | None:
+        """The server of a shared store, and how often it was taken back: None while that can't be read."""
+        if self._server is None:
+            return None
+        rewinds = None
+        if isinstance(self._store, SearchingStore) and STORE_UNREACHABLE not in self._server.conditions():
+            with suppress(StoreUnreachable):
+                rewinds = await self._store.rewinds()
+        rewound = None if rewinds is None else {"times": len(rewinds), "changes": sum(rewinds.values())}
+        return {**await self._server.describe(), "rewound": rewound}
 
     def _unnamed(self) -> str:
         """What who shows no certificate or key may see, by its scope."""

@@ -7,6 +7,7 @@ that of a write is in its `Caller`.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import time
@@ -53,7 +54,7 @@ from aimem.node.subscribers import Subscribers
 from aimem.node.subscriptions import Subscriptions
 from aimem.node.touching import Touching
 from aimem.node.writing import Writing
-from aimem.store.base import Store
+from aimem.store.base import SearchingStore, Store
 
 if TYPE_CHECKING:
     from aimem.node.meaning import Meaning
@@ -233,6 +234,14 @@ class Node:
         if self.fleet is not None:
             await self.fleet.close()
         await self._store.close()
+
+    async def outdated(self) -> None:
+        """Wait until all that this node keeps in memory is of a past that its store has lost: then another one is to be
+        opened in its place. For ever where that can't be."""
+        if isinstance(self._store, SearchingStore):
+            await self._store.rewound()
+        else:
+            await asyncio.Event().wait()
 
     async def create(self, raw: object, caller: Caller) -> Answer:
         """Store one memory."""

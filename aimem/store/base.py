@@ -341,6 +341,17 @@ class SearchingStore(Protocol):
         """The `k` memories nearest to a vector of length 1, among vectors of `model`. The filter applies before the
         cut; expiry, and that a text changed since, are the caller's part (see `Pieces.mark`)."""
 
+    @property
+    def outdated(self) -> bool:
+        """Whether the store has lost changes that this opening knew of: see `rewound`. It writes nothing more then."""
+
+    async def rewound(self) -> None:
+        """Wait until the store has lost changes that this opening knew of: taken back to an earlier time, or failed
+        over to a server that had not all. What is kept of it in memory is void then: open it anew."""
+
+    async def rewinds(self) -> dict[str, int]:
+        """How many changes were lost so, by the incarnation that began there: as the node counted that noticed it."""
+
     async def settle_vectors(self, model: str) -> bool:
         """Make the next vectors of `model` that were stored since the last call known to `nearest`: writes leave it for
         later. Whether there may be more of them, and this call was the one that did it."""

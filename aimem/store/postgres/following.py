@@ -12,6 +12,7 @@ visible in memory reads it from the store here.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -32,6 +33,9 @@ from aimem.store.postgres.table import Transaction
 
 log = logging.getLogger(__name__)
 
+REWOUND = "rewound/"
+"""Names of positions that count, by the incarnation that began there, how many changes a rewind took."""
+SAVE_REWOUND = "INSERT INTO progress (name, position) VALUES (%s, %s) ON CONFLICT DO NOTHING"
 NEWS_ROWS = 1_000  # changes in memory at once beside those that listeners keep
 NEWS = f"SELECT {COLUMNS}, since FROM record WHERE seq > %s ORDER BY seq LIMIT {NEWS_ROWS}"
 
@@ -51,6 +55,9 @@ class Follower:
     ) -> None:
         self.state = state
         self.resident = resident
+        self.rewound = asyncio.Event()
+        """Set once the store has lost changes that this node knew of: what is kept in memory is of a past that is gone,
+        and no listener can be told what of it is no longer so."""
         self._origin = origin
         self._now = now
         self._rand = rand
@@ -123,6 +130,8 @@ class Follower:
         else:  # its past may be another than the one that is known here
             cursor = Cursor(known.incarnation, known.start, known.head)
             after = resolve(cursor, starts=await starts(connection), head=found.head)
+            if after < known.head:
+                self.rewound.set()
             changes = await all_news(connection, after)
             self.resident.clear()
             self.resident.update(await resident_of(connection))
@@ -137,7 +146,12 @@ class Follower:
 
         It goes on under a new incarnation and a new opening, so that cursors of the old future are recognised.
         """
-        log.warning("the shared store was restored, or another server took over: it goes on under a new incarnation")
+        lost = max(0, self.state.head - found.head)
+        log.warning(
+            "the shared store was restored, or another server took over: it goes on under a new incarnation; "
+            "%d changes that were known here are not there any more",
+            lost,
+        )
         anew = replace(
             found,
             incarnation=self._rand(),
@@ -149,6 +163,7 @@ class Follower:
         await connection.execute(OPENING, (anew.start, found.head + 1, self._now()))
         await connection.execute(OPENING, (self._origin, found.head + 1, self._now()))
         await connection.execute(SAVE_STATE, saved(anew))
+        await connection.execute(SAVE_REWOUND, (f"{REWOUND}{anew.incarnation}", lost))
         return anew
 
 

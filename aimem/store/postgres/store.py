@@ -41,7 +41,7 @@ from aimem.store.postgres import leases, reading, schema, settling, sweeping
 from aimem.store.postgres.checking import check
 from aimem.store.postgres.connections import Connections, Session
 from aimem.store.postgres.failures import Action, DeadlinePassed, action
-from aimem.store.postgres.following import Follower
+from aimem.store.postgres.following import REWOUND, Follower
 from aimem.store.postgres.known import Known
 from aimem.store.postgres.lexical import Statistics, match, matching
 from aimem.store.postgres.nearest import Sizes, nearest
@@ -136,6 +136,19 @@ class PostgresStore:
                 listener(changes)
             except Exception:  # the group is committed: nothing may look as if it were not
                 log.exception("a listener failed")
+
+    @property
+    def outdated(self) -> bool:
+        return self._node.rewound.is_set()
+
+    async def rewound(self) -> None:
+        """Wait until the store has lost changes that this opening knew of: taken back to an earlier time, or failed
+        over to a server that had not all. Whoever keeps something of it in memory begins anew, with a new opening."""
+        await self._node.rewound.wait()
+
+    async def rewinds(self) -> dict[str, int]:
+        """How many changes were lost so, by the incarnation that began there: as the node counted that noticed it."""
+        return {name.removeprefix(REWOUND): lost for name, lost in (await self.positions(REWOUND)).items()}
 
     async def hear(self) -> None:
         await self._writer.follow()

@@ -143,6 +143,7 @@ class Writer:
         Raises:
             StoreUnreachable, Busy, DiskFull: the server can't be reached, or can't write.
         """
+        self._refuse_if_rewound()
         operation, loop = uuid.uuid4(), asyncio.get_running_loop()
         deadline, again = loop.time() + STORE_WRITE_SECS, False
         while True:
@@ -196,6 +197,9 @@ class Writer:
         done = again and (await committed.fetchone() or (False,))[0]
         await node.take_in(session, self._identity, found, await news.fetchall())
         self._saw(began)
+        if node.rewound.is_set():
+            await session.execute("COMMIT")  # of the new incarnation
+            self._refuse_if_rewound()
         await known.read(answers, guess.missing)
         self._alone = node.state is before
         if self._alone and not (known.holds_any or guess.gave_up or done or any(job.work for job in jobs)):
@@ -209,6 +213,15 @@ class Writer:
         programs = [await job.work(session, known) for job in jobs if job.work is not None]
         transaction = await self._settled(session, jobs, programs, known)
         await self._commit(session, transaction, operation)
+
+    def _refuse_if_rewound(self) -> None:
+        """What is to be written rests on what is known here of a past that the store has lost: how far the feeds of
+        others were read, for one. It would be believed, and what was lost not fetched again."""
+        if self.node.rewound.is_set():
+            raise StoreUnreachable(
+                "the shared store was taken back to an earlier time; this node begins anew",
+                hint="try again in a moment",
+            )
 
     async def _settled(
         self, session: Session, jobs: list[Job[Work]], programs: list[Program], known: Known
