@@ -19,8 +19,13 @@ ROOT = Path(os.environ["DEPLOY_ROOT"])
 PORT = os.environ["DEPLOY_PORT"]
 HOST = os.environ["DEPLOY_HOST"]
 _PLACES = re.compile(
-    r"(?<![\w.-])/(?=(?:etc/(?:aimem|ai-memory|systemd/system|cron\.d)|var/(?:lib|cache)/(?:aimem|ai-memory)|usr/bin/aimem)(?![\w]))"
+    r"(?<![\w.-])/(?=(?:etc/(?:aimem|ai-memory|systemd/system|cron\.d|prometheus)"
+    r"|var/(?:lib|cache)/(?:aimem|ai-memory|postgresql)|srv/pg-archive|usr/bin/aimem)(?![\w]))"
 )
+A_TIME = "2026-11-30 14:05:00 UTC"
+"""What stands in the page for the time to which a store is taken back."""
+_TLS = re.compile(r"^(?:ssl\w* =|store_ca_cert =).*\n", re.MULTILINE)  # the server of the tests has none
+POSTGRES = "postgresql.service"
 CHECK = "aimem serve --check"
 
 
@@ -29,17 +34,18 @@ def placed(text: str, host: str) -> str:
     text = re.sub(rf"{re.escape(str(ROOT))}/[\w-]+/", "/", text)
     text = _PLACES.sub(f"{ROOT}/{host}/", text)
     text = re.sub(r"(?<![\d.])10\.(?=\d+\.\d+)", "127.", text)
+    text = _TLS.sub("", text).replace("hostssl", "host")
+    text = re.sub(r"\b5432\b", os.environ.get("DEPLOY_POSTGRES_PORT", "5432"), text)
+    text = text.replace(A_TIME, os.environ.get("DEPLOY_TIME", A_TIME))
     return re.sub(r"\b9077\b", PORT, text).replace('"semantic"', '"keyword"')
 
 
 def environment(host: str) -> dict[str, str]:
     """What a shell of root on `host` has."""
     own = ROOT / host
-    return {
+    return {name: value for name, value in os.environ.items() if name.startswith("DEPLOY_")} | {
         "PATH": f"{own}/usr/bin:{Path(sys.argv[0]).parent}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
         "HOME": f"{own}/root",
-        "DEPLOY_ROOT": str(ROOT),
-        "DEPLOY_PORT": PORT,
         "DEPLOY_HOST": host,
     }
 
@@ -48,6 +54,10 @@ def make_host(host: str) -> Path:
     """The folder of a host."""
     for name in ("etc/systemd/system", "etc/cron.d", "var/lib", "var/cache", "usr/bin", "root", "run"):
         (ROOT / host / name).mkdir(parents=True, exist_ok=True)
+    if shared := os.environ.get("DEPLOY_SHARED"):
+        (ROOT / host / "srv").mkdir(exist_ok=True)
+        if not (ROOT / host / "srv/pg-archive").exists():
+            (ROOT / host / "srv/pg-archive").symlink_to(shared)
     return ROOT / host
 
 
@@ -59,8 +69,7 @@ def ssh(target: str, *words: str) -> int:  # noqa: RET503 (the program is replac
             noted.write(f"{host}\n")
         return 0
     os.chdir(make_host(host) / "root")
-    env = environment(host) | {name: os.environ[name] for name in ("DEPLOY_SAMPLE",) if name in os.environ}
-    os.execvpe("bash", ["bash", "-c", placed(command, host)], env)
+    os.execvpe("bash", ["bash", "-c", placed(command, host)], environment(host))
 
 
 def scp(*words: str) -> int:
@@ -88,6 +97,8 @@ def systemctl(verb: str, *names: str) -> int:
     """Start, stop, restart or reload services of this host; timers are only named."""
     if verb == "daemon-reload":
         return 0
+    if POSTGRES in names:
+        return _postgres({"enable": "start"}.get(verb, verb))
     services = [_Service(name) for name in names if name.endswith(".service")]
     known = [name for name in names if not name.startswith("--")]
     if missing := [name for name in known if not (ROOT / HOST / "etc/systemd/system" / name).exists()]:
@@ -100,6 +111,31 @@ def systemctl(verb: str, *names: str) -> int:
         if verb == "reload":
             os.kill(service.pid(), signal.SIGHUP)
     return 0
+
+
+def _postgres(verb: str) -> int:
+    """Start or stop the server of this host: at an address of its own, all at one port."""
+    own = ROOT / HOST / "var/lib/postgresql"
+    said = {"listen_addresses": f"127.1.0.2{HOST[-1]}", "port": os.environ["DEPLOY_POSTGRES_PORT"]}
+    said["unix_socket_directories"] = os.environ["DEPLOY_SOCKETS"] + f"/{HOST}"
+    flags = " ".join(f"-c {name}={value}" for name, value in said.items())
+    started = ["-o", flags, "-l", str(own / "log")] if verb == "start" else []
+    return runuser("-u", "postgres", "--", "pg_ctl", "-s", "-w", "-t", "60", "-D", str(own / "data"), *started, verb)
+
+
+def runuser(*words: str) -> int:
+    """Run a command as the user of the server, who has its programs and may not be root."""
+    import subprocess
+
+    environ = environment(HOST) | {
+        "PATH": f"{os.environ['DEPLOY_POSTGRES']}:/usr/bin:/bin",
+        "HOME": str(ROOT / HOST / "var/lib/postgresql"),
+        "PGHOST": f"{os.environ['DEPLOY_SOCKETS']}/{HOST}",
+        "PGDATABASE": "postgres",  # as that of the user would be, whose name is another here
+        "PGPORT": os.environ["DEPLOY_POSTGRES_PORT"],
+    }
+    nobody = {"user": 65_534, "group": 65_534, "extra_groups": []} if os.geteuid() == 0 else {}
+    return subprocess.run(words[3:], env=environ, cwd=environ["HOME"], check=False, **nobody).returncode  # type: ignore[call-overload, no-any-return]
 
 
 class _Service:
@@ -178,6 +214,7 @@ NAMES: dict[str, Callable[..., int]] = {
     "scp": scp,
     "cp": cp,
     "systemctl": systemctl,
+    "runuser": runuser,
     **dict.fromkeys(("useradd", "chown", "chgrp"), nothing),
     "logger": alarm,
 }

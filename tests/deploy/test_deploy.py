@@ -13,12 +13,17 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from aimem.cli.main import main
+from tests.postgres_server import binary, skip_without_binaries
+from tests.waiting import eventually
 
 from .page import PAGE, blocks
 
@@ -27,6 +32,9 @@ BLOCKS = blocks(PAGE.read_text())
 SECTIONS = list(dict.fromkeys(block.section for block in BLOCKS))
 ALONE, THREE, TEN = "ONE NODE", "THREE RACKS OF FOUR", "TEN RACKS OF TEN"
 OLD = "REPLACING A FLEET OF THE OLD PROGRAM"
+POSTGRES_HOSTS = ("pg-1", "pg-2", "pg-3")
+POSTGRES, WATCHING_POSTGRES = "A HIGHLY AVAILABLE POSTGRES", "WATCHING POSTGRES"
+FAILOVER, REWIND = "WHEN THE PRIMARY IS GONE", "BACK TO AN EARLIER TIME"
 HOSTS = {"the operator's machine": "operator", "the node": "alone"}
 PROGRAM = """#!{python}
 import os, pathlib, sys
@@ -52,7 +60,7 @@ class Site:
         (root / "bin").mkdir()
         source = (Path(__file__).parent / "stand_in.py").read_text()
         _executable(root / "bin" / "stand_in", f"#!{sys.executable} -IS\n{source}")
-        for name in ("ssh", "scp", "cp", "systemctl", "useradd", "chown", "chgrp", "logger"):
+        for name in ("ssh", "scp", "cp", "systemctl", "useradd", "chown", "chgrp", "logger", "runuser"):
             (root / "bin" / name).symlink_to("stand_in")
 
     def arrive(self, host: str) -> None:
@@ -106,6 +114,25 @@ class Site:
         os.kill(int((self.root / host / "run/aimem.service.pid").read_text()), signal.SIGKILL)
         shutil.rmtree(self.root / host)
 
+    def sql(self, host: str, statement: str) -> str:
+        """What a statement gives at the server of a host."""
+        return self.run(host, f'runuser -u postgres -- psql -Atc "{statement}"').strip()
+
+    def wait_sql(self, host: str, statement: str, wanted: str) -> None:
+        eventually(lambda: self.sql(host, statement) == wanted, f"{statement}: not {wanted}")
+
+    def crash(self, host: str) -> None:
+        """The server of a host ends as when the machine loses its power: what it had not sent is not sent."""
+        pid = self.root / host / "var/lib/postgresql/data/postmaster.pid"
+        if not pid.exists():
+            return
+        first = int(pid.read_text().split()[0])
+        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(first)], capture_output=True, text=True).stdout
+        for process in (first, *map(int, children.split())):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        eventually(lambda: not os.path.exists(f"/proc/{first}"), "the server does not end")
+
     def close(self) -> None:
         """End all nodes that run."""
         for path in self.root.glob("*/run/*.pid"):
@@ -148,7 +175,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 def test_all_sections_are_known() -> None:
     assert SECTIONS[0] == ALONE
     assert SECTIONS[1] == THREE
-    assert SECTIONS[-2:] == [OLD, TEN]
+    assert SECTIONS[SECTIONS.index(OLD) :] == [OLD, TEN, POSTGRES, WATCHING_POSTGRES, FAILOVER, REWIND]
 
 
 def test_one_node(site: Site) -> None:
@@ -163,7 +190,7 @@ def test_one_node(site: Site) -> None:
 def test_three_racks_and_all_that_happens_to_them(site: Site) -> None:
     site.arrive("operator")
     said = {}
-    for section in SECTIONS[1:-2]:
+    for section in SECTIONS[1 : SECTIONS.index(OLD)]:
         if section == "REPLACING A NODE":
             site.lose("rack-b-3")
         said[section] = site.section(section)
@@ -210,6 +237,117 @@ def test_a_fleet_of_the_old_program_is_replaced(site: Site) -> None:
     assert said.count("3 nodes hold the same") == 2
     counted = json.loads(site.run("store-2", "aimem stats --json"))
     assert counted["total"] > 20
+
+
+@pytest.fixture
+def postgres_site() -> Iterator[Site]:
+    """Hosts with a Postgres each, in a folder that its user can reach."""
+    binaries = find_binaries()
+    root = Path(tempfile.mkdtemp(prefix="aimem-deploy-"))
+    made = None
+    try:
+        made = Site(root)
+        for place in (root, *(root / "sockets" / host for host in POSTGRES_HOSTS), root / "archive"):
+            place.mkdir(parents=True, exist_ok=True)
+            place.chmod(0o755)
+        for place in (root / "sockets", root / "archive"):
+            _give_away(place)
+        made.environment |= {
+            "DEPLOY_POSTGRES": str(binaries),
+            "DEPLOY_POSTGRES_PORT": str(_free_postgres_port()),
+            "DEPLOY_SOCKETS": str(root / "sockets"),
+            "DEPLOY_SHARED": str(root / "archive"),
+        }
+        for host in POSTGRES_HOSTS:
+            (root / host / "var/lib/postgresql").mkdir(parents=True)
+            _give_away(root / host / "var/lib/postgresql")
+        yield made
+    finally:
+        if made is not None:
+            for host in POSTGRES_HOSTS:
+                made.crash(host)
+            made.close()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def test_a_highly_available_postgres(postgres_site: Site) -> None:
+    """With the primary killed, and a memory deleted by mistake between the base backup and the way back."""
+    site = postgres_site
+    site.arrive("alone")
+    said = site.section(POSTGRES)
+    assert "nothing acknowledged is lost by a failover" in said
+    watched = site.section(WATCHING_POSTGRES)
+    assert watched.count("quorum") >= 2 + 1
+    assert_rules_name_metrics(site)
+
+    site.wait_sql("pg-1", "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn = pg_current_wal_lsn()", "2")
+    site.crash("pg-1")
+    assert "Who is on call" in site.run("alone", 'aimem query "on call"')
+    for block in BLOCKS:
+        if block.section == FAILOVER:
+            site.run(HOSTS.get(block.place, block.place), block.commands)
+        if block.section == FAILOVER and block.place == "pg-3":
+            site.wait_sql("pg-2", "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'", "1")
+    site.wait_sql("pg-2", "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'", "2")
+    assert site.run("alone", "aimem namespaces").split() == ["global", "2"]
+
+    backup, *rest = (block for block in BLOCKS if block.section == REWIND)
+    site.run(backup.place, backup.commands)
+    site.run("alone", "aimem push --title kept --content kept")
+    moment = site.sql("pg-2", "SELECT clock_timestamp() AT TIME ZONE 'UTC'") + " UTC"
+    site.run("alone", "aimem push --title mistaken --content mistaken")
+    for block in rest:
+        told = site.run(HOSTS.get(block.place, block.place), block.commands, DEPLOY_TIME=moment)
+    assert "rewound.changes" in told
+    eventually(lambda: rewound(site) >= 1, "the node has not seen that its store went back")
+    titles = site.run("alone", "aimem query --list --jsonl")
+    assert '"kept"' in titles
+    assert '"mistaken"' not in titles
+    site.run("alone", "aimem push --title after --content after")
+    site.wait_sql("pg-2", "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'", "2")
+
+
+def rewound(site: Site) -> int:
+    """How many changes the node says are gone."""
+    found = json.loads(site.run("alone", "aimem status --json"))
+    return int((found["shared_store"]["rewound"] or {"changes": 0})["changes"]) if found["ready"] else 0
+
+
+def assert_rules_name_metrics(site: Site) -> None:
+    """Whatever the rules ask for is told by the node, or will be once it happens."""
+    rules = (site.root / "operator/etc/prometheus/aimem-store.yml").read_text()
+    asked = set(re.findall(r"\b(?:aimem|ai_memory)_\w+", rules))
+    port = site.environment["DEPLOY_PORT"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as page:
+        told = page.read().decode()
+    assert asked >= {"aimem_degraded", "aimem_store_replica_lag_seconds"}
+    assert {name for name in asked if f"# TYPE {name} " not in told} == set()
+
+
+def find_binaries() -> Path:
+    """Where the programs of a Postgres are; without them the test is skipped."""
+    skip_without_binaries()
+    return binary("psql").parent
+
+
+def _give_away(place: Path) -> None:
+    """To the user of the server, with all that is inside."""
+    if os.geteuid() == 0:
+        for each in (place, *place.rglob("*")):
+            os.chown(each, 65_534, 65_534)
+
+
+def _free_postgres_port() -> int:
+    """A port that is free at the addresses of the three servers."""
+    while True:
+        with socket.create_server(("127.1.0.21", 0)) as held:
+            port: int = held.getsockname()[1]
+            try:
+                for address in ("127.1.0.22", "127.1.0.23"):
+                    socket.create_server((address, port)).close()
+            except OSError:
+                continue
+            return port
 
 
 def test_ten_racks_of_ten(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
