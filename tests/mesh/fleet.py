@@ -72,6 +72,11 @@ class Fleet:
         kept = [line for line in config.read_text().splitlines(keepends=True) if not line.startswith("db =")]
         config.write_text(f"store_url = {json.dumps(url)}\n{''.join(kept)}")
 
+    def moved_to(self, name: str, url: str) -> None:
+        """From its next start on a node speaks for a shared store."""
+        self.stores[name] = url
+        self._on_a_shared_store(self.folder / name / "aimem.toml", url)
+
     @property
     def scheme(self) -> str:
         """That of the nodes' URLs."""
@@ -150,12 +155,13 @@ class Fleet:
         eventually(lambda: len(self.digests()) == 1, "the digests stay apart")
 
     def wait_met(self) -> None:
-        """Until every node that runs is up and has met all others that do."""
+        """Until every node that runs is up, has met all others that do, and takes writes as far as it is new."""
 
         def met() -> bool:
             for name in self.processes:
-                peers = self.call(name, "GET", "/status").body["mesh"]["peers"]
-                if sum(peer["state"] == "up" for peer in peers) < len(self.processes) - 1:
+                status = self.call(name, "GET", "/status").body
+                up = sum(peer["state"] == "up" for peer in status["mesh"]["peers"])
+                if up < len(self.processes) - 1 or (up and "catching_up" in status["degraded"]):
                     return False
             return True
 

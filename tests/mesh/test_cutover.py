@@ -11,12 +11,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from aimem.cli.main import main
 from aimem.core.record import Record
 from aimem.core.version import Version
 from aimem.errors import AimemError
 from aimem.mesh.following import Followed, stranger
 from aimem.mesh.http_transport import HttpTransport
+from aimem.store.base import Store
+from aimem.store.postgres.opening import open_store as open_postgres
+from aimem.store.postgres.url import is_postgres, read_target, redacted
 from aimem.store.sqlite.store import open_sqlite
 from tests.http.processes import call, serving
 from tests.mesh.fleet import Fleet, Got
@@ -54,8 +59,10 @@ class Writers:
             thread.join(PATIENCE_SECS)
 
 
-async def titles(path: Path) -> set[str]:
-    store = await open_sqlite(path)
+async def titles(target: str | Path) -> set[str]:
+    """The titles in a store that is sound."""
+    shared = is_postgres(str(target))
+    store: Store = await (open_postgres(read_target(str(target))) if shared else open_sqlite(Path(target)))
     try:
         assert await store.check() == []
         return {record.body["title"] async for batch in store.scan("memory") for _, record in batch}
@@ -73,9 +80,18 @@ def done(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def test_a_fleet_moves_under_load_with_one_node_down(tmp_path: Path) -> None:
-    fleet, target = Fleet(tmp_path, 4, "plain"), tmp_path / "new" / "aimem.db"
-    target.parent.mkdir()
+@pytest.fixture(params=["file", "shared store"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a fleet moves to."""
+    if request.param == "shared store":
+        url: str = request.getfixturevalue("database")()
+        return url
+    (tmp_path / "new").mkdir()
+    return str(tmp_path / "new" / "aimem.db")
+
+
+def test_a_fleet_moves_under_load_with_one_node_down(tmp_path: Path, target: str) -> None:
+    fleet = Fleet(tmp_path, 4, "plain")
     sources = [word for url in fleet.urls for word in ("--from", url)]
     writers = follower = None
     try:
@@ -103,7 +119,8 @@ def test_a_fleet_moves_under_load_with_one_node_down(tmp_path: Path) -> None:
 
         code, out, err = done(migrate(*sources, "--to", target, "--cutover", "--lost", down, "--json"))
         assert code == 0, err
-        assert f"start each node with --db {target}" in err
+        flag = "--store-url" if is_postgres(target) else "--db"
+        assert f"start each node with {flag} {redacted(target)}" in err
         assert down in err
         assert done(follower)[0] == 0  # it heard of the fence, and let go of the target
         writers.stop()
@@ -119,7 +136,10 @@ def test_a_fleet_moves_under_load_with_one_node_down(tmp_path: Path) -> None:
         assert {each["source"] for each in report["verified"]} == {*fleet.urls[:3]}
 
         _stays_fenced(fleet)
-        _goes_on(target, acked)
+        if is_postgres(target):
+            _go_on(fleet, target, acked)
+        else:
+            _goes_on(target, acked)
     finally:
         if writers is not None:
             writers.stop()
@@ -149,16 +169,32 @@ def _stays_fenced(fleet: Fleet) -> None:
     assert {got.status for got in answers} == {503}
 
 
-def _goes_on(target: Path, acked: set[str]) -> None:
-    with serving("--db", str(target)) as (_, port):
+def _go_on(fleet: Fleet, url: str, acked: set[str]) -> None:
+    """The whole fleet, the node that was away too, on the new store, with the quorum that it had."""
+    for name in fleet.names:
+        fleet.processes[name].terminate()
+        fleet.processes.pop(name).wait(PATIENCE_SECS)
+        fleet.moved_to(name, url)
+        fleet.start(name, "--quorum-writes", "3")
+    fleet.wait_met()
+    for name in fleet.names:
+        made = fleet.store(name, f"by {name} on the new store")
+        assert (made.status, made.body["quorum_stores"]) == (201, 1), made.body
+        assert made.body["quorum_acks"] >= 3
+    assert fleet.call("n3", "GET", "/stats").body["total"] >= len(acked) + 4
+    fleet.wait_same()
+
+
+def _goes_on(target: str, acked: set[str]) -> None:
+    with serving("--db", target) as (_, port):
         reply = call(port, "POST", "/memories", {"title": "on the new store", "content": "x", "namespace": "t"})
         assert reply.status == 201, reply.body
         total = json.loads(call(port, "GET", "/stats").body)["total"]
         assert total > len(acked)
 
 
-def test_the_fence_goes_away_again(tmp_path: Path) -> None:
-    fleet, target = Fleet(tmp_path, 2, "plain"), tmp_path / "new.db"
+def test_the_fence_goes_away_again(tmp_path: Path, target: str) -> None:
+    fleet = Fleet(tmp_path, 2, "plain")
     sources = [word for url in fleet.urls for word in ("--from", url)]
     try:
         for name in fleet.names:

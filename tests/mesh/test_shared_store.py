@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -93,6 +94,43 @@ def test_two_sites_and_nodes_with_files_come_to_one_digest(tmp_path: Path, datab
         for name in fleet.names:
             assert fleet.call(name, "GET", f"/memories/{late.body['id']}").status == 200
             assert fleet.call(name, "GET", f"/memories/{gone}").status == 404
+
+
+@pytest.mark.bad_luck
+def test_two_fleets_that_are_pointed_at_one_database_are_one_memory_and_lose_nothing(
+    tmp_path: Path, database: NewDatabase
+) -> None:
+    """Neither knows of the other: only what the store itself guards holds between them."""
+    url = database()
+    (tmp_path / "one").mkdir()
+    (tmp_path / "other").mkdir()
+    both = dict.fromkeys(("n0", "n1"), url)
+    with running(tmp_path / "one", 2, stores=both) as one, running(tmp_path / "other", 2, stores=both) as other:
+        made: dict[str, str] = {}
+
+        def write(fleet: Fleet, name: str, label: str) -> None:
+            for number in range(20):
+                for title in (f"{label} {number}", f"of both {number}"):  # the second of a pair is the same memory
+                    got = fleet.store(name, title)
+                    assert got.status == 201, got.body
+                    made[title] = got.body["id"]
+
+        writers = [
+            threading.Thread(target=write, args=(fleet, name, f"{label}-{name}"))
+            for label, fleet in (("one", one), ("other", other))
+            for name in fleet.names
+        ]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        assert len(made) == 4 * 20 + 20
+        eventually(lambda: len(one.digests() | other.digests()) == 1, "the digests stay apart")
+        for fleet in (one, other):
+            listed = fleet.call("n1", "GET", "/memories?limit=200").body["memories"]
+            assert {each["title"]: each["id"] for each in listed} == made
+            nodes = fleet.call("n0", "GET", "/status").body["mesh"]["stores"]["nodes"]
+            assert list(nodes.values()) == [["n0", "n1"]], "the other fleet's nodes count for nobody's quorum"
 
 
 def test_where_stores_count_one_is_not_enough(tmp_path: Path, database: NewDatabase) -> None:
