@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -13,6 +14,7 @@ from aimem.errors import AimemError, Locked, Misconfigured
 from aimem.limits import MIGRATE_BATCH_BYTES, MIGRATE_BATCH_RECORDS
 from aimem.store.moving.source import Page
 from aimem.store.postgres import reading
+from aimem.store.postgres.clock import ServersClock
 from aimem.store.postgres.connections import Connections, Session, open_connections
 from aimem.store.postgres.failures import DeadlinePassed
 from aimem.store.postgres.opening import open_store
@@ -86,8 +88,9 @@ async def opened_target(url: str) -> AsyncIterator[PostgresStore]:
         Locked: it is being filled by another. Otherwise as `postgres.opening.open_store`.
     """
     target = read_target(url)
-    store = await open_store(target)
+    store = await open_store(target, now=ServersClock(time.time_ns))
     try:
+        await store.hear()  # of the server's time, before anything is stamped
         async with _session(store.connections, target) as session:
             taken = await one(session, "SELECT pg_try_advisory_lock(%s)", (_MOVING,))
             if not (taken and taken[0]):
