@@ -555,7 +555,7 @@ _aimem() {
                 --store-url) return ;;
             esac ;;
         migrate)
-            flags='--from --to --merge --verify --dry-run --follow --cutover --lost --unfence --help --json --config --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
+            flags='--from --to --merge --verify --retired --dry-run --follow --cutover --lost --unfence --help --json --config --ca-cert --client-cert --client-key --pin --api-key-file' words='' files=
             case "$prev" in
                 --from) return ;;
                 --to) return ;;

@@ -569,6 +569,7 @@ complete -c aimem -n '__fish_seen_subcommand_from migrate' -l from -x -d 'A data
 complete -c aimem -n '__fish_seen_subcommand_from migrate' -l to -x -d 'Our database, a file or a shared store; made where there is none.'
 complete -c aimem -n '__fish_seen_subcommand_from migrate' -l merge -d 'Unite with what is in a target that was not filled by this command.'
 complete -c aimem -n '__fish_seen_subcommand_from migrate' -l verify -d 'Compare the target with each source afterwards, by kind.'
+complete -c aimem -n '__fish_seen_subcommand_from migrate' -l retired -d 'The sources never run again: end here what waits for their decision.'
 complete -c aimem -n '__fish_seen_subcommand_from migrate' -l dry-run -d 'Read everything, write nothing, and report.'
 complete -c aimem -n '__fish_seen_subcommand_from migrate' -l follow -d 'Go on copying from nodes until they are fenced.'
 complete -c aimem -n '__fish_seen_subcommand_from migrate' -l cutover -d 'Fence the nodes, copy what is left, and compare.'

@@ -51,6 +51,7 @@ aimem migrate --from https://n1:9077 --from https://n2:9077 --to new.db --cutove
 @click.option("--to", "target", metavar="URL", help="Our database, a file or a shared store; made where there is none.")
 @click.option("--merge", is_flag=True, help="Unite with what is in a target that was not filled by this command.")
 @click.option("--verify", is_flag=True, help="Compare the target with each source afterwards, by kind.")
+@click.option("--retired", is_flag=True, help="The sources never run again: end here what waits for their decision.")
 @click.option("--dry-run", is_flag=True, help="Read everything, write nothing, and report.")
 @click.option("--follow", is_flag=True, help="Go on copying from nodes until they are fenced.")
 @click.option("--cutover", is_flag=True, help="Fence the nodes, copy what is left, and compare.")
@@ -65,6 +66,7 @@ def command(
     target: str | None,
     merge: bool,
     verify: bool,
+    retired: bool,
     dry_run: bool,
     follow: bool,
     cutover: bool,
@@ -83,6 +85,10 @@ def command(
     A source is only read; a file from a copy that is made beside the target: it may lie in a folder that can't be
     written, and its program may be running. Run it again for what was written since, or when it was broken off: it goes
     on where it was, and what is there already is left alone. A target that holds anything else is refused.
+
+    An action that waits for a decision waits for the stores of its old nodes. With --retired, for databases that no
+    node ever opens again, and with --cutover it ends: what one of them had accepted is carried out, anything else is
+    parked anew on the new store, under another id, and voted about again; as far as most of these stores are named.
 
     A fleet moves without being stopped: --follow copies from all nodes for as long as it takes, then --cutover ends it.
     That fences every node, which from then on answers writes with 503 moved, also after a restart and to writes that
@@ -104,6 +110,7 @@ def command(
         live=follow or cutover,
         unfence=unfence,
         lost=bool(lost) and not cutover,
+        retired=retired,
     )
     if unfence:
         return _unfence(invocation, nodes)
@@ -112,7 +119,7 @@ def command(
     if nodes:
         report = _from_nodes(invocation, nodes, target, merge, verify, follow, cutover, lost)
     else:
-        report = _run(sources, target, merge=merge, verify=verify, dry_run=dry_run)
+        report = _run(sources, target, merge=merge, verify=verify, retired=retired, dry_run=dry_run)
     lacking = sum(each.missing for each in report.verified or ())
     if invocation.json:
         output.print_json(report.as_json())
@@ -139,6 +146,7 @@ def _check(
     live: bool,
     unfence: bool,
     lost: bool,
+    retired: bool,
 ) -> None:
     """Flags that do not fit together."""
     if nodes and len(nodes) < len(sources):
@@ -151,6 +159,8 @@ def _check(
         raise Usage("--dry-run is for files", hint="aimem stats --to URL counts what a node holds")
     if lost:
         raise Usage("--lost is for --cutover")
+    if nodes and retired:
+        raise Usage("--retired is for files and shared stores", hint="--cutover ends what waits at running nodes")
 
 
 def _from_nodes(
@@ -183,7 +193,7 @@ def _unfence(invocation: Invocation, nodes: tuple[str, ...]) -> int:
     return 0
 
 
-def _run(sources: tuple[str, ...], target: str, *, merge: bool, verify: bool, dry_run: bool) -> Report:
+def _run(sources: tuple[str, ...], target: str, *, merge: bool, verify: bool, retired: bool, dry_run: bool) -> Report:
     import asyncio
     import contextlib
     import gc
@@ -213,6 +223,7 @@ def _run(sources: tuple[str, ...], target: str, *, merge: bool, verify: bool, dr
                 now=time.time_ns(),
                 shown=lambda rows: progress.advance(rows, rows),
                 verified=verify,
+                retired=retired,
             )
 
     gc.set_threshold(_COLLECT_AFTER)

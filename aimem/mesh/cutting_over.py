@@ -3,7 +3,8 @@
 The order is what makes it safe. First every node is asked who it is; one that does not answer must be named as lost.
 Then each gets the fence, which is durable there when it answers, and refuses what callers write from then on, and what
 nodes push that have not heard of it. So what was acknowledged before is in the feed of a fenced node, and what is read
-after the last fence is all there will ever be.
+after the last fence is all there will ever be, but for actions that wait for a decision: their electors are closed
+then, and what they had accepted is carried out here (see `store.moving.pending`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
+from aimem.core.consensus import Reply
 from aimem.core.kinds import MOVED
 from aimem.core.moving import FENCE, arrived, fence, lifted, move_of
 from aimem.core.record import Record, Ref
@@ -25,6 +27,7 @@ from aimem.mesh.messages import Envelope
 from aimem.store.base import Store
 from aimem.store.migrate.report import Report
 from aimem.store.moving.copying import Bound, Copy, Shown, bounds_of
+from aimem.store.moving.pending import end_waiting
 from aimem.store.moving.running import settle
 from aimem.store.moving.verifying import verify
 
@@ -99,6 +102,15 @@ class Following:
                 if held is not None and not held.deleted:
                     return
             await asyncio.sleep(MIGRATE_FOLLOW_SECS)
+
+    async def end_waiting(self) -> None:
+        """End what waits for a decision of these nodes, which decide about nothing more."""
+        by_store = {node.incarnation: node for node in self._nodes}
+
+        async def ask(elector: str, pending_id: str) -> Reply | None:
+            return await by_store[elector].closed(pending_id) if elector in by_store else None
+
+        await end_waiting(self._store, ask, self._report)
 
     async def compare(self) -> None:
         """Compare the store with each node; the report has what came of it."""
@@ -191,4 +203,6 @@ async def take_over(following: Following, store: Store, fenced: Fenced, now: int
     await store.write([arrived(fenced.move, now, {"from": sorted(fenced.nodes), "lost": sorted(fenced.lost)})])
     await following.open()
     await following.once(shown)
+    await following.end_waiting()
+    await following.once(shown)  # decisions that were on their way
     await following.compare()

@@ -10,12 +10,13 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from aimem.core.consensus import CLOSE, FIRST, Reply, reply_from_wire
 from aimem.core.feed import Cursor, parse_cursor
 from aimem.core.record import Record, Ref
 from aimem.core.version import ORIGIN_HEX
 from aimem.errors import AimemError, Invalid, Misconfigured, Unreachable
 from aimem.limits import MESH_BATCH_RECORDS, MESH_PAGE_HEADS, MIGRATE_CALL_SECS
-from aimem.mesh.messages import FEED, FETCH, RECORDS, Envelope, list_of, record_bytes, records_of
+from aimem.mesh.messages import ELECT, FEED, FETCH, RECORDS, Envelope, list_of, record_bytes, records_of
 from aimem.mesh.peer import Peer
 from aimem.mesh.repair import head_of
 from aimem.mesh.settings import Clock, Transport
@@ -93,6 +94,18 @@ class Followed:
         (told,) = list_of(reply, "results", 1)
         if told != "applied" and told[0] != "superseded":
             raise Invalid(f"{self.name} does not take the fence: {told[1]}")
+
+    async def closed(self, question: str) -> Reply:
+        """What the store of this node says as an elector, which takes part in that question no more.
+
+        Raises:
+            AimemError: it does not answer.
+        """
+        fields = {"elector": self.incarnation, "question": question, "step": CLOSE, "ballot": str(FIRST)}
+        told = (await self._call(ELECT, fields)).get("reply")
+        if not isinstance(told, dict):
+            raise Invalid(f"{self.name} did not say what it has accepted")
+        return reply_from_wire(told)
 
     async def resolve(self, cursor: Cursor) -> int:
         self._cursor = cursor if cursor.incarnation == self.incarnation else None

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,7 @@ def test_a_fleet_moves_under_load_with_one_node_down(tmp_path: Path, target: str
         fleet.wait_met()
         for number in range(40):
             assert fleet.store("n0", f"before {number}").status == 201
+        parked = _park(fleet)
         fleet.wait_same()
         fleet.processes["n3"].kill()
         fleet.processes.pop("n3").wait(PATIENCE_SECS)
@@ -137,9 +139,9 @@ def test_a_fleet_moves_under_load_with_one_node_down(tmp_path: Path, target: str
 
         _stays_fenced(fleet)
         if is_postgres(target):
-            _go_on(fleet, target, acked)
+            _go_on(fleet, target, acked, parked)
         else:
-            _goes_on(target, acked)
+            _goes_on(target, acked, parked)
     finally:
         if writers is not None:
             writers.stop()
@@ -147,6 +149,26 @@ def test_a_fleet_moves_under_load_with_one_node_down(tmp_path: Path, target: str
             follower.kill()
             follower.wait(PATIENCE_SECS)
         fleet.close()
+
+
+def _park(fleet: Fleet) -> str:
+    """Have an action wait for a human."""
+    ruled = {"namespace": "ruled", "governance": {"write": "approve"}}
+    assert fleet.call("n0", "POST", "/namespaces", ruled).status in (200, 201)
+    wanted = {"title": "asked for", "content": "before the move", "namespace": "ruled"}
+    reply = fleet.call("n0", "POST", "/memories", wanted, X_Agent_Id="ai:mara")
+    assert reply.status == 202, reply.body
+    return str(reply.body["pending_id"])
+
+
+def _approve(send: Callable[[str, str, str], Any], parked: str) -> None:
+    """It waits anew on the new store, under another id, and is carried out there."""
+    ended = send("GET", "/pending?status=reopened", "anna")["pending"]
+    assert [each["id"] for each in ended] == [parked]
+    (waiting,) = send("GET", "/pending?status=pending", "anna")["pending"]
+    told = send("POST", f"/pending/{waiting['id']}/approve", "anna")
+    assert (told["approved"], told["executed"]) == (True, True), told
+    assert send("GET", f"/memories/{told['memory_id']}", "anna")["memory"]["content"] == "before the move"
 
 
 def _stays_fenced(fleet: Fleet) -> None:
@@ -169,7 +191,7 @@ def _stays_fenced(fleet: Fleet) -> None:
     assert {got.status for got in answers} == {503}
 
 
-def _go_on(fleet: Fleet, url: str, acked: set[str]) -> None:
+def _go_on(fleet: Fleet, url: str, acked: set[str], parked: str) -> None:
     """The whole fleet, the node that was away too, on the new store, with the quorum that it had."""
     for name in fleet.names:
         fleet.processes[name].terminate()
@@ -183,14 +205,16 @@ def _go_on(fleet: Fleet, url: str, acked: set[str]) -> None:
         assert made.body["quorum_acks"] >= 3
     assert fleet.call("n3", "GET", "/stats").body["total"] >= len(acked) + 4
     fleet.wait_same()
+    _approve(lambda method, path, agent: fleet.call("n3", method, path, X_Agent_Id=agent).body, parked)
 
 
-def _goes_on(target: str, acked: set[str]) -> None:
+def _goes_on(target: str, acked: set[str], parked: str) -> None:
     with serving("--db", target) as (_, port):
         reply = call(port, "POST", "/memories", {"title": "on the new store", "content": "x", "namespace": "t"})
         assert reply.status == 201, reply.body
         total = json.loads(call(port, "GET", "/stats").body)["total"]
         assert total > len(acked)
+        _approve(lambda method, path, agent: call(port, method, path, headers={"X-Agent-Id": agent}).json(), parked)
 
 
 def test_the_fence_goes_away_again(tmp_path: Path, target: str) -> None:

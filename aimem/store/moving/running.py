@@ -16,6 +16,7 @@ from aimem.store.migrate.report import Report
 from aimem.store.migrate.running import migrate
 from aimem.store.migrate.source import Source as OldSource
 from aimem.store.moving.copying import BEGUN, Copy, Shown, begun, bounds_of
+from aimem.store.moving.pending import by_what_they_kept, end_waiting
 from aimem.store.moving.source import Source
 from aimem.store.moving.verifying import verify
 
@@ -47,8 +48,10 @@ async def move(
     now: int,
     shown: Shown,
     verified: bool = False,
+    retired: bool = False,
 ) -> Report:
-    """Take all sources in; without a store, only count. `now` in ns.
+    """Take all sources in; without a store, only count. `now` in ns. `retired`: the sources never run again, so what
+    waits for their decision is ended here.
 
     Raises:
         DiskFull, StorageFailed, Busy: the target can't be written; what was taken in until then stays, and the next run
@@ -70,6 +73,8 @@ async def move(
         return report
     for source in sources:
         await settle(source, store)
+    if retired:
+        await end_waiting(store, by_what_they_kept(sources), report)
     report.digest = store.digest.root()
     if verified:
         report.verified = [found for source in sources for found in await verify(source, store, now)]
