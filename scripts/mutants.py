@@ -43,11 +43,12 @@ def copy_of_tree(place: Path) -> None:
         (place / name).symlink_to(ROOT / name)
 
 
-def passes(test: str, place: Path) -> bool:
-    command = [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
+def pytest(place: Path, *arguments: str) -> bool:
+    """Whether pytest is content."""
+    command = [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *arguments]
     done = subprocess.run(command, cwd=place, capture_output=True, text=True)
     if done.returncode not in (0, 1):
-        raise SystemExit(f"{test} could not be run:\n{done.stdout}{done.stderr}")
+        raise SystemExit(f"the tests could not be run:\n{done.stdout}{done.stderr}")
     return done.returncode == 0
 
 
@@ -57,7 +58,7 @@ def caught(mutant: Mutant, place: Path) -> str:
     if subprocess.run([*apply, mutant.patch], cwd=place, capture_output=True).returncode:
         return "the patch does not apply"
     try:
-        return "NOT CAUGHT" if passes(mutant.test, place) else "caught"
+        return "NOT CAUGHT" if pytest(place, mutant.test) else "caught"
     finally:
         subprocess.run([*apply, "-R", mutant.patch], cwd=place, check=True)
 
@@ -74,8 +75,10 @@ def main() -> int:
         place = Path(folder)
         copy_of_tree(place)
         subprocess.run(["git", "init", "-q"], cwd=place, check=True)
-        for test in sorted({mutant.test for mutant in chosen}):
-            if not passes(test, place):
+        tests = sorted({mutant.test for mutant in chosen})
+        pytest(place, "--collect-only", *tests)  # one that is gone is told now, not after minutes
+        for test in tests:
+            if not pytest(place, test):
                 raise SystemExit(f"{test} fails without any bug planted")
         for mutant in sorted(chosen, key=lambda each: (each.law, each.patch.name)):
             verdict = caught(mutant, place)
