@@ -427,7 +427,8 @@ COMPONENTS: dict[str, Schema] = {
         }
     ),
     "Capabilities": fields(
-        {"tier": TEXT, "version": TEXT, "features": OBJECT, "models": OBJECT}, {"schema_version": TEXT}
+        {"tier": TEXT, "version": TEXT, "features": OBJECT, "models": OBJECT},
+        {"schema_version": TEXT, "families": OBJECT},
     ),
     "Status": OBJECT,
     "Changes": fields({"changes": listing(OBJECT), **_COUNTED, "cursor": TEXT, "more": FLAG}),

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from aimem import __version__
 from aimem.core.events import EVENTS
+from aimem.node.families import families_json
 from aimem.node.settings import SEMANTIC
 
 FIRST, SECOND = "1", "2"
@@ -81,6 +82,7 @@ def capabilities(
         "compaction": {"enabled": False, "interval_minutes": None, "last_run_at": None, "last_run_stats": None},
         "approval": {"subscribers": 0, "pending_requests": waiting, "default_timeout_seconds": 0},
         "transcripts": {"enabled": False, "total_count": 0, "total_size_mb": 0},
+        "families": families_json(),
         "state_digest": digest,
         "db_schema_version": schema,
         "quorum": None if mesh is None else mesh["quorum"],

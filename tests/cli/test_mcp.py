@@ -19,6 +19,7 @@ from aimem.cli.mcp_tools import CALLER, FORMAT, KEY, TOOLS
 from aimem.cli.mcp_toon import FULL, toon
 from aimem.http.routes import API, ROUTES
 from aimem.limits import AGENT_ID_CHARS_MAX, MCP_LINE_BYTES_MAX
+from aimem.node.families import FAMILIES, families_json
 
 from .conftest import FakeNode, Run
 from .test_process import RUN, TOO_DEAR, environment
@@ -354,6 +355,16 @@ def test_every_tool_is_a_call_of_a_route_with_parameters_that_it_knows(tool: Any
     if tool.method in ("GET", "DELETE"):
         assert sent <= set(route.parameters)
     assert all(each.enum == () or each.default in (None, *each.enum) for each in tool.arguments)
+
+
+def test_the_families_that_capabilities_tell_hold_every_tool_once() -> None:
+    named = [tool for tools in FAMILIES.values() for tool in tools]
+    assert sorted(named) == sorted(TOOLS)
+    told = families_json()
+    assert {each["name"]: each["tools"] for each in told["families"]} == {
+        name: list(tools) for name, tools in FAMILIES.items()
+    }
+    assert sum(each["tool_count"] for each in told["families"]) == len(TOOLS)
 
 
 def test_the_manual_names_every_old_tool_as_one_that_is_there_or_not_yet() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ai_memory import AiMemoryClient as Client
-from ai_memory import AsyncAiMemoryClient, CreateMemory, errors
+from ai_memory import AsyncAiMemoryClient, CreateMemory, errors, require_profile
 from ai_memory.models import InboxMessage, MemoryLink, UpdateMemory
 
 from .processes import serving
@@ -50,6 +50,12 @@ def test_health_metrics_and_stats(client: Client, place: str) -> None:
     stats = client.stats()
     assert stats.total >= 1
     assert {"tier": "mid", "count": stats.total} in stats.by_tier or len(stats.by_tier) > 1
+
+
+@pytest.mark.parametrize("profile", ["core", "graph", "admin", "power", "full", "archive,other"])
+def test_a_profile_that_a_client_requires_is_there(client: Client, profile: str) -> None:
+    """Without the families in the capabilities the client warns, and a warning fails here."""
+    require_profile(client, profile)
 
 
 def test_a_memory_comes_back_with_every_field_that_was_sent(client: Client, place: str) -> None:
