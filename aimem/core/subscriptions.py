@@ -6,7 +6,7 @@ the existing system expect it. The secret is kept as it was given: of its two si
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
@@ -24,12 +24,20 @@ from aimem.errors import Invalid, Misconfigured
 from aimem.limits import WEBHOOK_SECRET_BYTES_MAX
 
 _NOTE: Final = "http://localhost/_ns/"
+_NARROWS: Final = {
+    "namespace": "namespace_filter",
+    "namespace_filter": "namespace_filter",
+    "agent": "agent_filter",
+    "agent_id": "agent_filter",
+    "agent_filter": "agent_filter",
+}
+"""What of a published client's `filter` narrows what is told, and under which name it is kept."""
 
 
 class SubscriptionSpec(NamedTuple):
     """What a request to subscribe says. `events`: names, or `*` alone. `namespace` and `agent_filter` narrow what is
-    told: what happens in that namespace, what that agent did. `words` are those of the line that binds who subscribes:
-    it is told of nothing that it may not read."""
+    told: what happens in that namespace, what that agent did. `filter` is what a published client sent, as it is.
+    `words` are those of the line that binds who subscribes: it is told of nothing that it may not read."""
 
     url: str
     events: tuple[str, ...]
@@ -53,13 +61,13 @@ def clean_subscription(
     fields = object_of(raw)
     given = {name: fields.get(name) for name in ("url", "namespace", "namespace_filter", "agent_filter", "secret")}
     said = {name: text_of(value, name) for name, value in given.items() if value is not None}
-    names = {check_namespace(said[name], name) for name in ("namespace", "namespace_filter") if name in said}
-    if len(names) > 1:
-        raise Invalid("namespace and namespace_filter differ", hint="both say of which namespace is told: give one")
-    namespace = next(iter(names), None)
-    agent, secret, extra = said.get("agent_filter"), said.get("secret"), fields.get("filter")
+    secret, extra = said.get("secret"), fields.get("filter")
     if extra is not None and not isinstance(extra, dict):
         raise wrong_shape("filter", "an object", extra)
+    places: dict[str, str] = {name: said[name] for name in ("namespace", "namespace_filter") if name in said}
+    namespace = _one_of({**places, **_narrowing(extra, "namespace_filter")}, check_namespace)
+    agents: dict[str, str] = {"agent_filter": said["agent_filter"]} if "agent_filter" in said else {}
+    agent = _one_of({**agents, **_narrowing(extra, "agent_filter")}, check_agent_id)
     if secret is not None and not 1 <= len(secret.encode(errors="replace")) <= WEBHOOK_SECRET_BYTES_MAX:
         raise Invalid(f"secret must be 1 to {WEBHOOK_SECRET_BYTES_MAX} bytes long")
     if "url" not in said and namespace is None:
@@ -70,11 +78,29 @@ def clean_subscription(
         _clean_events(fields.get("events")),
         created_by,
         namespace,
-        None if agent is None else check_agent_id(agent, "agent_filter"),
+        agent,
         secret,
         extra,
         None if reach is None else reach.identity.words(),
     )
+
+
+def _narrowing(extra: Mapping[str, Any] | None, kept: str) -> dict[str, str]:
+    """What a `filter` says about one thing, by the names of its fields as a caller sees them."""
+    said = {name: extra[name] for name, under in _NARROWS.items() if under == kept and name in extra} if extra else {}
+    return {f"filter.{name}": text_of(each, f"filter.{name}") for name, each in said.items() if each is not None}
+
+
+def _one_of(said: Mapping[str, str], check: Callable[[str, str], str]) -> str | None:
+    """The one value that is said under several names; None where there is none.
+
+    Raises:
+        Invalid: the values differ, or `check` refuses one.
+    """
+    values = {name: check(value, name) for name, value in said.items()}
+    if len(set(values.values())) > 1:
+        raise Invalid(f"{' and '.join(values)} differ", hint="they narrow the same thing: give one")
+    return next(iter(values.values()), None)
 
 
 def _clean_events(value: Any) -> tuple[str, ...]:
@@ -167,6 +193,7 @@ def subscription_json(record: Record) -> dict[str, Any]:
         "namespace": body.get("namespace"),
         "namespace_filter": body.get("namespace_filter"),
         "agent_filter": body.get("agent_filter"),
+        **({"filter": extra, "filter_ignored": _ignored(body, extra)} if (extra := body.get("filter")) else {}),
         "agent_id": body.get("created_by"),
         "created_by": body.get("created_by"),
         "created_at": format_timestamp(body.get("created_at") or record.born.time),
@@ -175,6 +202,15 @@ def subscription_json(record: Record) -> dict[str, Any]:
         "signed": "secret" in body,
         "secret_lost": bool(body.get("secret_lost")),
     }
+
+
+def _ignored(body: Mapping[str, Any], extra: Mapping[str, Any]) -> list[str]:
+    """The fields of a `filter` that narrow nothing: unknown ones, and all where it was made before any did."""
+    return [name for name, value in extra.items() if value is not None and _kept(body, name) != value]
+
+
+def _kept(body: Mapping[str, Any], name: str) -> Any:
+    return body.get(_NARROWS[name]) if name in _NARROWS else None
 
 
 def shown_record(wire: dict[str, Any]) -> dict[str, Any]:

@@ -163,7 +163,7 @@ COMPONENTS: dict[str, Schema] = {
             "signed": FLAG,
             "secret_lost": FLAG,
         },
-        {"waiting": COUNT, "error": _OPTIONAL_TEXT},
+        {"waiting": COUNT, "error": _OPTIONAL_TEXT, "filter": OBJECT, "filter_ignored": listing(TEXT)},
     ),
     "DeadLetter": fields(
         {

@@ -56,6 +56,15 @@ def test_events_are_a_list_for_the_published_client_and_text_for_others(api: Che
     assert add(api, {"url": HOOK["url"], "events": ["memory_store", "*"]})["events"] == "*"
 
 
+def test_a_filter_narrows_by_namespace_and_agent_and_says_what_it_does_not(api: Checked) -> None:
+    made = add(api, {"url": HOOK["url"], "filter": {"namespace": "ops", "agent_id": "ai:bob", "tags": ["x"]}})
+    assert (made["namespace_filter"], made["agent_filter"], made["filter_ignored"]) == ("ops", "ai:bob", ["tags"])
+    same = add(api, {"url": HOOK["url"], "namespace": "ops", "filter": {"namespace": "ops", "tier": None}})
+    assert (same["namespace_filter"], same["filter_ignored"]) == ("ops", [])
+    assert "filter_ignored" not in add(api)
+    assert [row.get("filter_ignored") for row in listed(api)] == [["tags"], [], None]
+
+
 def test_a_secret_is_told_to_nobody(api: Checked) -> None:
     add(api, Idempotency_Key="k")
     api.ok("POST", "/namespaces", {"namespace": "g", "governance": {"write": "approve"}}, X_Agent_Id="ai:boss")
@@ -121,6 +130,10 @@ def test_a_repeat_is_the_same_subscription(api: Checked) -> None:
         (400, {**HOOK, "secret": ""}),
         (400, {**HOOK, "secret": "x" * (WEBHOOK_SECRET_BYTES_MAX + 1)}),
         (400, {**HOOK, "namespace": "a", "namespace_filter": "b"}),
+        (400, {**HOOK, "namespace": "a", "filter": {"namespace": "b"}}),
+        (400, {**HOOK, "agent_filter": "ai:a", "filter": {"agent_id": "ai:b"}}),
+        (400, {**HOOK, "filter": {"namespace": "a//b"}}),
+        (422, {**HOOK, "filter": {"namespace": ["a"]}}),
         (400, {**HOOK, "namespace": "a//b"}),
         (400, {**HOOK, "agent_filter": "a b"}),
         (400, {**HOOK, "agent_id": "a b"}),

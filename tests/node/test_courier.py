@@ -124,16 +124,21 @@ async def test_each_hears_what_it_asked_for(node: Node, hooks: Hooks) -> None:
     await subscribe(node, f"{base}/deletes", events="memory_delete")
     await subscribe(node, f"{base}/space", namespace="s")
     await subscribe(node, f"{base}/bob", agent_filter="ai:bob")
+    await subscribe(node, f"{base}/both", filter={"namespace": "s", "agent_id": "ai:bob", "tier": "long"})
     await subscribe(node, "http://127.0.0.1:9/none", namespace="nobody-writes-here")
     one = await store(node, "one")
     await store(node, "two", "s")
     await store(node, "three", who=caller("ai:bob"))
+    await store(node, "four", "s", who=caller("ai:bob"))
     await node.delete(one, None, caller())
     await settled(node)
     paths = sorted((each.path, each.body["event"], each.body["namespace"]) for each in hooks.told)
     assert paths == [
+        ("/hook/bob", "memory_store", "s"),
         ("/hook/bob", "memory_store", "t"),
+        ("/hook/both", "memory_store", "s"),
         ("/hook/deletes", "memory_delete", "t"),
+        ("/hook/space", "memory_store", "s"),
         ("/hook/space", "memory_store", "s"),
     ]
 
