@@ -1,0 +1,79 @@
+"""Events of every kind from nodes over one PostgreSQL: told in order, and none is left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aimem.core.events import ASKED, CONSOLIDATED, DELETED, EVENTS, LINKED, PROMOTED, STORED, UNLINKED
+from aimem.node.node import Node
+from aimem.node.settings import KEYWORD, NodeSettings
+from aimem.store.postgres.opening import open_store
+from aimem.store.postgres.url import read_target
+from tests.hooks import Hooks, receiving
+from tests.node.conftest import caller
+from tests.node.test_courier import store, subscribe, waiting
+
+
+@pytest.fixture
+def hooks() -> Iterator[Hooks]:
+    with receiving() as made:
+        yield made
+
+
+@pytest.fixture
+async def nodes(database: Callable[[], str], tmp_path: Path) -> AsyncIterator[list[Node]]:
+    """Two nodes over one database."""
+    url = database()
+    async with AsyncExitStack() as closing:
+        made = []
+        for _ in range(2):
+            opened = await open_store(read_target(url))
+            made.append(await Node.open(NodeSettings(tmp_path / "unused.db", KEYWORD), store=opened))
+            closing.push_async_callback(made[-1].close)
+        yield made
+
+
+async def until(holds: Callable[[], Any]) -> None:
+    async with asyncio.timeout(60):
+        while not holds():
+            await asyncio.sleep(0.02)
+
+
+async def test_every_kind_of_event_is_told_and_in_order(nodes: list[Node], hooks: Hooks) -> None:
+    first, second = nodes
+    await subscribe(first, hooks.url, secret="a-long-secret")
+    await until(lambda: second.subscribers.listening)  # writes of either are told from here on
+    one, two = await store(first, "one"), await store(second, "two")
+    await second.update(one, {"content": "new"}, caller())
+    await first.promote(one, caller())
+    link = {"source_id": one, "target_id": two, "relation": "supersedes"}
+    await second.link(link, caller())
+    await first.invalidate_link(link, caller())
+    await second.delete(one, None, caller())
+    three = await store(first, "three")
+    merged = {"ids": [two, three], "title": "both", "summary": "s", "namespace": "t"}
+    both = str((await second.consolidate(merged, caller())).body["id"])
+    await first.set_standard({"governance": {"write": "approve"}}, caller("ai:boss"), "g")
+    parked = await first.create({"title": "x", "content": "c", "namespace": "g"}, caller("ai:asker"))
+    assert parked.status == 202
+    done = await first.approve(parked.body["pending_id"], caller("ai:boss"))
+    assert done.status == 200
+    async with asyncio.timeout(60):
+        while await waiting(first):
+            await asyncio.sleep(0.02)
+
+    told: dict[str, list[str]] = defaultdict(list)
+    for each in {each.body["event_id"]: each.body for each in hooks.told}.values():
+        told[each.get("pending_id") or each["memory_id"]].append(each["event"])
+    assert told[one] == [STORED, STORED, PROMOTED, LINKED, UNLINKED, DELETED]
+    assert told[both] == [CONSOLIDATED]
+    assert told[parked.body["pending_id"]] == [ASKED]
+    assert told[done.body["memory_id"]] == [STORED]
+    assert {event for events in told.values() for event in events} == set(EVENTS), "a kind was not tried"
