@@ -15,7 +15,7 @@ from typing import Any
 
 from aimem.core.identity_words import EVERYWHERE, Identity
 from aimem.core.intent import Read, get
-from aimem.core.kinds import ALIAS, LINK, MEMORY, POLICY, STANDARD, SUPERSEDED, TOUCH, kind_of, source_key
+from aimem.core.kinds import ALIAS, LINK, MEMORY, POLICY, READ_MARK, STANDARD, SUPERSEDED, TOUCH, kind_of, source_key
 from aimem.core.namespace import recipient_of
 from aimem.core.record import Record, Ref
 from aimem.core.visibility import COLLECTIVE, PRIVATE, View, scope_of, view_from
@@ -98,8 +98,8 @@ def _check(record: Record, changed: set[Ref], reach: Reach) -> Generator[Read, A
     namespaces = [namespace_of(record)]
     for ref in {record.ref} if record.kind == MEMORY else set(memories_of(record)) - changed:
         held = yield from get(*ref)
-        if held is None or held.deleted:
-            continue
+        if held is None or held.deleted or (record.kind == READ_MARK and reach.shows(held)):
+            continue  # what it may read it may mark as read: that changes nothing for anybody else
         namespaces.append(held.body["namespace"])
         if reach.covers(held.body["namespace"]) and not reach.sees(held.body):
             raise Denied(f"memory {held.key} is not in sight of this certificate or key", hint="its scope hides it")

@@ -75,6 +75,39 @@ def test_what_is_granted_is_shown_by_every_read_until_it_is_taken_back(bound: tu
     check_reads(api, ids, "k-bob", SEEN["k-bob"], 1)
 
 
+def test_a_message_that_is_granted_is_in_the_inbox_and_can_be_marked(bound: tuple[Checked, dict[str, str]]) -> None:
+    """The line of k-bob does not let it into the namespace of its agent's messages."""
+    api, _ = bound
+    note = {"target_agent_id": "ai:bob", "title": "gate", "payload": "closed", "scope": "private"}
+    bob = {"x_api_key": "k-bob", "x_agent_id": "ai:bob"}
+    ids = [api.ok("POST", "/notify", note, x_api_key="k-all", x_agent_id="ai:ann")["id"] for _ in range(2)]
+
+    def inbox(**query: str) -> list[str]:
+        return [each["id"] for each in api.ok("GET", "/inbox", query=query, **bob)["messages"]]
+
+    assert inbox() == []
+    api.refused(403, "POST", f"/inbox/{ids[0]}/read", **bob)
+    path = f"/memories/{ids[0]}"
+    api.ok("POST", f"{path}/grant", {"agent_id": "ai:bob"}, x_api_key="k-all", x_agent_id="ai:ann")
+    assert inbox() == [ids[0]]
+    assert api.ok("POST", f"/inbox/{ids[0]}/read", **bob)["read"] is True
+    assert (inbox(), inbox(unread_only="true")) == ([ids[0]], [])
+    api.refused(403, "POST", f"/inbox/{ids[1]}/read", **bob)
+    api.ok("POST", f"{path}/revoke", {"agent_id": "ai:bob"}, x_api_key="k-all", x_agent_id="ai:ann")
+    assert inbox() == []
+
+
+def test_an_entity_that_is_granted_is_found_by_its_alias(bound: tuple[Checked, dict[str, str]]) -> None:
+    api, _ = bound
+    entity = {"canonical_name": "gate", "namespace": "zoo", "aliases": ["tor"]}
+    made = api.ok("POST", "/entities", entity, x_api_key="k-all", x_agent_id="ai:ann")
+    path = f"/memories/{made['entity_id']}"
+    for word, found in (("grant", True), ("revoke", False)):
+        api.ok("POST", f"{path}/{word}", {"agent_id": "ai:bob"}, x_api_key="k-all", x_agent_id="ai:ann")
+        told = api.ok("GET", "/entities/by_alias", query={"alias": "tor"}, x_api_key="k-bob")
+        assert told["found"] is found
+
+
 def test_a_grant_is_of_one_birth(bound: tuple[Checked, dict[str, str]]) -> None:
     api, ids = bound
     path = f"/memories/{ids['hidden']}"
