@@ -42,6 +42,13 @@ def judge(ledger: Ledger, states: Mapping[str, State]) -> Verdict:
     return verdict
 
 
+def _may_come(act: Act) -> bool:
+    """Whether what an act wrote may come at any time, under an id that its caller was never told: nobody knows what
+    became of it, or of its first try, by a clock that ran ahead, which is given a version of the time when it is right.
+    """
+    return act.status == UNKNOWN or (act.repeated and not act.timed)
+
+
 def _judge_record(name: str, story: _Story, held: Held | None, ledger: Ledger, verdict: Verdict) -> None:
     """Add what is wrong with one record of one node."""
     if story.last is None:
@@ -51,8 +58,8 @@ def _judge_record(name: str, story: _Story, held: Held | None, ledger: Ledger, v
     if held is None:
         verdict.lost.append(f"{ref} at {name}: nothing, after {_told_of(ref, ledger)}")
         return
-    if (doubted := ledger.marks.get(held.mark or "")) is not None and doubted.status == UNKNOWN:
-        return  # one of those that may come at any time, under an id that its caller was never told
+    if (doubted := ledger.marks.get(held.mark or "")) is not None and _may_come(doubted):
+        return
     below = story.newest is not None and held.version[:BASE] < story.newest[:BASE]
     state_ok = held.state in story.states or (held.state == GONE and story.purged(ledger.purges))
     mark_ok = held.state == GONE or ref[0] not in _MARKED or held.mark in story.marks

@@ -73,6 +73,16 @@ def test_what_was_deleted_and_is_there_is_resurrected() -> None:
         assert (len(verdict.resurrected), len(verdict.lost)) == (2, 0)
 
 
+def test_the_first_try_of_a_write_may_come_late_only_from_a_wrong_clock() -> None:
+    for timed in (True, False):
+        told = Told()
+        told.ledger.timed = timed
+        told.act("create", LIVE, "m1")
+        told.ledger.acts[0].repeated = True
+        told.act("delete", GONE)
+        assert told.judged(held(3, LIVE, "m1")).well is not timed
+
+
 def test_what_nobody_wrote_is_resurrected() -> None:
     assert len(Told().judged(held(1, LIVE, "m9")).resurrected) == 2
 
