@@ -381,7 +381,7 @@ _aimem() {
                 --agent) return ;;
             esac ;;
         pending)
-            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file --namespace --approver --status --limit --idempotency-key' words='list approve reject cancel watch' files=
+            flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file --namespace --approver --status --limit --idempotency-key --lost' words='list approve reject cancel reopen watch' files=
             case "$prev" in
                 --to) return ;;
                 --db) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
@@ -398,6 +398,7 @@ _aimem() {
                 --status) return ;;
                 --limit) return ;;
                 --idempotency-key) return ;;
+                --lost) return ;;
             esac ;;
         agents)
             flags='--help --to --db --agent-id --json --config --cache-dir --ca-cert --client-cert --client-key --pin --api-key-file --skills --rack --agent-type --capabilities --idempotency-key' words='list register' files=

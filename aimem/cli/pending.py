@@ -25,6 +25,7 @@ _POLL_SECS = 1.0
 aimem pending list --namespace 'rack-a/**'
 aimem pending approve 854d067d-a955-4422-a1b3-a24cf719f72f --agent-id ai:judge
 aimem pending watch --approver rack-a/approvers
+aimem pending reopen 854d067d-a955-4422-a1b3-a24cf719f72f --lost 5b0c64b2a1d39e07 --lost 9e1f0c2d77a4b853
 """,
 )
 def command() -> None:
@@ -45,7 +46,9 @@ def _which(function: Any) -> Any:
 
 @node_command("list")
 @_which
-@click.option("--status", metavar="WORD", help="pending, approved, rejected, cancelled, expired or failed. [pending]")
+@click.option(
+    "--status", metavar="WORD", help="pending, approved, rejected, cancelled, expired, failed or reopened. [pending]"
+)
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many. [100]")
 def list_(invocation: Invocation, status: str | None, **asked: Any) -> None:
     """List actions, the latest first.
@@ -108,6 +111,27 @@ def _decide(invocation: Invocation, pending_id: str, verdict: str) -> dict[str, 
     return reply
 
 
+@node_command("reopen", changes=True)
+@click.argument("id")
+@click.option("--lost", multiple=True, metavar="ELECTOR", help="An elector that is gone for good. May be repeated.")
+def reopen(invocation: Invocation, id: str, lost: tuple[str, ...]) -> None:
+    """End the wait of an action of whose electors too many are gone for good.
+
+    Without --lost, the refusal tells which electors do not answer. Those that are left accept nothing more: an end that
+    one of them had accepted stands, else the action is parked anew, under another id, with electors of today. What
+    can't be ruled out is said on stderr. See aimem-governance(7).
+    """
+    reply = invocation.change("POST", path_of("pending", id, "reopen"), {"lost": list(lost)})
+    if invocation.json:
+        output.print_json(reply)
+    elif "pending_id" in reply:
+        print(f"reopened: {id} as {reply['pending_id']}")
+    else:
+        print(f"{reply['outcome']}: {id} (by {reply['decided_by']})")
+    for doubt in reply["not_ruled_out"]:
+        output.say(f"not ruled out: {doubt}")
+
+
 @node_command("watch")
 @_which
 def watch(invocation: Invocation, **asked: Any) -> None:
@@ -124,5 +148,5 @@ def watch(invocation: Invocation, **asked: Any) -> None:
         time.sleep(_POLL_SECS)
 
 
-for each in (list_, approve, reject, cancel, watch):
+for each in (list_, approve, reject, cancel, reopen, watch):
     command.add_command(each)

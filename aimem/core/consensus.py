@@ -136,10 +136,13 @@ def _state(held: Record | None) -> tuple[Ballot, Accepted | None, bool]:
 
 class Proposal:
     """One attempt to have a value chosen. Events go in with `promised` and `accepted`; `ready` and `chosen` tell what
-    has been reached, `lost` that another attempt, with a ballot above `highest`, is needed."""
+    has been reached, `lost` that another attempt, with a ballot above `highest`, is needed. `needed` is how many
+    electors are enough, a majority unless said; `closed` that one of them takes part no more, so that nothing may be
+    proposed."""
 
-    def __init__(self, electors: tuple[str, ...], ballot: Ballot) -> None:
+    def __init__(self, electors: tuple[str, ...], ballot: Ballot, needed: int | None = None) -> None:
         self.electors = electors
+        self.needed = majority(len(electors)) if needed is None else needed
         self.ballot = ballot
         self.highest = ballot
         self.closed = False
@@ -149,18 +152,13 @@ class Proposal:
         self._found: Accepted | None = None
 
     @property
-    def needed(self) -> int:
-        """How many electors are a majority."""
-        return majority(len(self.electors))
-
-    @property
     def ready(self) -> bool:
-        """Whether a majority has promised, so that a value may be sent out."""
-        return len(self._promises) >= self.needed
+        """Whether enough have promised, so that a value may be sent out."""
+        return len(self._promises) >= self.needed and not self.closed
 
     @property
     def chosen(self) -> bool:
-        """Whether a majority has accepted the value: it is the one."""
+        """Whether enough have accepted the value: it is the one."""
         return len(self._accepts) >= self.needed
 
     @property
@@ -174,9 +172,9 @@ class Proposal:
         return len(self._refusals) > len(self.electors) - self.needed
 
     @property
-    def missing(self) -> int:
-        """How many electors have said nothing."""
-        return len(self.electors) - len(self._promises | self._refusals)
+    def silent(self) -> tuple[str, ...]:
+        """The electors that have said nothing."""
+        return tuple(each for each in self.electors if each not in self._promises | self._refusals)
 
     def promised(self, elector: str, reply: Reply) -> None:
         """An elector's answer to a promise that was asked for."""

@@ -60,7 +60,14 @@ def vote(pending_id: str, who: Speaker, verdict: str) -> Intent:
         pending = yield from get(PENDING, pending_id)
         if pending is None or pending.deleted:
             raise NotFound("there is no such pending action")
-        if (yield from look(DECISION, pending_id)) is not None:
+        decision = yield from look(DECISION, pending_id)
+        if decision is not None and (again := successor_of(decision)) is not None:
+            raise Conflict(
+                f"this action was reopened: it waits as {again}",
+                hint="vote about that one",
+                extra={"outcome": REOPENED, "pending_id": again},
+            )
+        if decision is not None:
             raise Conflict("pending action already decided")
         if verdict == CANCEL:
             if who.agent_id != pending.body["requested_by"]:
@@ -151,6 +158,9 @@ def compose(pending: Record, votes: Sequence[Record]) -> Intent:
         if outcome is None:
             return Decision((), None)
         records: list[Record] = []
+        first = pending.body.get("reopened_from")
+        if outcome.outcome == APPROVED and first is not None and (yield from get(DECISION, first)) is None:
+            return Decision((), None)  # until it is known that this is what the first action was parked as anew
         if outcome.outcome == APPROVED:
             reason = yield from _hindered(pending, stamp)
             if reason is None:
@@ -186,6 +196,10 @@ def _hindered(pending: Record, stamp: Stamp) -> Generator[Read, Any, str | None]
         verdict, _, _ = yield from verdict_of(ask, who, (yield from chain_of(ask.namespace)))
         if verdict is Verdict.DENY:
             return "policy"
+    if (first := pending.body.get("reopened_from")) is not None:
+        decision = yield from get(DECISION, first)
+        if decision is not None and successor_of(decision) != pending.key:
+            return "stale"
     for item, record in zip(items, records, strict=True):
         if not (yield from _stands(item, record)):
             return "stale"
@@ -223,12 +237,12 @@ def _renewed(item: Mapping[str, Any], stamp: Stamp) -> Record:
 
 def conclude(pending_id: str, value: Mapping[str, Any]) -> Intent:
     """Write a value that a majority accepted: the decision, and the records that it carries, merged. Reply: the record
-    of the decision. Again, or elsewhere, it changes nothing."""
+    of the decision. Again, or elsewhere, it changes nothing; nor does it change how an operator ended the action."""
 
     def plan(stamp: Stamp) -> Plan:
         decision = decision_of(pending_id, value)
         held = yield from get(DECISION, pending_id)
-        if held is not None and not wins(decision, held):
+        if held is not None and not (held.deleted and wins(decision, held)):
             return Decision((), held)
         written = [decision]
         for each in value.get("records", ()):
@@ -255,6 +269,13 @@ def decision_of(pending_id: str, value: Mapping[str, Any]) -> Record:
     body = {name: each for name, each in value.items() if name not in ("version", "records")}
     body["wrote"] = [[each["kind"], each["key"], each["version"]] for each in value.get("records", ())]
     return Record.make(DECISION, pending_id, version, version, body)
+
+
+def successor_of(decision: Record) -> str | None:
+    """The action as which a reopened one was parked anew; None for any other decision."""
+    if decision.deleted or decision.body.get("outcome") != REOPENED:
+        return None
+    return next((str(key) for kind, key, _ in decision.body["wrote"] if kind == PENDING), None)
 
 
 def refs_of(pending: Record) -> list[Ref]:

@@ -109,6 +109,17 @@ def rehearse(intent: Intent, stamp: Stamp, answer: Callable[[Read], Any]) -> Reh
     return Rehearsed(tuple(reads), reply)
 
 
+def reading(refs: Sequence[Ref]) -> Intent:
+    """An intent that only reads these addresses."""
+
+    def plan(stamp: Stamp) -> Plan:
+        for ref in refs:
+            yield from get(*ref)
+        return Decision(())
+
+    return plan
+
+
 def get(kind: str, key: str) -> Generator[Read, Any, Record | None]:
     """`yield from get(...)`: the record under an address, typed."""
     found: Record | None = yield Get(Ref(kind, key))

@@ -38,7 +38,8 @@ not be read has `unreadable`, its text, instead: it denies."""
 PENDING = "pending"
 """An action that was parked; key: its id. Body: `action`, `namespace`, `payload`, `requested_by`, `requested_at`,
 `approver` (that of the policy it was parked under), and where there is one `memory_id`; of one that was parked here
-`electors`, the stores that decide about it, and `records`, what it comes to (see `parking`)."""
+`electors`, the stores that decide about it, `records`, what it comes to (see `parking`), and where it was parked anew
+`reopened_from`, the id of the action that it was."""
 VOTE = "vote"
 """One agent's verdict on a pending action; key: `compound_key(pending_id, voter, verdict)`. Body: `pending_id`,
 `voter`, `verdict` (`approve` or `reject`), `voted_at`."""

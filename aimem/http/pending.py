@@ -22,5 +22,9 @@ async def reject(call: Call) -> Response:
     return answer(await call.node.reject(call.path["id"], call.caller()))
 
 
+async def reopen(call: Call) -> Response:
+    return answer(await call.node.reopen(call.path["id"], call.json_if_any(), call.caller()))
+
+
 async def cancel(call: Call) -> Response:
     return answer(await call.node.cancel(call.path["id"], call.caller()))

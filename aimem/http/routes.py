@@ -399,6 +399,16 @@ PENDING = (
             ("cancel", pending.cancel, "Take back an action that one asked for"),
         )
     ),
+    Route(
+        "POST",
+        f"{API}/pending/{{id}}/reopen",
+        pending.reopen,
+        "End the wait of an action whose electors are gone for good",
+        {200: ref("Reopened")},
+        changes=True,
+        body=ref("Reopen"),
+        body_required=False,
+    ),
 )
 ABOUT = (
     Route("GET", f"{API}/health", about.health, "Whether the node is well", {200: ref("Health"), 503: ref("Health")}),

@@ -249,6 +249,11 @@ COMPONENTS: dict[str, Schema] = {
     ),
     "PendingList": fields({"pending": listing(ref("PendingAction")), **_COUNTED}),
     "Verdict": fields({"id": TEXT}, {"status": TEXT, "votes": COUNT, "quorum": COUNT, "reason": TEXT}),
+    "Reopen": fields({}, {"lost": listing(TEXT)}),
+    "Reopened": fields(
+        {"id": TEXT, "outcome": TEXT, "lost": listing(TEXT), "not_ruled_out": listing(TEXT)},
+        {"decided_by": TEXT, "pending_id": TEXT, "electors": listing(TEXT)},
+    ),
     "NewStandard": fields({}, {"namespace": TEXT, "id": TEXT, "parent": TEXT, "governance": ref("Policy")}),
     "StandardSet": fields(
         {"set": FLAG, "namespace": TEXT, "standard_id": TEXT},

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 
 from aimem.core.asking import Question, questions
-from aimem.core.intent import Intent
+from aimem.core.intent import Intent, reading
 from aimem.core.pairs import Pair
 from aimem.core.quorum import Policy
 from aimem.core.record import Ref
@@ -74,7 +74,20 @@ class Asking:
         answers = [await self._ask(part, needed, until) for part in parts]
         return all(ordered for ordered, _ in answers), any(brought for _, brought in answers)
 
+    async def everybody(self, refs: Sequence[Ref]) -> set[str]:
+        """Take in whatever is newer under a few addresses at any peer that answers: the ids of the nodes that did."""
+        (rehearsed,) = await self._store.rehearse([reading(refs)])
+        asked = list(questions(rehearsed.reads).values())
+        inquiry = await self._inquire(asked, len(self._links), asyncio.get_running_loop().time() + self._timeout)
+        await self._take(inquiry)
+        return inquiry.answered
+
     async def _ask(self, asked: Sequence[Question], needed: int, until: float) -> tuple[bool, bool]:
+        inquiry = await self._inquire(asked, needed, until)
+        usable = await self._take(inquiry)
+        return inquiry.enough and usable, bool(inquiry.brought)
+
+    async def _inquire(self, asked: Sequence[Question], needed: int, until: float) -> Inquiry:
         lanes = [link.ask for link in self._links.outside if link.peer.up]
         inquiry = Inquiry(asked, lanes, needed, self._node)
         loop = asyncio.get_running_loop()
@@ -85,8 +98,12 @@ class Asking:
         finally:
             late.cancel()
             over.cancel()
+        return inquiry
+
+    async def _take(self, inquiry: Inquiry) -> bool:
+        """Merge what was brought. Whether all of it could be."""
         usable = True
         for source, records in inquiry.brought:
             taken = await self._take_in(records, source, None)
             usable = usable and all(each.outcome != REFUSED for each in taken)
-        return inquiry.enough and usable, bool(inquiry.brought)
+        return usable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import Any
 
 from aimem.core.consensus import Ballot, Reply, reply_from_wire
@@ -15,11 +16,11 @@ from aimem.store.base import Store
 log = logging.getLogger(__name__)
 
 
-def electors(store: Store, rack: str | None, links: Links) -> tuple[str, ...]:
-    """This store, in that rack, and those of peers that were met, the reachable ones first."""
+def electors(store: Store, rack: str | None, links: Links, lost: Collection[str] = ()) -> tuple[str, ...]:
+    """This store, in that rack, and those of peers that were met and are not `lost`, the reachable ones first."""
     met = sorted((link.peer for link in links.outside), key=lambda peer: not peer.up)
     stores = [(peer.identity.incarnation, peer.identity.rack) for peer in met if peer.identity is not None]
-    return electors_of(store.incarnation, rack, stores)
+    return electors_of(store.incarnation, rack, [each for each in stores if each[0] not in lost])
 
 
 async def consult(

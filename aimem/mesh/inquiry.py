@@ -30,7 +30,8 @@ class Inquiry:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.brought: list[tuple[Envelope, Sequence[Record]]] = []
         """What is newer elsewhere, by who told it."""
-        self._answered: set[str] = set()
+        self.answered: set[str] = set()
+        """The ids of the nodes that have."""
         self._needed = needed
         self._this = this
         self._rest = deque(sorted(lanes, key=lambda lane: lane.promise))
@@ -40,7 +41,7 @@ class Inquiry:
     @property
     def enough(self) -> bool:
         """Whether as many nodes have answered as must."""
-        return len(self._answered) >= self._needed
+        return len(self.answered) >= self._needed
 
     def ask_the_rest(self) -> None:
         """An answer is late: whoever was not asked yet is asked now."""
@@ -57,13 +58,13 @@ class Inquiry:
         if self.done.done():
             return
         if source is not None and source.node != self._this:
-            self._answered.add(source.node)
+            self.answered.add(source.node)
             if records:
                 self.brought.append((source, records))
         self._go_on()
 
     def _go_on(self) -> None:
-        self._ask(self._needed - len(self._answered) - self._open)
+        self._ask(self._needed - len(self.answered) - self._open)
         if self.enough or not self._open:
             self.end()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,7 +19,7 @@ from aimem.core.consensus import Ballot, Reply
 from aimem.core.identity_words import Identity
 from aimem.core.intent import Intent
 from aimem.core.quorum import STORES, UNREACHABLE, Met, NotMet, Policy, describe
-from aimem.core.record import Record
+from aimem.core.record import Record, Ref
 from aimem.core.taking import Taken
 from aimem.errors import AimemError
 from aimem.mesh.admitting import Admission
@@ -323,9 +323,14 @@ class Mesh:
         """See `Fleet.latest`."""
         return self.receiving.latest()
 
-    def electors(self) -> tuple[str, ...]:
+    async def ask_all(self, refs: Sequence[Ref]) -> tuple[str, ...]:
+        """See `Fleet.ask_all`."""
+        answered = await self._asking.everybody(refs)
+        return tuple(link.peer.url for link in self._links.outside if link.peer.node not in answered)
+
+    def electors(self, lost: Collection[str] = ()) -> tuple[str, ...]:
         """This store, and those of peers that were met, the reachable ones first."""
-        return electors(self._store, self._settings.rack, self._links)
+        return electors(self._store, self._settings.rack, self._links, lost)
 
     def hears(self, start: str) -> bool | None:
         """Whether the process of this start is a peer's and answers; None where no peer is known by it."""

@@ -10,11 +10,11 @@ import asyncio
 import heapq
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aimem.core.consensus import ACCEPT, FIRST, PROMISE, Ballot, Proposal, Reply, elect
+from aimem.core.consensus import ACCEPT, FIRST, PROMISE, Accepted, Ballot, Proposal, Reply, elect
 from aimem.core.deciding import (
     CANCELLED,
     REJECTED,
@@ -28,7 +28,7 @@ from aimem.core.deciding import (
     refs_of,
     weigh,
 )
-from aimem.core.intent import Decision, Intent, Plan, Stamp, get
+from aimem.core.intent import Decision, Plan, Stamp, reading
 from aimem.core.kinds import AGENT, DECISION, PENDING, VOTE, compound_key
 from aimem.core.record import Record, Ref
 from aimem.errors import AimemError
@@ -55,8 +55,10 @@ class Deciding:
         self.open = OpenActions()
         self.loaded = asyncio.Event()
         """Set when `open` is what the store holds."""
-        self.unreached: dict[str, int] = {}
-        """Actions that wait for a majority of their electors, with how many of them said nothing."""
+        self.unreached: dict[str, tuple[str, ...]] = {}
+        """Actions that wait for a majority of their electors, with those of them that said nothing."""
+        self.halted: set[str] = set()
+        """Actions of which an elector is closed, for they are being reopened, and that are not decided yet."""
         self._store = store
         self._lane = lane
         self._callers = callers
@@ -82,7 +84,7 @@ class Deciding:
         await self.open.load(self._store)
         self.loaded.set()
         for pending_id in self.open.ids(None, None, len(self.open)):
-            self._schedule(pending_id, self._pause())
+            self._schedule(pending_id, self.pause())
         while True:
             self._woken.clear()
             self._end_due()
@@ -106,7 +108,7 @@ class Deciding:
             _, pending_id = heapq.heappop(self._ends)
             self._ending.discard(pending_id)
             if pending_id in self.open:
-                self._schedule(pending_id, self._pause())
+                self._schedule(pending_id, self.pause())
 
     async def _take_up(self, pending_id: str) -> None:
         try:
@@ -124,14 +126,14 @@ class Deciding:
             elif record.kind == PENDING:
                 self._watch(record)
             elif record.kind == VOTE and isinstance(pending_id := record.body.get("pending_id"), str):
-                self._schedule(pending_id, self._pause())
+                self._schedule(pending_id, self.pause())
             elif record.kind == AGENT:
                 for each in self._uncounted.pop(record.key, ()):
-                    self._schedule(each, self._pause())
+                    self._schedule(each, self.pause())
 
     def _watch(self, pending: Record) -> None:
         """Look at an action when it is over time, and soon, since its votes may have come before it."""
-        self._schedule(pending.key, self._pause())
+        self._schedule(pending.key, self.pause())
         self._ends_later(pending)
 
     def _ends_later(self, pending: Record) -> None:
@@ -141,7 +143,8 @@ class Deciding:
             heapq.heappush(self._ends, (expires, pending.key))
             self._woken.set()
 
-    def _pause(self) -> float:
+    def pause(self) -> float:
+        """How long (s) to wait before proposing, so that proposals seldom cross."""
         return self._rand.uniform(*DECIDE_PAUSE_SECS)
 
     def _schedule(self, pending_id: str, secs: float) -> None:
@@ -156,7 +159,7 @@ class Deciding:
     async def settle(self, pending_id: str) -> Record | None:
         """Have an action decided, if its votes are enough and this store is one of its electors: the record of the
         decision, None while it is open."""
-        async with self._alone(pending_id):
+        async with self.alone(pending_id):
             for _ in range(DECIDE_ATTEMPTS):
                 pending, decision = await self._store.get([Ref(PENDING, pending_id), Ref(DECISION, pending_id)])
                 if decision is not None:
@@ -173,12 +176,14 @@ class Deciding:
                 if not electors:
                     return await self._end(pending, votes)
                 proposal = await self._propose(pending, votes)
-                if proposal.chosen:
+                if proposal.chosen or await self._is_decided(pending_id):
                     continue
-                if not proposal.lost:
-                    self.unreached[pending_id] = proposal.missing
+                if proposal.closed:
+                    self.halted.add(pending_id)
+                if proposal.closed or not proposal.lost:
+                    self.unreached[pending_id] = proposal.silent
                     return None
-                await asyncio.sleep(self._pause())
+                await asyncio.sleep(self.pause())
         self._schedule(pending_id, self._rand.uniform(*DECIDE_RETRY_SECS))  # whoever was in the way may be gone by then
         return None
 
@@ -194,6 +199,10 @@ class Deciding:
                 self._learned.pop(pending_id, None)
             (decision,) = await self._store.get([Ref(DECISION, pending_id)])
         return decision
+
+    async def _is_decided(self, pending_id: str) -> bool:
+        (decision,) = await self._store.get([Ref(DECISION, pending_id)])
+        return decision is not None
 
     async def votes_of(self, pending: Record) -> list[Record]:
         """The votes on an action that this store holds."""
@@ -224,20 +233,31 @@ class Deciding:
 
     async def _propose(self, pending: Record, votes: Sequence[Record]) -> Proposal:
         """One proposal from its ballot to the decision."""
-        last = self._rounds.get(pending.key, FIRST)
-        proposal = Proposal(electors_of_pending(pending), Ballot(last.round + 1, self._store.start))
-        self._rounds[pending.key] = proposal.ballot
-        for elector, reply in await self._ask_all(proposal.electors, pending.key, proposal, PROMISE, None):
-            proposal.promised(elector, reply)
-        if proposal.ready:
-            bound = proposal.bound()
-            value = bound.value if bound is not None else await self._value(pending, votes)
-            if value is not None and self._timely(value):
-                await self._have_accepted(pending.key, proposal, value)
-                if proposal.chosen:
-                    await self._callers.decided().one(conclude(pending.key, value))
-        self._rounds[pending.key] = max(proposal.highest, proposal.ballot)
+        electors = electors_of_pending(pending)
+        proposal, value = await self.attempt(pending.key, electors, lambda bound: self._value(pending, votes, bound))
+        if proposal.chosen:
+            await self._callers.decided().one(conclude(pending.key, value))
         return proposal
+
+    async def attempt(
+        self,
+        question: str,
+        electors: tuple[str, ...],
+        choose: Callable[[Accepted | None], Awaitable[Any]],
+        needed: int | None = None,
+    ) -> tuple[Proposal, Any]:
+        """One attempt to have a value chosen, and the value. `choose` gives it when enough have promised, from what
+        binds; None where nothing is to be proposed."""
+        last = self._rounds.get(question, FIRST)
+        proposal = Proposal(electors, Ballot(last.round + 1, self._store.start), needed)
+        self._rounds[question] = proposal.ballot
+        for elector, reply in (await self.ask(electors, question, PROMISE, proposal.ballot)).items():
+            proposal.promised(elector, reply)
+        value = await choose(proposal.bound()) if proposal.ready else None
+        if value is not None and self._timely(value):
+            await self._have_accepted(question, proposal, value)
+        self._rounds[question] = max(proposal.highest, proposal.ballot)
+        return proposal, value
 
     def _timely(self, value: Any) -> bool:
         """Whether this store may take a value by now: who proposed it first may have had a clock far ahead. If so, it
@@ -254,33 +274,35 @@ class Deciding:
         (decision,) = await self._store.get([Ref(DECISION, pending.key)])
         return decision
 
-    async def _value(self, pending: Record, votes: Sequence[Record]) -> Any:
-        """What to propose where nothing binds: weighed on what enough nodes hold by now. None where too few answer."""
+    async def _value(self, pending: Record, votes: Sequence[Record], bound: Accepted | None) -> Any:
+        """What to propose: what binds, else what the votes come to on what enough nodes hold by now. None where too few
+        answer, or one of them knows that an operator has ended the action."""
         intent = compose(pending, votes)
         if self._fleet is not None and not self._fleet.alone:
-            turn = await self._fleet.order([_reading(refs_of(pending)), intent])
+            turn = await self._fleet.order([reading([Ref(DECISION, pending.key), *refs_of(pending)]), intent])
             if turn.asks and not turn.ordered:
                 return None
-        return await self._lane.one(intent)
+        if await self._is_decided(pending.key):
+            return None
+        return bound.value if bound is not None else await self._lane.one(intent)
 
     async def _have_accepted(self, question: str, proposal: Proposal, value: Any) -> None:
         """Ask the other electors first: a value that they can't take, since this clock is far ahead of theirs and does
         not know it yet, must not bind this store, and by it all of them, until their clocks come near."""
         own = self._store.incarnation
         others = [each for each in proposal.electors if each != own]
-        for elector, reply in await self._ask_all(others, question, proposal, ACCEPT, value):
+        for elector, reply in (await self.ask(others, question, ACCEPT, proposal.ballot, value)).items():
             proposal.accepted(elector, reply)
-        if proposal.nearly_chosen:
-            for elector, reply in await self._ask_all([own], question, proposal, ACCEPT, value):
+        if own in proposal.electors and proposal.nearly_chosen:
+            for elector, reply in (await self.ask([own], question, ACCEPT, proposal.ballot, value)).items():
                 proposal.accepted(elector, reply)
 
-    async def _ask_all(
-        self, electors: Sequence[str], question: str, proposal: Proposal, step: str, value: Any
-    ) -> list[tuple[str, Reply]]:
+    async def ask(
+        self, electors: Sequence[str], question: str, step: str, ballot: Ballot, value: Any = None
+    ) -> dict[str, Reply]:
         """The answers of the electors that could be reached."""
-        asked = [self._ask(each, question, step, proposal.ballot, value) for each in electors]
-        replies = await asyncio.gather(*asked)
-        return [(each, reply) for each, reply in zip(electors, replies, strict=True) if reply is not None]
+        replies = await asyncio.gather(*(self._ask(each, question, step, ballot, value) for each in electors))
+        return {each: reply for each, reply in zip(electors, replies, strict=True) if reply is not None}
 
     async def _ask(self, elector: str, question: str, step: str, ballot: Ballot, value: Any) -> Reply | None:
         if elector == self._store.incarnation:
@@ -289,7 +311,7 @@ class Deciding:
         return None if self._fleet is None else await self._fleet.consult(elector, question, step, ballot, value)
 
     @asynccontextmanager
-    async def _alone(self, pending_id: str) -> AsyncIterator[None]:
+    async def alone(self, pending_id: str) -> AsyncIterator[None]:
         """One at a time about one action."""
         lock = self._locks.setdefault(pending_id, asyncio.Lock())
         try:
@@ -301,15 +323,5 @@ class Deciding:
 
     def _done(self, pending_id: str) -> None:
         self.unreached.pop(pending_id, None)
+        self.halted.discard(pending_id)
         self._rounds.pop(pending_id, None)
-
-
-def _reading(refs: Sequence[Ref]) -> Intent:
-    """An intent that only reads these addresses."""
-
-    def plan(stamp: Stamp) -> Plan:
-        for ref in refs:
-            yield from get(*ref)
-        return Decision(())
-
-    return plan

@@ -10,7 +10,7 @@ first write that gets through.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from aimem.core.consensus import Ballot, Reply
@@ -84,8 +84,12 @@ class Fleet(Protocol):
     def latest(self) -> int:
         """The highest time (ns) of a version that this node takes by now."""
 
-    def electors(self) -> tuple[str, ...]:
-        """The stores that decide on what is parked here: this one's, and its peers' as far as they were met."""
+    def electors(self, lost: Collection[str] = ()) -> tuple[str, ...]:
+        """The stores that decide on what is parked here: this one's, and its peers' as far as they were met, without
+        those that are `lost`."""
+
+    async def ask_all(self, refs: Sequence[Ref]) -> tuple[str, ...]:
+        """Take in whatever is newer at any node that answers under these addresses; the peers that do not."""
 
     def hears(self, start: str) -> bool | None:
         """Whether the process of this start is a peer's and answers; None where no peer is known by it."""

@@ -46,6 +46,7 @@ from aimem.node.positions import Positions
 from aimem.node.quarantining import Quarantining
 from aimem.node.reading import Reading
 from aimem.node.recalling import Recalling
+from aimem.node.reopening import Reopening
 from aimem.node.retiring import Retiring
 from aimem.node.ruling import Ruling
 from aimem.node.sessions import Sessions
@@ -134,6 +135,7 @@ class Node:
         self._sessions = Sessions(store, self.touching, self._ruling, now)
         self.deciding = Deciding(store, lane, callers, self.fleet, now, rand)
         self._pending = Pending(store, callers, self.deciding, DECISION_PATIENCE_SECS)
+        self._reopening = Reopening(store, lane, callers, self.deciding, self.fleet)
         self._linking = Linking(store, callers)
         self._archiving = Archiving(store, callers, self.housekeeping, settings.ttl, now)
         self._retiring = Retiring(store, callers, self.housekeeping, keep=settings.archive_on_gc, now=now)
@@ -386,6 +388,10 @@ class Node:
     async def reject(self, pending_id: str, caller: Caller) -> Answer:
         """Vote against an action."""
         return await self._pending.reject(pending_id, caller)
+
+    async def reopen(self, pending_id: str, raw: object | None, caller: Caller) -> Answer:
+        """End the wait of a pending action whose electors are gone for good."""
+        return await self._reopening.reopen(pending_id, raw, caller)
 
     async def cancel(self, pending_id: str, caller: Caller) -> Answer:
         """Take an action back."""

@@ -21,6 +21,7 @@ from aimem.core.deciding import (
     electors_of_pending,
     may_see,
     needed_votes,
+    successor_of,
 )
 from aimem.core.governing import Speaker
 from aimem.core.intent import Decision, Plan, Stamp
@@ -97,6 +98,8 @@ class Pending:
         try:
             return await self._vote(pending_id, caller, verdict)
         except Conflict as error:
+            if "pending_id" in error.extra:  # it waits elsewhere
+                raise
             raise NotFound("pending action not found or already decided", extra=error.extra) from error
 
     async def _vote(self, pending_id: str, caller: Caller, verdict: str) -> Answer:
@@ -215,6 +218,8 @@ class Pending:
         }
         if not electors_of_pending(pending) and decision is None:
             told["waits_for"] = "its requester to ask again: it was parked by the existing system"
+        if "reopened_from" in body:
+            told["reopened_from"] = body["reopened_from"]
         if "expires_at" in body:
             told["expires_at"] = format_timestamp(body["expires_at"])
         if decision is not None:
@@ -224,10 +229,14 @@ class Pending:
             }
             if "reason" in decision.body:
                 told["reason"] = decision.body["reason"]
-            if await self._overtaken(decision):
+            if (again := successor_of(decision)) is not None:
+                told["reopened_as"] = again
+            elif await self._overtaken(decision):
                 told["overtaken"] = True
-        elif pending_id in self._deciding.unreached:
-            told["waits_for"] = "a majority of its electors"
+        elif (silent := self._deciding.unreached.get(pending_id)) is not None:
+            halted = pending_id in self._deciding.halted
+            told["waits_for"] = "an operator to finish reopening it" if halted else "a majority of its electors"
+            told["silent"] = list(silent)
         return told
 
     async def _overtaken(self, decision: Record) -> bool:

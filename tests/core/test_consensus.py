@@ -100,7 +100,7 @@ def test_a_proposal_is_bound_by_the_highest_ballot_among_its_majority() -> None:
     assert reached(proposal) == (False, False, False), "an elector counts once, and nobody else counts"
     proposal.promised("2", Reply(True, Ballot(5, A), Accepted(Ballot(3, B), "new")))
     assert reached(proposal) == (True, False, False)
-    assert (proposal.bound(), proposal.missing) == (Accepted(Ballot(3, B), "new"), 1)
+    assert (proposal.bound(), proposal.silent) == (Accepted(Ballot(3, B), "new"), ("3",))
     proposal.accepted("3", Reply(False, Ballot(7, B), None))
     proposal.accepted("1", Reply(True, Ballot(5, A), None))
     assert (reached(proposal), proposal.highest) == ((True, False, False), Ballot(7, B))

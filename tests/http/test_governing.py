@@ -94,6 +94,7 @@ UNGOVERNED = {
     "POST /api/v1/pending/{id}/approve": "who may vote is said by the action: see test_pending",
     "POST /api/v1/pending/{id}/reject": "likewise",
     "POST /api/v1/pending/{id}/cancel": "likewise",
+    "POST /api/v1/pending/{id}/reopen": "who may vote may, and who sets the rules there: see test_reopening",
     "POST /api/v1/dead_letters/replay": "tells again what the subscription was to be told",
     "POST /api/v1/memories/{id}/grant": "of the author alone: see test_a_grant_is_a_write_where_the_memory_is",
     "POST /api/v1/memories/{id}/revoke": "likewise",

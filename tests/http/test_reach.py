@@ -249,7 +249,7 @@ def by_rows(ids: dict[str, str]) -> dict[str, tuple[str, Any]]:
 OF_NO_NAMESPACE = {
     *("DELETE /api/v1/subscriptions", "DELETE /api/v1/subscriptions/{id}", "POST /api/v1/dead_letters/replay"),
     *("POST /api/v1/gc", "POST /api/v1/quarantine/rescue", "POST /api/v1/quarantine/drop", "POST /api/v1/agents"),
-    *(f"POST /api/v1/pending/{{id}}/{verdict}" for verdict in ("approve", "reject", "cancel")),
+    *(f"POST /api/v1/pending/{{id}}/{verdict}" for verdict in ("approve", "reject", "cancel", "reopen")),
     *(f"POST /api/v1/memories/{{id}}/{word}" for word in ("grant", "revoke")),
 }
 """Ending what has expired is nobody's act; of the quarantine only rows in reach are there at all; agents are of no
