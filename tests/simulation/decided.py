@@ -26,6 +26,10 @@ class Decided:
         self.decisions: dict[str, Record] = {}
         self.governed = False
         """Whether any policy was ever seen."""
+        self.reopening: set[str] = set()
+        """Actions that somebody on call has asked to reopen."""
+        self.doubted: set[str] = set()
+        """Those of them of which it was not said that every node was asked for another end: there may be one."""
         self._parked: dict[str, list[Record]] = defaultdict(list)
         """One that two nodes parked for one request may be under the policy that either held."""
         self._votes: dict[str, set[tuple[str, str]]] = defaultdict(set)
@@ -49,10 +53,15 @@ class Decided:
 
     def told(self, body: dict[str, Any]) -> None:
         """A caller was told how an action ended."""
+        if "not_ruled_out" in body:
+            sure = all(doubt.startswith("that the lost electors") for doubt in body["not_ruled_out"])
+            if sure and body["lost"]:  # else this reply tells what an earlier one has come to
+                self.doubted.discard(body["id"])
+            self._told.setdefault(body["id"], body["outcome"])
         for word, outcome in (("executed", "approved"), ("rejected", "rejected"), ("cancelled", "cancelled")):
             if body.get(word) is True:
                 before = self._told.setdefault(body["id"], outcome)
-                if before != outcome:
+                if before != outcome and body["id"] not in self.doubted:
                     self._breaks(f"the end of {body['id']} was told as {before}, and then as {outcome}")
 
     def _decision(self, node: str, record: Record) -> None:
@@ -61,7 +70,7 @@ class Decided:
         first = self.decisions.setdefault(record.key, record)
         if first is record:
             self._founded(record)
-        elif first.body != record.body or record.deleted:
+        elif (first.body != record.body or record.deleted) and record.key not in self.doubted:
             self._breaks(f"{node} holds another decision: {record.body} instead of {first.body}")
 
     def _founded(self, decision: Record) -> None:
@@ -69,7 +78,8 @@ class Decided:
         parked, outcome = self._parked[decision.key], decision.body["outcome"]
         wrote = [Ref(kind, key) for kind, key, _ in decision.body["wrote"]]
         asked = [[Ref(each["kind"], each["key"]) for each in pending.body["records"]] for pending in parked]
-        if wrote not in (asked if outcome == "approved" else [[]]):
+        reopened = outcome == "reopened" and [ref.kind for ref in wrote] == [PENDING]
+        if not reopened and wrote not in (asked if outcome == "approved" else [[]]):
             self._breaks(f"{decision.key} ended as {outcome} and wrote {wrote}, where {asked} was asked for")
         self._carried |= {(Ref(kind, key), parse_version(text).base()) for kind, key, text in decision.body["wrote"]}
         if not any(self._voted(pending, outcome) for pending in parked):
@@ -82,6 +92,8 @@ class Decided:
             return ("cancel", requester) in votes
         if outcome == "expired":
             return "expires_at" in pending.body
+        if outcome == "reopened":
+            return pending.key in self.reopening
         needed = approver["consensus"] if isinstance(approver, dict) and "consensus" in approver else 1
         named = approver.get("agent") if isinstance(approver, dict) else None
         want = "reject" if outcome == "rejected" else "approve"
@@ -103,11 +115,13 @@ class Decided:
     def check(self, name: str, state: dict[Ref, Record], is_lost: Callable[[Ref, Version], bool]) -> None:
         """A node holds every decision and what it came to, or something newer; callers were told what is so."""
         for pending_id, outcome in self._told.items():
+            if pending_id in self.doubted:
+                continue
             held = state.get(Ref(DECISION, pending_id))
             if held is None or held.body["outcome"] != outcome:
                 self._breaks(f"{name} holds {held!r} of {pending_id}, of which a caller was told that it is {outcome}")
         for decision in self.decisions.values():
-            if Ref(DECISION, decision.key) not in state:
+            if Ref(DECISION, decision.key) not in state or decision.key in self.doubted:
                 continue
             for kind, key, version in decision.body["wrote"]:
                 ref, least = Ref(kind, key), parse_version(version)

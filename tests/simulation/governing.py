@@ -14,7 +14,7 @@ from aimem.node.caller import Caller
 from aimem.node.node import Node
 
 NAMESPACES = ("gov", "gov/deep")
-VERDICTS = ("approve", "reject", "cancel")
+VERDICTS = ("approve", "reject", "cancel", "reopen")
 VOTERS = ("ai:c0", "ai:c1", "ai:c2")
 """Callers of other requests too, whose own actions they may not decide about."""
 BOSS = "ai:boss"

@@ -7,7 +7,7 @@ from collections import Counter
 
 from aimem.core.automatic import RANK, deleted_by_user, effect_of
 from aimem.core.deciding import electors_of_pending
-from aimem.core.kinds import IDEMPOTENCY, MEMORY, PENDING, QUARANTINE, TOUCH, kind_of
+from aimem.core.kinds import ACCEPTOR, IDEMPOTENCY, MEMORY, PENDING, QUARANTINE, TOUCH, kind_of
 from aimem.core.pairs import Pair
 from aimem.core.quorum import majority
 from aimem.core.record import Record, Ref, from_wire
@@ -33,7 +33,13 @@ async def check_all(world: World) -> None:
 
 
 async def all_decided(world: World, secs: float) -> None:
-    """What has the votes it needs, and a majority of its electors that hear each other, is decided within `secs`."""
+    """What has the votes it needs, and a majority of its electors that hear each other, is decided within `secs`; what
+    an elector was closed for is decided already."""
+    for name in world.up:
+        store, waiting = world.members[name].store, world.call(name).deciding.open
+        closed = {ref.key for ref, each in _state(store).items() if ref.kind == ACCEPTOR and each.body["closed"]}  # type: ignore[arg-type]
+        if left := [each for each in closed if each in waiting]:
+            world.ledger.breaks(f"{name} was closed as an elector, and knows no end of {left}")
     due = [(name, pending) for name in world.up for pending in await _due(world, name)]
     until = asyncio.get_running_loop().time() + secs
     while due := [(name, pending) for name, pending in due if pending in world.call(name).deciding.open]:

@@ -18,6 +18,7 @@ from aimem.limits import MESH_BACKOFF_SECS
 from tests.simulation.faults import Faults
 from tests.simulation.laws import all_decided, check_all
 from tests.simulation.loop import simulate
+from tests.simulation.on_call import OnCall
 from tests.simulation.scenario import Scenario, scenario
 from tests.simulation.workload import Request, Workload
 from tests.simulation.world import World, caller
@@ -86,13 +87,17 @@ async def _all(world: World, plan: Scenario, rand: random.Random) -> None:
     await workload.begin()
     making = asyncio.ensure_future(faults.run())
     working = asyncio.ensure_future(workload.run())
+    on_call = OnCall(world, workload, random.Random(f"on call {plan.seed}"))
+    watching = asyncio.ensure_future(on_call.run() if plan.governed else asyncio.sleep(0))
     if plan.rack_lost:
         await asyncio.sleep(rand.random() * 3)
         world.ledger.calm = False
         await faults.lose_rack()
     await working
     making.cancel()
+    on_call.over = True
     await asyncio.gather(making, return_exceptions=True)
+    await watching
     await faults.heal()
     late = 4 * plan.catchup_secs + faults.ahead / 1e9 + plan.skew / 1e9
     await _same(world, _HEALED_SECS + late, "after healing")
@@ -100,6 +105,8 @@ async def _all(world: World, plan: Scenario, rand: random.Random) -> None:
         await asyncio.sleep(_BACK_SECS + late)
         world.ledger.calm = True
     await _goes_on(world, workload, rand)
+    if plan.governed:
+        await on_call.finish()
     await all_decided(world, _HEALED_SECS)
     await _same(world, _HEALED_SECS, "after the last writes")
     await check_all(world)
