@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.timeout(1800)  # it does all that the README shows: minutes on a machine that has time for it
 def test_the_output_blocks_are_what_the_commands_print() -> None:
     shown = re.search(r"1\. (\d+) documentation strings", (ROOT / "README.md").read_text())
     assert shown is not None
