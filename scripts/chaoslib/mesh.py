@@ -16,6 +16,7 @@ from pathlib import Path
 from chaoslib.graph import peers_of
 from chaoslib.network import Line, Network
 from chaoslib.node import Member, Node, Remote, eventually
+from chaoslib.shared_store import SharedStore
 
 _DISK_MB = 96
 _START_SECS = 120.0  # twelve nodes at once on two busy cores
@@ -110,11 +111,13 @@ class Minted(Mesh):
         self.network = Network(rack_of)
         self.program = program
         self.previous = previous
+        self.store: SharedStore | None = None
+        """What the nodes share, where they do."""
         peers = peers_of(layout.graph, rack_of)
         _mint(folder, layout, self.network, program)
         nodes = [self._node(folder, name, layout, peers[name]) for name in rack_of]
         super().__init__(nodes, layout, peers)
-        self.can |= {"cut", "slow"} | ({"previous"} if previous is not None else set())
+        self.can |= {"cut", "slow", "failover"} | ({"previous"} if previous is not None else set())
         self.nodes = {node.name: node for node in nodes}
 
     def _node(self, folder: Path, name: str, layout: Layout, peers: Sequence[str]) -> Node:
@@ -139,6 +142,12 @@ class Minted(Mesh):
         url = f"https://{self.network.agent_address(name)}:{PORT}"
         return Node(name, rack, layout.zone_of(rack), url, home, self.network.within(name), words)
 
+    def share(self) -> None:
+        """Start all nodes anew on one store that is empty, and wait until they have met. Raises: as `begin`."""
+        self.end()
+        self.store = SharedStore(self.network.AGENTS, self.network.OF_AGENTS)
+        self._begin(self.program)
+
     def begin(self, program: Path | None = None) -> None:
         """Start all nodes anew on nothing, as `program` if that is not the mesh's own, and wait until they have met.
 
@@ -146,9 +155,13 @@ class Minted(Mesh):
             RuntimeError: they do not.
         """
         self.end()
+        self._begin(program or self.program)
+
+    def _begin(self, program: Path) -> None:
         for node in self.nodes.values():
             node.wipe()
-            node.program = program or self.program
+            node.program = program
+            node.store_url = None if self.store is None else self.store.url
             node.start()
         if not self.wait_met():
             raise RuntimeError(f"the nodes do not meet; see the logs in {self._home()}")
@@ -157,10 +170,13 @@ class Minted(Mesh):
         return next(iter(self.nodes.values())).home.parent
 
     def end(self) -> None:
-        """End all nodes."""
+        """End all nodes, and what they share."""
         for node in self.nodes.values():
             node.free()
             node.kill()
+        if self.store is not None:
+            self.store.close()
+            self.store = None
 
     def cut(self, lines: Iterable[Line]) -> None:
         lines = set(lines)
@@ -218,3 +234,7 @@ def _mint(folder: Path, layout: Layout, network: Network, program: Path) -> None
     done = subprocess.run([*command, "--config-dir", f"{folder}/{{node}}"], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"minting failed: {done.stderr}")
+    for name in layout.rack_of():  # a node is told at its start what it keeps its records in
+        config = folder / name / "aimem.toml"
+        kept = [line for line in config.read_text().splitlines(keepends=True) if not line.startswith("db =")]
+        config.write_text("".join(kept))

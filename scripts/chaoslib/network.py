@@ -71,13 +71,16 @@ def _unshare() -> list[str]:
 class Network:
     """The lines between nodes. `rack_of` says where each node stands."""
 
+    AGENTS, OF_AGENTS = "10.99.255.254", "10.99.0.0/16"
+    """Where nodes reach what is beside all racks, and the network of their own addresses there."""
+
     def __init__(self, rack_of: Mapping[str, str]) -> None:
         self._names = list(rack_of)
         racks = list(dict.fromkeys(rack_of.values()))
         self._rack = {name: racks.index(rack) for name, rack in rack_of.items()}
         self._cut: set[Line] = set()
         self._slow: set[str] = set()
-        _ip(["link add agents type bridge", "addr add 10.99.255.254/16 dev agents", "link set agents up"])
+        _ip(["link add agents type bridge", f"addr add {self.AGENTS}/16 dev agents", "link set agents up"])
         for rack in range(len(racks)):
             made = f"link add rack{rack} type bridge", f"addr add 10.1.{rack}.254/24 dev rack{rack}"
             _ip([*made, f"link set rack{rack} up"])

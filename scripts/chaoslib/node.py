@@ -83,6 +83,8 @@ class Node(Member):
         super().__init__(name, rack, zone, url, [home / "ca.crt", home / "tls.crt", home / "tls.key"])
         self.home = home
         self.program = Path()
+        self.store_url: str | None = None
+        """Of the store that it shares with others, if it does."""
         self._within = within
         self._flags = flags
         self._process: subprocess.Popen[bytes] | None = None
@@ -98,10 +100,9 @@ class Node(Member):
         """Start it on what it holds. It serves some time later."""
         clock = [] if self._wrong_by is None else [str(_CLOCKED), str(self._wrong_by)]
         command = [sys.executable, *clock, str(self.program), "serve", "--config", str(self.home / "aimem.toml")]
+        place = ["--db", str(self.database)] if self.store_url is None else ["--store-url", self.store_url]
         with (self.home / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [*self._within, *command, "--db", str(self.database), *self._flags], stdout=log, stderr=log
-            )
+            self._process = subprocess.Popen([*self._within, *command, *place, *self._flags], stdout=log, stderr=log)
 
     def kill(self) -> None:
         self._end(signal.SIGKILL)

@@ -37,10 +37,12 @@ def cycles(out: Path) -> list[dict[str, Any]]:
 @needs_namespaces
 def test_twenty_cycles_over_all_classes_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     """Killed, stopped, cut off and all else, while every kind of write goes through every node."""
-    chaos(tmp_path, "--cycles", "20", "--previous", str(DIST))
+    said = chaos(tmp_path, "--cycles", "20", "--previous", str(DIST))
     done = cycles(tmp_path)
     assert len(done) == 20
-    assert {cycle["fault"] for cycle in done} == CLASSES.keys() - {"zone"}
+    skipped = {name for name in CLASSES if f"{name}: skipped: " in said}
+    assert skipped <= {"zone", "failover"}
+    assert {cycle["fault"] for cycle in done} == CLASSES.keys() - skipped
     kinds = Counter[str]()
     for cycle in done:
         kinds.update(cycle["kinds"])
