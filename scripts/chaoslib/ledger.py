@@ -78,9 +78,9 @@ class Case:
     needed: int
     mark: str
     deletes: str | None = None
+    said: list[Said] = field(default_factory=list)
     orphaned: bool = False
     """Whether most of the stores that decide about it are gone for good: it waits until an operator reopens it."""
-    said: list[Said] = field(default_factory=list)
 
     @property
     def ripe(self) -> bool:

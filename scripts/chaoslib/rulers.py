@@ -19,8 +19,8 @@ from chaoslib.node import Member, eventually
 RULERS = 3
 """So many that two can vote on what the third asks for."""
 _LAWS = 2
-_OPEN = 4
-"""On how many of the latest actions is voted: so few that most are decided, so many that they overlap."""
+_LATEST = 3
+"""On how many of the latest actions is voted: so few that votes meet."""
 _IN_FORCE_SECS = 5.0
 _LONG_SECS = 1_000_000
 """How long actions may wait under a policy, and some more: each policy has a number of its own by it."""
@@ -49,7 +49,7 @@ class Court:
     """How many approvals that is."""
     voters: Sequence[str]
     sits: bool = False
-    open: list[Case] = field(default_factory=list)
+    parked: list[Case] = field(default_factory=list)
 
     @property
     def rules(self) -> dict[str, dict[str, Any]]:
@@ -199,21 +199,22 @@ class Ruler(Caller):
         if "pending_id" in reply:
             case = Case(reply["pending_id"], self.agent, self.court.needed, mark, deletes)
             self.ledger.cases.append(case)
-            self.court.open.append(case)
+            self.court.parked.append(case)
         elif act.ordered:
             self.wrong.append(
                 f"{method} {path} at {act.node}: done without the leave that the policy asks for: {reply}"
             )
 
     def vote(self) -> None:
-        """Vote on one of the latest writes that wait; now and then as the requester, who has no vote."""
-        waiting = [case for case in self.court.open[-2 * _OPEN :] if not case.told][-_OPEN:]
-        if not waiting:
+        """Vote on one of the latest parked writes, also when that has ended: a node that was cut off may not know.
+
+        Now and then as the requester, who has no vote."""
+        if not self.court.parked:
             return self.park()
-        case = self.rand.choice(waiting)
-        (verdict,) = self.rand.choices((APPROVE, REJECT, CANCEL), (12, 1, 1))
+        case = self.rand.choice(self.court.parked[-_LATEST:])
+        (verdict,) = self.rand.choices((APPROVE, REJECT, CANCEL), (8, 2, 1))
         others = [voter for voter in self.court.voters if voter != case.requester]
-        own = verdict == CANCEL or self.rand.random() < 0.05
+        own = verdict == CANCEL or self.rand.random() < 0.1
         voter = case.requester if own else self.rand.choice(others)
         effects = [Effect(("vote", f"{case.id}/{voter}/{verdict}"), LIVE)]
         path = f"/pending/{case.id}/{verdict}"
@@ -277,5 +278,5 @@ RULINGS: dict[str, Callable[[Ruler], None]] = {
     "vote": Ruler.vote,
 }
 """Every kind of operation of the control plane, by name."""
-WEIGHTS = dict.fromkeys(RULINGS, 1.0) | {"rule": 2.0, "park": 5.0, "vote": 12.0}
+WEIGHTS = dict.fromkeys(RULINGS, 1.0) | {"rule": 2.0, "park": 7.0, "vote": 12.0}
 """How often each is drawn."""

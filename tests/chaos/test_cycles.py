@@ -48,7 +48,7 @@ def test_twenty_cycles_over_all_classes_lose_nothing_that_was_acknowledged(tmp_p
         kinds.update(cycle["kinds"])
     asked = (OPERATIONS.keys() | RULINGS.keys() | {"park store", "park delete"}) - {"hot", "park", "vote"}
     assert len(asked - kinds.keys()) <= 4  # the rarest may fall out of so short a run
-    assert kinds["approve"] > 20
+    assert kinds["approve"] > 10
     total = json.loads((tmp_path / "convergence.json").read_text())["total"]
     assert total["acknowledged"] == kinds.total() > 200
     assert [total[what] for what in ("lost", "resurrected", "divergent", "wrong")] == [0, 0, 0, 0]

@@ -69,6 +69,13 @@ def test_acknowledged_votes_come_to_something() -> None:
         assert judged(case(Said(verdict, "ai:two", ACKED)), OPEN).lost
 
 
+def test_an_action_whose_electors_are_gone_waits_and_ends_as_was_told() -> None:
+    orphan = case(*approved())
+    orphan.orphaned = True
+    assert judged(orphan, OPEN).well
+    assert judged(orphan, ended("rejected")).resurrected
+
+
 @pytest.mark.parametrize("status", [UNKNOWN, REFUSED])
 def test_votes_that_were_not_acknowledged_demand_nothing(status: str) -> None:
     assert judged(case(*approved(status)), OPEN).well
