@@ -14,7 +14,7 @@ import pytest
 from aimem.core.kinds import MEMORY
 from aimem.core.record import Ref
 from aimem.errors import AimemError, Misconfigured, StoreUnreachable
-from aimem.limits import STORE_CALL_SECS, STORE_WRITE_SECS
+from aimem.limits import REPLICA_CALL_SECS, STORE_CALL_SECS, STORE_WRITE_SECS
 from aimem.store.base import Filter
 from aimem.store.lagging import lagging
 from aimem.store.postgres.checks import Finding
@@ -30,7 +30,7 @@ from tests.waiting import PATIENCE_SECS, until
 
 MakeServer = Callable[..., PostgresServer]
 BOUND = 0.5
-SLACK = 4.0
+SLACK = 30.0  # seconds by which a busy machine may be late
 
 
 def test_lag_counts_from_the_last_moment_at_which_the_primary_held_no_more() -> None:
@@ -163,10 +163,10 @@ async def test_a_replica_that_is_killed_frozen_or_restarted_costs_no_read(new_po
                 assert time.monotonic() - started < STORE_CALL_SECS + SLACK
                 with counted(store) as told:
                     started = time.monotonic()
-                    for _ in range(20):
+                    for _ in range(40):
                         assert await titles(store) == {"one"}
-                    assert time.monotonic() - started < STORE_CALL_SECS, "nobody waits for it again"
-                assert told[1] >= 19
+                    assert time.monotonic() - started < 20 * REPLICA_CALL_SECS, "nobody waits for it again"
+                assert told[1] >= 39
             finally:
                 second.thaw()
             await asyncio.to_thread(first.start)
