@@ -19,9 +19,9 @@ from chaoslib.node import eventually
 from chaoslib.rulers import agents_of, convene, inbox_of
 from chaoslib.writers import Writer
 
-_WARM_UP_ACTS, _WARM_UP_SECS = 30, 3.0
+_WARM_UP_ACTS, _WARM_UP_SECS = 30, 30.0
 """How much is acknowledged before the fault, and how long that may take on a busy machine."""
-_GO_ON_SECS = 4.0
+_GO_ON_SECS = 30.0
 """How long lines stay cut at most for a node that may by the rules to acknowledge something."""
 
 

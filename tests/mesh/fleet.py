@@ -170,13 +170,13 @@ class Fleet:
 
 @contextmanager
 def running(
-    folder: Path, count: int = 4, transport: str = "mtls", stores: Mapping[str, str] | None = None
+    folder: Path, count: int = 4, transport: str = "mtls", stores: Mapping[str, str] | None = None, *flags: str
 ) -> Iterator[Fleet]:
-    """A fleet that has met."""
+    """A fleet that has met. All nodes are started with `flags`."""
     fleet = Fleet(folder, count, transport, stores)
     try:
         for name in fleet.names:
-            fleet.start(name, "--quorum-writes", "2")
+            fleet.start(name, "--quorum-writes", "2", *flags)
         fleet.wait_met()
         yield fleet
     finally:

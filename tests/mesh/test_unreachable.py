@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.mesh.fleet import Fleet
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECS, eventually
 
 NOBODY = "https://nowhere.invalid:9077"  # a name that is reserved for not being there
-PATIENCE_MS = "240000"  # of the quorum: a write that waited a quarter of it would outlast its caller
+PATIENCE_MS = (
+    f"{8_000 * PATIENCE_SECS:.0f}"  # of the quorum: a write that waited a quarter of it would outlast its caller
+)
 
 
 def peers(fleet: Fleet) -> dict[str, dict[str, Any]]:

@@ -22,7 +22,7 @@ def hooks() -> Iterator[Hooks]:
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    with running(tmp_path, 3, "plain") as made:
+    with running(tmp_path, 3, "plain", None, "--catchup-interval-secs", "1") as made:
         yield made
 
 

@@ -1,4 +1,5 @@
-"""An import of a million lines or so, through a pipe: a bad one far down is told by its number, and costs no other."""
+"""An import of more lines than any batch holds, through a pipe: a bad one far down is told by its number, and costs no
+other."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-BAD = 700_000
+BAD = 150_000
 AROUND = 300  # distinct rows before and behind the bad one
 BLOCK = 1_000
 ENDS = 2
