@@ -206,6 +206,7 @@ async def test_a_group_is_run_once_where_all_it_reads_is_known(database: Make, m
 
     monkeypatch.setattr(writer, "_run", counted)
     async with nodes(database(), 2) as (node, other):
+        await node.store.hear()  # of the other's opening
         memory = await stored(node.store, creating("A"))
         again = await stored(node.store, creating("A", content="newer"))
         assert runs == 2
