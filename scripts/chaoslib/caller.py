@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from chaoslib.client import AGENT, Client
-from chaoslib.ledger import ACKED, REFUSED, UNKNOWN, Act, Effect, Ledger
+from chaoslib.ledger import ACKED, REFUSED, UNKNOWN, Act, Effect, Ledger, Ref
 from chaoslib.node import Member
 
 _PAUSE_SECS = 0.04  # leaves the machine room for the nodes, which may have to start meanwhile
@@ -112,9 +112,16 @@ class Caller(threading.Thread):
             act.acks = int(reply.get("quorum_acks", 0))
             ordered = reply.get("ordered", True) is not False and not act.repeated  # the first try may not have been
             self.ledger.end(act, ACKED, told, ordered=ordered)
+            if act.repeated:  # the first try may have done, and may yet bring, what the second could not
+                self._doubt(act, {effect.ref for effect in told}, doubted or [])
         else:
             self.ledger.end(act, UNKNOWN if status == ACKED else status, doubted or [], ordered=False)
         return act, reply
+
+    def _doubt(self, act: Act, told: set[Ref], doubted: list[Effect]) -> None:
+        left = [effect for effect in doubted if effect.ref not in told]
+        if left:
+            self.ledger.end(self.ledger.begin(act.kind, act.node), UNKNOWN, left, ordered=False)
 
     def _choose(self) -> str:
         now = time.monotonic()
