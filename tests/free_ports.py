@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,8 +12,8 @@ _LOWEST = 10_000
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody uses now; all are held until the last is known.
+def free_ports(count: int, addresses: Sequence[str] = ("127.0.0.1",)) -> list[int]:
+    """Ports that nobody uses now on any of the addresses; all are held until the last is known.
 
     Below those that the kernel gives to connections: one of these could be taken while its server is down, by a client
     that calls somebody else, or that calls the server and so meets itself.
@@ -22,9 +23,12 @@ def free_ports(count: int) -> list[int]:
     with ExitStack() as holding:
         while len(ports) < count:
             port = random.SystemRandom().randrange(_LOWEST, highest)
-            try:
-                holding.enter_context(socket.create_server(("127.0.0.1", port)))
-            except OSError:
-                continue
+            with ExitStack() as taken:
+                try:
+                    for address in addresses:
+                        taken.enter_context(socket.create_server((address, port)))
+                except OSError:
+                    continue
+                holding.push(taken.pop_all())
             ports.append(port)
     return ports

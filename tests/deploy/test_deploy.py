@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import py_compile
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,8 +22,9 @@ from pathlib import Path
 import pytest
 
 from aimem.cli.main import main
+from tests.free_ports import free_ports
 from tests.postgres_server import binary, skip_without_binaries
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECS, eventually
 
 from .page import PAGE, blocks
 
@@ -36,6 +37,7 @@ POSTGRES_HOSTS = ("pg-1", "pg-2", "pg-3")
 POSTGRES, WATCHING_POSTGRES = "A HIGHLY AVAILABLE POSTGRES", "WATCHING POSTGRES"
 FAILOVER, REWIND = "WHEN THE PRIMARY IS GONE", "BACK TO AN EARLIER TIME"
 HOSTS = {"the operator's machine": "operator", "the node": "alone"}
+ADDRESSES = ["127.0.0.1", *(f"127.1.{rack}.1{number}" for rack in range(3) for number in range(6))]
 PROGRAM = """#!{python}
 import os, pathlib, sys
 sys.path.insert(0, {repo!r})
@@ -54,14 +56,19 @@ class Site:
         self.environment = {
             "PATH": f"{root}/bin:{os.environ['PATH']}",
             "DEPLOY_ROOT": str(root),
-            "DEPLOY_PORT": str(free_port()),
+            "DEPLOY_PORT": str(free_ports(1, ADDRESSES)[0]),
             "DEPLOY_HOST": "nowhere",
         }
         (root / "bin").mkdir()
-        source = (Path(__file__).parent / "stand_in.py").read_text()
-        _executable(root / "bin" / "stand_in", f"#!{sys.executable} -IS\n{source}")
-        for name in ("ssh", "scp", "cp", "systemctl", "useradd", "chown", "chgrp", "logger", "runuser"):
-            (root / "bin" / name).symlink_to("stand_in")
+        for name in ("stand_in", "services"):
+            py_compile.compile(
+                str(Path(__file__).parent / f"{name}.py"), str(root / "bin" / f"{name}.pyc"), doraise=True
+            )
+        for name in ("ssh", "scp", "cp", "systemctl", "logger", "runuser"):
+            command = f'exec {sys.executable} -IS {root}/bin/stand_in.pyc {name} "$@"'
+            _executable(root / "bin" / name, f"#!/bin/sh\n{command}\n")
+        for name in ("useradd", "chown", "chgrp"):  # users and owners: here all belongs to who runs the test
+            (root / "bin" / name).symlink_to("/bin/true")
 
     def arrive(self, host: str) -> None:
         """Put the program where it was downloaded to."""
@@ -77,7 +84,7 @@ class Site:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
+            timeout=4 * PATIENCE_SECS,
         )
         assert done.returncode == 0, f"on {host}:\n{commands}\nended with {done.returncode}:\n{done.stdout}"
         return done.stdout
@@ -145,22 +152,6 @@ class Site:
 def _executable(path: Path, text: str) -> None:
     path.write_text(text)
     path.chmod(0o755)
-
-
-def free_port() -> int:
-    """A port that is free on every address of three racks."""
-    hosts = ["127.0.0.1", *(f"127.1.{rack}.1{number}" for rack in range(3) for number in range(6))]
-    while True:
-        held = [socket.create_server((hosts[0], 0))]
-        port: int = held[0].getsockname()[1]
-        try:
-            held += [socket.create_server((host, port)) for host in hosts[1:]]
-        except OSError:
-            continue
-        finally:
-            for each in held:
-                each.close()
-        return port
 
 
 @pytest.fixture
@@ -254,7 +245,7 @@ def postgres_site() -> Iterator[Site]:
             _give_away(place)
         made.environment |= {
             "DEPLOY_POSTGRES": str(binaries),
-            "DEPLOY_POSTGRES_PORT": str(_free_postgres_port()),
+            "DEPLOY_POSTGRES_PORT": str(free_ports(1, [f"127.1.0.2{host[-1]}" for host in POSTGRES_HOSTS])[0]),
             "DEPLOY_SOCKETS": str(root / "sockets"),
             "DEPLOY_SHARED": str(root / "archive"),
         }
@@ -335,19 +326,6 @@ def _give_away(place: Path) -> None:
     if os.geteuid() == 0:
         for each in (place, *place.rglob("*")):
             os.chown(each, 65_534, 65_534)
-
-
-def _free_postgres_port() -> int:
-    """A port that is free at the addresses of the three servers."""
-    while True:
-        with socket.create_server(("127.1.0.21", 0)) as held:
-            port: int = held.getsockname()[1]
-            try:
-                for address in ("127.1.0.22", "127.1.0.23"):
-                    socket.create_server((address, port)).close()
-            except OSError:
-                continue
-            return port
 
 
 def test_ten_racks_of_ten(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
