@@ -15,6 +15,7 @@ from aimem.net.client_tls import TlsFiles
 from tests.mesh.fleet import ROOT, WITHOUT, Fleet, running
 from tests.postgres_server import ROLE
 from tests.scenarios.running import KINDS, run, writers
+from tests.waiting import PATIENCE_SECS
 
 SHARED = "shared"
 
@@ -45,7 +46,7 @@ def test_what_is_written_through_one_node_is_on_all(fleet: Fleet, kind: str) -> 
     clients = {url: Client(url, tls=TlsFiles(**files(fleet))) for url in fleet.urls}
     try:
         for writer in writers(kind, KINDS.index(kind), fleet.urls):
-            assert run(kind, clients, writer, 30) is None
+            assert run(kind, clients, writer, PATIENCE_SECS) is None
     finally:
         for client in clients.values():
             client.close()
@@ -58,7 +59,7 @@ def script(fleet: Fleet, *flags: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_script_leaves_nothing_behind(fleet: Fleet) -> None:
-    done = script(fleet, "--wait", "30")
+    done = script(fleet, "--wait", f"{PATIENCE_SECS}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "purge: left out" in done.stdout
     fleet.wait_same()

@@ -65,12 +65,22 @@ def test_a_backup_killed_at_any_instant_costs_no_good_one(database: Path, tmp_pa
     )
 
 
+def stopped_at_work(database: Path, folder: Path) -> subprocess.Popen[bytes]:
+    """A backup that stands still in the middle. One that was done before it was stopped is made anew."""
+    while True:
+        process = subprocess.Popen(command(database, folder), cwd=ROOT)
+        while process.poll() is None and not list(folder.glob(f"{snapshots.WORKING}*")):
+            pass
+        process.send_signal(signal.SIGSTOP)
+        if list(folder.glob(f"{snapshots.WORKING}*")):
+            return process
+        process.send_signal(signal.SIGCONT)
+        process.wait()
+
+
 def test_of_two_at_once_the_second_is_refused(database: Path, tmp_path: Path) -> None:
     folder = tmp_path / "to"
-    first = subprocess.Popen(command(database, folder), cwd=ROOT)
-    while not list(folder.glob(f"{snapshots.WORKING}*")):
-        assert first.poll() is None
-    first.send_signal(signal.SIGSTOP)
+    first = stopped_at_work(database, folder)
     try:
         second = subprocess.run(command(database, folder), cwd=ROOT, capture_output=True, text=True)
     finally:

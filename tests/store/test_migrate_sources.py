@@ -21,6 +21,7 @@ from aimem.errors import Busy
 from aimem.store.migrate import copying
 from aimem.store.sqlite.opening import lock
 from tests.store.old_database import NOW, REAL, OldDatabase, digest_of, migrated
+from tests.waiting import PATIENCE_SECS
 
 _WRITER = """
 import sqlite3, sys
@@ -276,7 +277,7 @@ def test_a_migration_that_is_killed_goes_on(tmp_path: Path, many: Path) -> None:
     while True:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
         try:
-            out, _ = process.communicate(timeout=dice.uniform(0.05, 0.6) if kills < 8 else 60)
+            out, _ = process.communicate(timeout=dice.uniform(0.05, 0.6) if kills < 8 else PATIENCE_SECS)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.communicate()
