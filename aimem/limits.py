@@ -225,6 +225,7 @@ WEBHOOK_ORPHAN_SECS = 300.0  # likewise where nobody knows whose they are: its p
 WEBHOOK_IDLE_SECS = 30.0  # a connection to a receiver between deliveries: below the 60 s that servers default to
 DEAD_LETTERS_LIMIT_DEFAULT, DEAD_LETTERS_LIMIT_MAX = 100, 1_000  # of one list, and of one replay
 CAPABILITIES_MAX = 50  # of one agent: as many as a memory has tags
+CHAINS_MAX = 16_384  # namespaces whose rules are kept as every write asks for them: 0.5 KB each, 8 MB
 CONSENSUS_MAX = 100  # votes that a policy may ask for: more agents than ever watch one queue
 ELECTORS_MAX = 5  # stores that decide about a parked action: two of them may be lost
 DECIDE_ATTEMPTS = 5  # proposals that cross, before others go first: two proposers hardly cross twice

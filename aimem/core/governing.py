@@ -95,7 +95,7 @@ def governed(intent: Intent, who: Speaker) -> Intent:
             yield from stays_within(decision.records, who.reach)
         asks = yield from asks_of(decision.records)
         approvers: dict[Approver, Leave] = {}
-        rules: dict[str, list[Standing]] = {}
+        rules: dict[str, Sequence[Standing]] = {}
         for ask in asks:
             if ask.namespace not in rules:
                 rules[ask.namespace] = yield from chain_of(ask.namespace)

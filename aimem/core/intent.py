@@ -29,6 +29,13 @@ class Look(NamedTuple):
     ref: Ref
 
 
+class Chain(NamedTuple):
+    """Read all that has a say in a namespace, as far as this store has heard. Answer: what `policy.standing_over`
+    gives; a store may keep it until a rule changes, since every write reads it."""
+
+    namespace: str
+
+
 class Holding(NamedTuple):
     """Read who holds a pair. Answer: `PairState`."""
 
@@ -47,7 +54,7 @@ class Links(NamedTuple):
     memory_id: str
 
 
-Read = Get | Look | Holding | Touches | Links
+Read = Get | Look | Chain | Holding | Touches | Links
 
 
 class Stamp(Protocol):

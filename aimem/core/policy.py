@@ -7,19 +7,21 @@ that can't be read denies. What counts as an action, and what becomes of a refus
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+import json
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from aimem.core.fields import check_agent_id, wrong_shape
 from aimem.core.identity_words import letters_between
-from aimem.core.intent import Read, look
+from aimem.core.intent import Chain, Read
 from aimem.core.kinds import POLICY, STANDARD
 from aimem.core.namespace import check_namespace, lineage
-from aimem.core.record import Record
+from aimem.core.record import Record, Ref
 from aimem.errors import AimemError, Invalid
-from aimem.limits import CONSENSUS_MAX, NAMESPACE_DEPTH_MAX, PENDING_SECS_MAX
+from aimem.limits import CHAINS_MAX, CONSENSUS_MAX, NAMESPACE_DEPTH_MAX, PENDING_SECS_MAX
 
 EVERYWHERE: Final = "*"
 """The name under which the standard and the policy above all namespaces stand."""
@@ -160,26 +162,37 @@ class Standing(NamedTuple):
     policy: Record | None
 
 
-def chain_of(namespace: str) -> Generator[Read, Any, list[Standing]]:
-    """`yield from chain_of(...)`: everything that has a say in `namespace`, nearest first: itself, its ancestors, the
-    parents that were named for its root, and `*`. A parent named twice ends the walk."""
+def chain_of(namespace: str) -> Generator[Read, Any, Sequence[Standing]]:
+    """`yield from chain_of(...)`: everything that has a say in `namespace`."""
+    found: Sequence[Standing] = yield Chain(namespace)
+    return found
+
+
+def standing_over(namespace: str, held: Callable[[Ref], Record | None]) -> Sequence[Standing]:
+    """Everything that has a say in `namespace`, nearest first: itself, its ancestors, the parents that were named for
+    its root, and `*`. A parent named twice ends the walk. `held` gives what stands under an address."""
     found: list[Standing] = []
     names = list(lineage(namespace)) if namespace != EVERYWHERE else []
     seen: set[str] = set()
     while names:
         name = names.pop(0)
         seen.add(name)
-        found.append((yield from _standing(name)))
+        found.append(_standing(name, held))
         parent = found[-1].standard.body.get("parent") if found[-1].standard is not None else None
         if not names and isinstance(parent, str) and parent not in seen and len(seen) < 2 * NAMESPACE_DEPTH_MAX:
             names.append(parent)
     if EVERYWHERE not in seen:
-        found.append((yield from _standing(EVERYWHERE)))
+        found.append(_standing(EVERYWHERE, held))
     return found
 
 
-def _standing(name: str) -> Generator[Read, Any, Standing]:
-    return Standing(name, (yield from look(STANDARD, name)), (yield from look(POLICY, name)))
+def _standing(name: str, held: Callable[[Ref], Record | None]) -> Standing:
+    standard, policy = (held(Ref(kind, name)) for kind in (STANDARD, POLICY))
+    return Standing(name, _live(standard), _live(policy))
+
+
+def _live(record: Record | None) -> Record | None:
+    return None if record is None or record.deleted else record
 
 
 def rule_of(chain: Sequence[Standing]) -> Rule | None:
@@ -197,8 +210,13 @@ def rule_in(namespace: str) -> Generator[Read, Any, Rule | None]:
 
 def readable(record: Record) -> Policy | None:
     """The policy that a record holds; None for one that can't be read."""
+    return _read(record.raw)
+
+
+@lru_cache(maxsize=CHAINS_MAX)  # every write under a policy reads it: the same bytes, the same policy
+def _read(raw: bytes) -> Policy | None:
     try:
-        return parse_policy(record.body.get("policy"))
+        return parse_policy(json.loads(raw).get("policy"))
     except AimemError:
         return None
 

@@ -8,22 +8,24 @@ record. The rules are the same for every such store and stand here; how rows are
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from aimem.core.archiving import archived_at
 from aimem.core.automatic import NEVER, born_of_touch, effect_of, is_archived, use_of
 from aimem.core.clock import HybridClock
 from aimem.core.digest import stage
-from aimem.core.intent import Get, Holding, Intent, Links, Look, Read, Rehearsed, decide, rehearse
+from aimem.core.intent import Chain, Get, Holding, Intent, Links, Look, Read, Rehearsed, decide, rehearse
 from aimem.core.kinds import LINK, MEMORY, RESIDENT, SUPERSEDED, TOUCH, VECTOR, kind_of, source_key
 from aimem.core.pairs import Pair, PairState, by_age, pair_of, plain_id, resolve
+from aimem.core.policy import Standing, standing_over
 from aimem.core.record import Record, Ref
 from aimem.core.restamping import in_order, restamped
 from aimem.core.upkeep import outlives
 from aimem.core.version import Version, parse_version
 from aimem.errors import AimemError
 from aimem.store.base import Change, Outcome, Written
+from aimem.store.resident import Resident
 from aimem.store.state import State
 
 
@@ -79,7 +81,7 @@ def columns_of(record: Record) -> Columns:
 class Transaction(ABC):
     """One group's view of the store, and what is to change when it has committed. Also the `Stamp` of its intents."""
 
-    def __init__(self, state: State, resident: Mapping[Ref, Record], *, now: int, origin: str) -> None:
+    def __init__(self, state: State, resident: Resident, *, now: int, origin: str) -> None:
         self.now = now
         self.incarnation = state.incarnation
         self.head = state.head
@@ -117,12 +119,14 @@ class Transaction(ABC):
         self._forget()
         return rehearse(intent, self, self._answer)
 
-    def _answer(self, read: Read) -> Record | PairState | list[Record] | None:
+    def _answer(self, read: Read) -> Record | PairState | Sequence[Record] | Sequence[Standing] | None:
         if isinstance(read, Get):
             return self._record(read.ref)
         if isinstance(read, Look):
-            known = self.resident.get(read.ref) or self._resident.get(read.ref)
-            return known if read.ref.kind in RESIDENT else self._record(read.ref)
+            return self._in_force(read.ref)
+        if isinstance(read, Chain):
+            written = bool(self.resident)  # perhaps a rule, which then is in force for what follows in this group
+            return standing_over(read.namespace, self._in_force) if written else self._resident.chain(read.namespace)
         if isinstance(read, Holding):
             return resolve(read.pair, self._lookup, (row.record for row in self._others(read.pair)))
         if isinstance(read, Links):
@@ -131,6 +135,12 @@ class Transaction(ABC):
 
     def _lookup(self, memory_id: str) -> Record | None:
         return self._record(Ref(MEMORY, memory_id))
+
+    def _in_force(self, ref: Ref) -> Record | None:
+        """As `_record`, from memory where the kind is kept there."""
+        if ref.kind not in RESIDENT:
+            return self._record(ref)
+        return self.resident.get(ref) or self._resident.get(ref)
 
     def _record(self, ref: Ref) -> Record | None:
         found = self._find(ref)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from aimem.core.intent import Decision, Look, Plan, Read, decide
+from aimem.core.intent import Chain, Decision, Plan, Read, decide
 from aimem.core.kinds import POLICY, STANDARD
 from aimem.core.policy import (
     DEFAULT,
@@ -14,11 +15,13 @@ from aimem.core.policy import (
     Approver,
     Policy,
     Rule,
+    Standing,
     Verdict,
     chain_of,
     judge,
     parse_policy,
     rule_of,
+    standing_over,
 )
 from aimem.core.record import Record, Ref
 from aimem.core.version import Version
@@ -119,9 +122,9 @@ class Rules:
             body = {"namespace": name, "parent": parent, "owner": f"ai:{name}"}
             self._held[Ref(STANDARD, name)] = Record.make(STANDARD, name, VERSION, VERSION, body)
 
-    def read(self, read: Read) -> Record | None:
-        assert isinstance(read, Look)
-        return self._held.get(read.ref)
+    def read(self, read: Read) -> Sequence[Standing]:
+        assert isinstance(read, Chain)
+        return standing_over(read.namespace, self._held.get)
 
     def chain(self, namespace: str) -> list[Any]:
         def plan(stamp: Any) -> Plan:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aimem.core.automatic import born_of_touch
 from aimem.core.clock import HybridClock
 from aimem.core.digest import stage
-from aimem.core.intent import Get, Holding, Intent, Links, Look, Read, Rehearsed, decide, rehearse
+from aimem.core.intent import Chain, Get, Holding, Intent, Links, Look, Read, Rehearsed, decide, rehearse
 from aimem.core.kinds import KINDS, MEMORY, TOUCH, source_key
 from aimem.core.pairs import PairState, pair_of, resolve
+from aimem.core.policy import Standing, standing_over
 from aimem.core.record import Record, Ref
 from aimem.core.restamping import in_order, restamped, too_far
 from aimem.core.upkeep import outlives
@@ -51,15 +54,20 @@ class Transaction:
         """Run one intent and write nothing."""
         return rehearse(intent, self, self._answer)
 
-    def _answer(self, read: Read) -> Record | PairState | list[Record] | None:
+    def _answer(self, read: Read) -> Record | PairState | Sequence[Record] | Sequence[Standing] | None:
         if isinstance(read, Get | Look):
-            row = self.state.rows.get(read.ref)
-            return row.record if row else None
+            return self._held(read.ref)
+        if isinstance(read, Chain):
+            return standing_over(read.namespace, self._held)
         if isinstance(read, Holding):
             return resolve(read.pair, self.state.memory, self.state.claimants(read.pair))
         if isinstance(read, Links):
             return self.state.links({read.memory_id})
         return self.state.touches(read.memory_id)
+
+    def _held(self, ref: Ref) -> Record | None:
+        row = self.state.rows.get(ref)
+        return row.record if row else None
 
     def put(self, record: Record) -> None:
         """Make `record` what stands under its address, and note what that changes for readers."""

@@ -21,7 +21,7 @@ from typing import Any
 
 from aimem.core.feed import Cursor, resolve
 from aimem.core.kinds import RESIDENT
-from aimem.core.record import Record, Ref
+from aimem.core.record import Record
 from aimem.core.version import ZERO
 from aimem.store.base import Change
 from aimem.store.postgres.clock import NOW, ServersClock
@@ -30,6 +30,7 @@ from aimem.store.postgres.reading import starts
 from aimem.store.postgres.session import Connection, one, rows, snapshot
 from aimem.store.postgres.standing import OPENING, SAVE_STATE, Standing, fresh, resident_of, saved, standing
 from aimem.store.postgres.table import Transaction
+from aimem.store.resident import Resident
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class Follower:
     def __init__(
         self,
         state: Standing,
-        resident: dict[Ref, Record],
+        resident: Resident,
         *,
         origin: str,
         now: Callable[[], int],
@@ -88,7 +89,7 @@ class Follower:
     def committed(self, after: Standing, transaction: Transaction) -> None:
         """A transaction of this node has been committed, and led to this state."""
         self.state = after
-        self.resident.update(transaction.resident)
+        self.resident.take(transaction.resident.values())
         if transaction.changes:
             self._told(transaction.changes)
 
@@ -134,10 +135,10 @@ class Follower:
                 self.rewound.set()
             changes = await all_news(connection, after)
             self.resident.clear()
-            self.resident.update(await resident_of(connection))
-            changes += [Change(0, 0, record, None, False) for record in self.resident.values()]
+            self.resident.take(await resident_of(connection))
+            changes += [Change(0, 0, record, None, False) for record in self.resident]
         self.state = found
-        self.resident.update((each.record.ref, each.record) for each in changes if each.record.kind in RESIDENT)
+        self.resident.take(each.record for each in changes if each.record.kind in RESIDENT)
         if changes:
             self._told(changes)
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import psycopg
 
-from aimem.core.record import Record, Ref
 from aimem.limits import STORE_OPEN_SECS
 from aimem.store.ids import random_id
 from aimem.store.postgres import schema
@@ -22,6 +21,7 @@ from aimem.store.postgres.session import unbounded
 from aimem.store.postgres.standing import OPENING, SAVE_STATE, Standing, identity_of, resident_of, saved, standing
 from aimem.store.postgres.store import PostgresStore
 from aimem.store.postgres.url import Target
+from aimem.store.resident import Resident
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ async def open_store(
 
 async def _begin(
     connections: Connections, start: str, now: Callable[[], int], rand: Callable[[], str]
-) -> tuple[Standing, dict[Ref, Record]]:
+) -> tuple[Standing, Resident]:
     session = await connections.alone()
     try:
         async with within(STORE_OPEN_SECS), session.transaction():
@@ -67,7 +67,7 @@ async def _begin(
 
 async def _open(
     session: Session, start: str, now: Callable[[], int], rand: Callable[[], str]
-) -> tuple[Standing, dict[Ref, Record]]:
+) -> tuple[Standing, Resident]:
     await unbounded(session)
     identity = await identity_of(session)
     await schema.prepare(session, incarnation=rand(), identity=identity)

@@ -7,9 +7,9 @@ from typing import Any
 
 from aimem.core.digest import Digest
 from aimem.core.kinds import RESIDENT
-from aimem.core.record import Record, Ref
 from aimem.store.postgres.known import COLUMNS, row_of
 from aimem.store.postgres.session import Connection, one, rows
+from aimem.store.resident import Resident
 from aimem.store.state import State, unpack
 
 
@@ -52,13 +52,12 @@ STATE = (
 )
 
 
-async def resident_of(connection: Connection) -> dict[Ref, Record]:
+async def resident_of(connection: Connection) -> Resident:
     """The live records of the kinds that are kept in memory."""
     found = await rows(
         connection, f"SELECT {COLUMNS} FROM record WHERE kind = ANY(%s) AND NOT deleted", (sorted(RESIDENT),)
     )
-    records = (row_of(values).record for values in found)
-    return {record.ref: record for record in records}
+    return Resident(row_of(values).record for values in found)
 
 
 def fresh(digest: Digest, deltas: dict[int, int]) -> Digest:

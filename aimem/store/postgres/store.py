@@ -50,6 +50,7 @@ from aimem.store.postgres.session import snapshot, unbounded
 from aimem.store.postgres.standing import Standing
 from aimem.store.postgres.table import Program, Transaction
 from aimem.store.postgres.writer import Work, Writer
+from aimem.store.resident import Resident
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class PostgresStore:
         self,
         connections: Connections,
         state: Standing,
-        resident: dict[Ref, Record],
+        resident: Resident,
         *,
         start: str,
         now: Callable[[], int],

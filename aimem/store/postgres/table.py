@@ -25,6 +25,7 @@ from aimem.store.postgres.session import Connection
 from aimem.store.postgres.standing import Standing
 from aimem.store.postgres.text import array, stored
 from aimem.store.postgres.words import lexemes
+from aimem.store.resident import Resident
 from aimem.store.state import packed_sum
 from aimem.store.transaction import Columns, Row, pair_text
 
@@ -91,7 +92,7 @@ class Transaction(transaction.Transaction):
         self,
         known: Known,
         state: Standing,
-        resident: Mapping[Ref, Record],
+        resident: Resident,
         *,
         now: int,
         origin: str,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from aimem.core.automatic import touch_key
@@ -17,6 +17,7 @@ from aimem.core.record import Record, Ref
 from aimem.core.text import indexed_text
 from aimem.core.version import parse_version, stored_version
 from aimem.store import transaction
+from aimem.store.resident import Resident
 from aimem.store.state import State
 from aimem.store.transaction import Columns, Grave, Row, pair_text
 
@@ -40,12 +41,11 @@ def row_of(values: tuple[Any, ...]) -> Row:
     return Row(row, seq, bool(visible), record)
 
 
-def resident_of(connection: sqlite3.Connection) -> dict[Ref, Record]:
+def resident_of(connection: sqlite3.Connection) -> Resident:
     """The live records of the kinds that are kept in memory."""
     marks = ", ".join("?" for _ in RESIDENT)
     found = connection.execute(f"SELECT {COLUMNS} FROM record WHERE kind IN ({marks}) AND deleted = 0", (*RESIDENT,))
-    records = (row_of(values).record for values in found)
-    return {record.ref: record for record in records}
+    return Resident(row_of(values).record for values in found)
 
 
 def touches_of(connection: sqlite3.Connection, memory_id: str) -> list[Record]:
@@ -94,7 +94,7 @@ class Transaction(transaction.Transaction):
         self,
         connection: sqlite3.Connection,
         state: State,
-        resident: Mapping[Ref, Record],
+        resident: Resident,
         *,
         now: int,
         origin: str,

@@ -150,7 +150,7 @@ class Writer:
         self.fsyncs += 1
         self._unchecked += len(transaction.changes)
         self.state, self._packed = after, packed
-        self.resident.update(transaction.resident)
+        self.resident.take(transaction.resident.values())
         if transaction.changes:
             self._untold.append((transaction.changes, transaction.shown))
 
