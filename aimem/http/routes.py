@@ -294,7 +294,7 @@ RULES = (
     ),
 )
 AGENTS = (
-    _get("/agents", agents.listed, "All agents", "Agents", {"skills": FLAG, "rack": TEXT}),
+    _get("/agents", agents.listed, "All agents", "Agents", {**_WHOSE, "skills": FLAG, "rack": TEXT}),
     Route(
         "POST",
         f"{API}/agents",

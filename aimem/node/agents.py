@@ -7,7 +7,7 @@ from typing import Any
 from aimem.core import agents
 from aimem.core.agents import SKILL, agent_json, clean_agent
 from aimem.core.kinds import AGENT
-from aimem.core.record import Record
+from aimem.core.record import Record, Ref
 from aimem.core.writes import Answer, answered
 from aimem.node import parameters
 from aimem.node.caller import Caller
@@ -31,9 +31,11 @@ class Agents:
         return answer
 
     async def listed(self, params: Parameters) -> dict[str, Any]:
-        """All agents by id; with `skills` only those that are skills, and of one `rack` where it is named."""
+        """All agents by id, or the one of an `agent_id`; with `skills` only those that are skills, and of one `rack`
+        where it is named."""
         skills, rack = parameters.flag(params, "skills"), parameters.text(params, "rack")
-        found = [record async for batch in self._store.scan(AGENT) for _, record in batch]
+        agent_id = parameters.text(params, "agent_id")
+        found = await self._all() if agent_id is None else await self._one(agent_id)
         wanted = [
             agent_json(each)
             for each in sorted(found, key=lambda each: each.key)
@@ -41,6 +43,13 @@ class Agents:
             and rack in (None, each.body.get("rack"))
         ]
         return {"count": len(wanted), "agents": wanted}
+
+    async def _all(self) -> list[Record]:
+        return [record async for batch in self._store.scan(AGENT) for _, record in batch]
+
+    async def _one(self, agent_id: str) -> list[Record]:
+        (found,) = await self._store.get([Ref(AGENT, agent_id)])
+        return [] if found is None or found.deleted else [found]
 
 
 def _registered(record: Record) -> tuple[int, dict[str, Any]]:

@@ -243,3 +243,28 @@ def test_what_the_existing_system_parked_can_be_ended_and_not_carried_out(
     assert api.ok("GET", "/pending/old")["status"] == ends
     vote(api, "old", "reject", "ai:ilse", 404)
     assert api.ok("GET", "/memories")["memories"] == []
+
+
+def test_a_queue_tells_the_votes_of_what_is_open_and_a_page_is_the_latest_of_it(api: Checked) -> None:
+    govern(api, approver={"consensus": 2})
+    register(api, "ai:mara", "ai:ilse")
+    ids = [park(api, {**NEW, "title": f"bill {number}"}) for number in range(5)]
+    vote(api, ids[3], "approve", "ai:ilse", 202)
+    queue = {"status": "pending", "namespace": "finance/**", "limit": "3"}
+    page = api.ok("GET", "/pending", query=queue)["pending"]
+    assert {each["id"] for each in page} <= set(ids)
+    assert [each["requested_at"] for each in page] == sorted((each["requested_at"] for each in page), reverse=True)
+    whole = api.ok("GET", "/pending", query={"status": "pending"})["pending"]
+    voted = {each["id"]: [vote["agent_id"] for vote in each["approvals"]] for each in whole}
+    assert voted == {pending: ["ai:ilse"] if pending == ids[3] else [] for pending in ids}
+    assert [each["id"] for each in api.ok("GET", "/pending", query={"limit": "5"})["pending"]] == [
+        each["id"] for each in whole
+    ]
+
+
+def test_one_agent_is_found_by_its_id(api: Checked) -> None:
+    register(api, "ai:mara", "ai:ilse")
+    (found,) = api.ok("GET", "/agents", query={"agent_id": "ai:ilse"})["agents"]
+    assert found["agent_id"] == "ai:ilse"
+    assert api.ok("GET", "/agents", query={"agent_id": "ai:nobody"}) == {"count": 0, "agents": []}
+    assert api.ok("GET", "/agents", query={"agent_id": "ai:ilse", "skills": "true"})["count"] == 0
