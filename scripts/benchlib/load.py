@@ -119,6 +119,42 @@ def drive(port: int, clients: int, next_request: Callable[[], bytes | None]) -> 
     return outcome
 
 
+def paced(port: int, clients: int, rate: float, requests: list[bytes]) -> Outcome:
+    """Send `requests`, `rate` a second whether or not those before are answered (an open loop), over at most `clients`
+    connections. A latency counts from when its request was due."""
+    outcome, poll = Outcome(), select.epoll()
+    opened = {(client := _Client(port)).socket.fileno(): client for _ in range(clients)}
+    free = list(opened.values())
+    for descriptor in opened:
+        poll.register(descriptor, select.EPOLLIN)
+    began, cpu, sent = time.perf_counter(), time.process_time(), 0
+    try:
+        while sent < len(requests) or len(free) < clients:
+            while sent < len(requests) and free and (due := began + sent / rate) <= time.perf_counter():
+                client = free.pop()
+                client.send(requests[sent])
+                client.sent = due
+                sent += 1
+            waits = sent < len(requests) and free
+            pause = max(0.0, began + sent / rate - time.perf_counter()) if waits else _STALL_SECS
+            ready = poll.poll(pause)
+            if not ready and not waits:
+                raise SystemExit(f"no reply for {_STALL_SECS:.0f} s")
+            for descriptor, _ in ready:
+                client = opened[descriptor]
+                if client.whole():
+                    outcome.latencies.append(time.perf_counter() - client.sent)
+                    outcome.statuses[int(client.buffer[9:12])] += 1
+                    client.buffer = b""
+                    free.append(client)
+    finally:
+        outcome.seconds, outcome.own_cpu = time.perf_counter() - began, time.process_time() - cpu
+        for client in opened.values():
+            client.socket.close()
+        poll.close()
+    return outcome
+
+
 def for_seconds(seconds: float, requests: Callable[[], bytes | None]) -> Callable[[], bytes | None]:
     """Requests for so long, the time counted from the first."""
     end = 0.0

@@ -6,12 +6,9 @@ Without a choice: four. All nodes and the load share this machine, so figures of
 from __future__ import annotations
 
 import argparse
-import signal
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-from benchlib import figures, mesh_agents, mesh_four, mesh_hundred, mesh_sizes
+from benchlib import kept, mesh_agents, mesh_four, mesh_hundred, mesh_sizes
 from benchlib.figures import Figure
 
 _PARTS: dict[str, tuple[str, Callable[[argparse.Namespace], Iterator[Figure]]]] = {
@@ -31,22 +28,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, default=50_000, help="that an empty node catches up with; 0: none")
     parser.add_argument("--idle-seconds", type=float, default=20.0, help="0: not measured")
     parser.add_argument("--nodes", type=int, nargs="+", help="these sizes only")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures there, beside those of other parts")
+    kept.arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the nodes are ended first
-    machine = figures.machine()
-    found: list[Figure] = []
-    for part in options.parts or ["four"]:
-        for figure in _PARTS[part][1](options):
-            print(figure.line(), flush=True)
-            found.append(figure)
-    if options.json:
-        kept = figures.read(options.json)[1] if options.json.exists() else []
-        measured = {figure.row for figure in found}
-        figures.write(options.json, [*(each for each in kept if each.row not in measured), *found], machine)
-    failed = [each for each in found if each.errors]
-    for each in failed:
-        print(f"FAILED: {each.errors} errors in {each.row}", file=sys.stderr)
-    return 1 if failed else 0
+    parts = options.parts or ["four"]
+    return kept.run(options, (figure for part in parts for figure in _PARTS[part][1](options)))

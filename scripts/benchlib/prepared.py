@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchlib.node import DIST, ROOT, Node
@@ -29,10 +29,13 @@ _FORM = (
     "aimem/core/record.py",
     "aimem/core/text.py",
     "aimem/core/digest.py",
+    "aimem/core/parking.py",
+    "aimem/core/standards.py",
     "aimem/recall/vector_record.py",
     "aimem/recall/pieces.py",
     "scripts/benchlib/texts.py",
     "scripts/benchlib/prepared.py",
+    "scripts/benchlib/governed.py",
     "scripts/benchlib/vectors.py",
 )
 
@@ -44,15 +47,22 @@ def memory(texts: Texts, number: int) -> dict[str, object]:
 
 def store(rows: int, tier: str, embedded: int = EMBEDDED) -> Path:
     """The database file of so many rows, of `tier`: with vectors, of which `embedded` are no mixtures, or without."""
-    plain = _kept(f"keyword-{rows}-{_form()}")
-    if not plain.exists():
-        _fill(plain, rows)
+    plain = once(f"keyword-{rows}", lambda target: _fill(target, rows))
     if tier == "keyword":
         return plain
-    known = _kept(f"semantic-{rows}-{min(embedded, rows)}-{_form()}")
-    if not known.exists():
-        _embed(plain, known, embedded)
-    return known
+    return once(f"semantic-{rows}-{min(embedded, rows)}", lambda target: _embed(plain, target, embedded))
+
+
+def once(name: str, make: Callable[[Path], None]) -> Path:
+    """The database file that is kept under a name. Where there is none, `make` writes it first."""
+    kept = KEPT / f"{name}-{_form()}.db"
+    if not kept.exists():
+        print(f"making a store, once: {kept.relative_to(ROOT)}", file=sys.stderr)
+        KEPT.mkdir(parents=True, exist_ok=True)
+        making = Path(f"{kept}.making")
+        make(making)
+        os.replace(making, kept)
+    return kept
 
 
 def questions(seed: int, words: int = 6) -> Iterator[str]:
@@ -62,25 +72,18 @@ def questions(seed: int, words: int = 6) -> Iterator[str]:
         yield " ".join(dict.fromkeys(texts.content(words).split()))
 
 
-def _kept(name: str) -> Path:
-    return KEPT / f"{name}.db"
-
-
 def _form() -> str:
     return hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in _FORM)).hexdigest()[:12]
 
 
 def _fill(target: Path, rows: int) -> None:
     """Import the rows into a new store of the keyword tier."""
-    print(f"making a store of {rows:,} rows, once: {target.relative_to(ROOT)}", file=sys.stderr)
-    KEPT.mkdir(parents=True, exist_ok=True)
     with Node("--tier", "keyword") as node:
         told = _import(node, rows)
         if node.call("GET", "/stats")["total"] != rows:
             raise SystemExit(f"not every row could be stored: {told[:500]}")
         node.stop()
-        shutil.copyfile(node.database, f"{target}.making")
-    os.replace(f"{target}.making", target)
+        shutil.copyfile(node.database, target)
 
 
 def _import(node: Node, rows: int) -> str:
@@ -103,10 +106,8 @@ def _lines(rows: int) -> Iterator[bytes]:
 
 def _embed(plain: Path, target: Path, embedded: int) -> None:
     """A copy with a vector for every row, made by the file under test with what it carries."""
-    making = Path(f"{target}.making")
-    shutil.copyfile(plain, making)
+    shutil.copyfile(plain, target)
     script = Path(__file__).with_name("vectors.py")
-    command = [sys.executable, script, DIST, making, KEPT / "vectors.db", str(embedded)]
+    command = [sys.executable, script, DIST, target, KEPT / "vectors.db", str(embedded)]
     subprocess.run(command, check=True, cwd=ROOT)
-    making.with_name(f"{making.name}.lock").unlink(missing_ok=True)
-    os.replace(making, target)
+    target.with_name(f"{target.name}.lock").unlink(missing_ok=True)

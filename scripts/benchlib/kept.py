@@ -1,0 +1,36 @@
+"""Figures printed as they come, and kept in a file beside those of other runs."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from benchlib import figures
+from benchlib.figures import Figure
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures there, beside those of other parts")
+
+
+def run(options: argparse.Namespace, measured: Iterable[Figure]) -> int:
+    """1 when one of them had errors."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the nodes are ended first
+    machine = figures.machine()
+    print(f"load of the machine before: {machine['load_before']:.1f}")
+    found: list[Figure] = []
+    for figure in measured:
+        print(figure.line(), flush=True)
+        found.append(figure)
+    print(f"load of the machine at the end: {figures.machine()['load_before']:.1f}")
+    if options.json:
+        before = figures.read(options.json)[1] if options.json.exists() else []
+        rows = {figure.row for figure in found}
+        figures.write(options.json, [*(each for each in before if each.row not in rows), *found], machine)
+    failed = [each for each in found if each.errors]
+    for each in failed:
+        print(f"FAILED: {each.errors} errors in {each.row}", file=sys.stderr)
+    return 1 if failed else 0
