@@ -26,10 +26,10 @@ from aimem.core.deciding import (
 from aimem.core.governing import Speaker
 from aimem.core.intent import Decision, Plan, Stamp
 from aimem.core.kinds import DECISION, MEMORY, PENDING, VOTE, compound_key
-from aimem.core.record import Record, Ref, from_wire
+from aimem.core.record import Record, Ref
 from aimem.core.subscriptions import without_secret
 from aimem.core.timestamp import format_timestamp
-from aimem.core.version import Version
+from aimem.core.version import Version, parse_version
 from aimem.core.wire import memory_json
 from aimem.core.writes import Answer
 from aimem.errors import AimemError, Conflict, Denied, NotFound
@@ -262,10 +262,21 @@ def payload_of(pending: Record) -> dict[str, Any]:
     if "records" not in body:
         kept = body.get("payload")
         return kept if isinstance(kept, dict) else {}
-    now = Version(body["requested_at"], "0" * 16)
+    at = Version(body["requested_at"], "0" * 16)
     shown = []
     for item in body["records"]:
-        plain = {name: value for name, value in item.items() if name not in ("base", "renewed", "born", "version")}
-        record = from_wire({**plain, "version": str(now), "born": item.get("born", str(now))})
-        shown.append(memory_json(record) if record.kind == MEMORY and not record.deleted else without_secret(plain))
+        hidden = ("base", "renewed", "born", "version")
+        plain = {name: value for name, value in item.items() if name not in hidden}
+        shown.append(_memory_of(item, at) or without_secret(plain))
     return shown[0] if body["action"] == "store" and shown else {"records": shown}
+
+
+def _memory_of(item: dict[str, Any], at: Version) -> dict[str, Any] | None:
+    """The memory that an item of a parked write is, as callers see it; None where it is none, or can't be read."""
+    if item.get("kind") != MEMORY or item.get("deleted"):
+        return None
+    try:
+        born = parse_version(item["born"]) if "born" in item else at
+        return memory_json(Record(MEMORY, item["key"], at, born, b"", body=item["body"]))
+    except (KeyError, TypeError, AttributeError, AimemError):
+        return None
