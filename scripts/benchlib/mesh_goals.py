@@ -23,6 +23,14 @@ _FORMS = {
     "memory_mb": "{:.0f} MB",
     "connection_kb": "{:.1f} KB",
     "refused": "{:.0f}",
+    "cpu_ratio": "{:.0%}",
+    "gate_share": "{:.1%}",
+    "gate_cpu_us": "{:,.0f} us",
+    "p50_ms": "{:,.1f} ms",
+    "p99_ms": "{:,.1f} ms",
+    "p99_ratio": "{:.0%}",
+    "event_cpu_us": "{:,.0f} us",
+    "fleet_cpu_ms": "{:,.1f} ms",
     "store_p99_ms": "{:,.0f} ms",
     "recall_p99_ms": "{:,.0f} ms",
 }
@@ -104,11 +112,11 @@ GOALS = (
 )
 
 
-def table(figures: Sequence[Figure]) -> str:
-    """The table in Markdown, without what was not measured."""
+def table(figures: Sequence[Figure], goals: Sequence[Goal] = GOALS) -> str:
+    """The table of these goals in Markdown, without what was not measured."""
     found = {each.row: each.values for each in figures}
     lines = ["| work | measured | to reach |", "| --- | --- | --- |"]
-    for goal in GOALS:
+    for goal in goals:
         if (measured := found.get(goal.row, {}).get(goal.value)) is not None:
             reach = "" if goal.reach is None else _FORMS[goal.value].format(goal.reach)
             lines.append(f"| {goal.work} | {goal.told(measured)} | {reach} |")
