@@ -1,4 +1,4 @@
-"""The tables of speed and of the mesh from files of figures, as they stand in README.md and in aimem-limits(7)."""
+"""The tables of speed, of the mesh and of the control plane, as they stand in README.md and in aimem-limits(7)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-from benchlib import figures, mesh_goals
+from benchlib import control_goals, figures, mesh_goals
 from benchlib.figures import Figure
 from benchlib.goals import missed, table
 from benchlib.node import ROOT
 
 KEPT = ROOT / "scripts" / "speed.json"
 MESH = ROOT / "scripts" / "mesh.json"
+CONTROL = ROOT / "scripts" / "control.json"
+Kept = tuple[dict[str, Any], list[Figure]]
 README, PAGE = ROOT / "README.md", ROOT / "man" / "aimem-limits.7"
 
 
@@ -31,23 +33,28 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     told, found = figures.read(options.file)
     of_mesh = figures.read(MESH)
+    of_control = figures.read(CONTROL) if CONTROL.exists() else None
     if options.write:
-        README.write_text(with_tables(README.read_text(), told, found, *of_mesh))
-        PAGE.write_text(page(told, found, *of_mesh))
+        README.write_text(with_tables(README.read_text(), (told, found), of_mesh, of_control))
+        PAGE.write_text(page((told, found), of_mesh, of_control))
         return 0
     print(told_of(told) + "\n\n" + table(found))
     print("\n" + mesh_told(of_mesh[0]) + "\n\n" + mesh_goals.table(of_mesh[1]))
+    if of_control is not None:
+        print("\n" + control_told(of_control[0]) + "\n\n" + control_goals.table(of_control[1]))
     for line in missed(found):
         print(f"missed: {line}")
     return 0
 
 
-def with_tables(
-    readme: str, told: dict[str, Any], found: list[Figure], mesh: dict[str, Any], meshed: list[Figure]
-) -> str:
+def with_tables(readme: str, speed: Kept, mesh: Kept, control: Kept | None) -> str:
     """The README with the tables of these figures."""
-    readme = _block("speed").sub(lambda _: f"{told_of(told)}\n\n{table(found)}\n", readme)
-    return _block("mesh").sub(lambda _: f"{mesh_told(mesh)}\n\n{mesh_goals.table(meshed)}\n", readme)
+    readme = _block("speed").sub(lambda _: f"{told_of(speed[0])}\n\n{table(speed[1])}\n", readme)
+    readme = _block("mesh").sub(lambda _: f"{mesh_told(mesh[0])}\n\n{mesh_goals.table(mesh[1])}\n", readme)
+    if control is None:
+        return readme
+    of_control = f"{control_told(control[0])}\n\n{control_goals.table(control[1])}\n"
+    return _block("control").sub(lambda _: of_control, readme)
 
 
 def mesh_told(told: dict[str, Any]) -> str:
@@ -57,6 +64,15 @@ def mesh_told(told: dict[str, Any]) -> str:
         f"Measured at commit {_short(told['commit'])}; all nodes and the load generator together on the same {cores} "
         f"cores, whose load was {load:.1f} before. "
         "Other work had a part of them: below a rate stands what the CPU time that it took allows."
+    )
+
+
+def control_told(told: dict[str, Any]) -> str:
+    """Where figures of the control plane come from."""
+    cores, load = told["machine"]["cores"], told["machine"]["load_before"]
+    return (
+        f"Measured at commit {_short(told['commit'])}; nodes, load generator and receiver together on the same {cores} "
+        f"cores, whose load was {load:.1f} before."
     )
 
 
@@ -89,8 +105,23 @@ def _as_roff(markdown: str) -> str:
     return f".TS\nallbox;\n{columns}.\n{rows}\n.TE"
 
 
-def page(told: dict[str, Any], found: list[Figure], mesh: dict[str, Any], meshed: list[Figure]) -> str:
+def _of_control(told: dict[str, Any], found: list[Figure]) -> str:
+    return f"""
+.SH THE CONTROL PLANE
+Policies, agents, pending actions and webhooks, by
+.B scripts/bench control
+and
+.BR "scripts/bench webhooks" .
+{control_told(told)}
+The gate looks at every write, also where no policy stands; what it takes is measured beside the same writes without it.
+A decision takes two rounds among the electors and two quorum writes.
+.PP
+{_as_roff(control_goals.table(found))}"""
+
+
+def page(speed: Kept, mesh: Kept, control: Kept | None) -> str:
     """aimem-limits(7)."""
+    (told, found), (of_mesh, meshed) = speed, mesh
     return f"""'\\" t
 .TH AIMEM-LIMITS 7 "" "aimem {_version()}" "aimem manual"
 .SH NAME
@@ -105,11 +136,11 @@ What a node was measured to do, by
 Nodes that are one memory, by
 .BR "scripts/bench mesh \\-\\-all" ,
 each write acknowledged on W of them.
-{mesh_told(mesh)}
+{mesh_told(of_mesh)}
 A copy of a row costs the same however many nodes there are, so what a fleet can store goes down as it grows where all
 of it shares one machine; on machines of their own the entry node is what ends it.
 .PP
-{_as_roff(mesh_goals.table(meshed))}
+{_as_roff(mesh_goals.table(meshed))}{"" if control is None else _of_control(*control)}
 .SH WHERE IT ENDS
 The vector index is in memory and takes some 0.9 KB a row. At the ceiling given by
 .B \\-\\-memory\\-max
