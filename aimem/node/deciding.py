@@ -83,8 +83,8 @@ class Deciding:
         """Take up what is open, now and as it comes."""
         await self.open.load(self._store)
         self.loaded.set()
-        for pending_id in self.open.ids(None, None, len(self.open)):
-            self._schedule(pending_id, self.pause())
+        for each in self.open:
+            self._watch(each.id, each.expires)
         while True:
             self._woken.clear()
             self._end_due()
@@ -124,23 +124,23 @@ class Deciding:
             if record.kind == DECISION and (event := self._learned.pop(record.key, None)) is not None:
                 event.set()
             elif record.kind == PENDING:
-                self._watch(record)
+                self._watch(record.key, record.body.get("expires_at"))
             elif record.kind == VOTE and isinstance(pending_id := record.body.get("pending_id"), str):
                 self._schedule(pending_id, self.pause())
             elif record.kind == AGENT:
                 for each in self._uncounted.pop(record.key, ()):
                     self._schedule(each, self.pause())
 
-    def _watch(self, pending: Record) -> None:
-        """Look at an action when it is over time, and soon, since its votes may have come before it."""
-        self._schedule(pending.key, self.pause())
-        self._ends_later(pending)
+    def _watch(self, pending_id: str, expires: Any) -> None:
+        """Look at an action when it is over time, and soon where votes were there before it."""
+        if self.open.has_votes(pending_id):
+            self._schedule(pending_id, self.pause())
+        self._ends_later(pending_id, expires)
 
-    def _ends_later(self, pending: Record) -> None:
-        expires = pending.body.get("expires_at")
-        if isinstance(expires, int) and pending.key not in self._ending:
-            self._ending.add(pending.key)
-            heapq.heappush(self._ends, (expires, pending.key))
+    def _ends_later(self, pending_id: str, expires: Any) -> None:
+        if isinstance(expires, int) and pending_id not in self._ending:
+            self._ending.add(pending_id)
+            heapq.heappush(self._ends, (expires, pending_id))
             self._woken.set()
 
     def pause(self) -> float:
@@ -208,6 +208,10 @@ class Deciding:
         """The votes on an action that this store holds."""
         return await self._store.under(VOTE, compound_key(pending.key))
 
+    async def votes_of_open(self, pending: Record) -> list[Record]:
+        """As `votes_of`, of an action in the queue: it is known of most of them that there are none."""
+        return await self.votes_of(pending) if self.open.has_votes(pending.key) else []
+
     async def ripe(self, pending: Record) -> bool:
         """Whether the votes on an action, or the time, come to anything."""
         outcome, _ = await self._weighed(pending, await self.votes_of(pending))
@@ -227,7 +231,7 @@ class Deciding:
     def _wait_on(self, pending: Record, votes: Sequence[Record], ballots: Ballots) -> None:
         """What may change what the votes come to, beside another vote: the time, and what voters register as."""
         self.unreached.pop(pending.key, None)
-        self._ends_later(pending)
+        self._ends_later(pending.key, pending.body.get("expires_at"))
         for voter in {str(each.body.get("voter")) for each in votes} - {*ballots.approvals, *ballots.rejections}:
             self._uncounted.setdefault(voter, set()).add(pending.key)
 

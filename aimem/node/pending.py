@@ -6,6 +6,7 @@ what is so when it is given: an action that waits for more votes, or for a major
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from aimem.core import deciding
@@ -24,7 +25,7 @@ from aimem.core.deciding import (
     successor_of,
 )
 from aimem.core.governing import Speaker
-from aimem.core.intent import Decision, Plan, Stamp
+from aimem.core.intent import Decision, Intent, Plan, Stamp
 from aimem.core.kinds import DECISION, MEMORY, PENDING, VOTE, compound_key
 from aimem.core.record import Record, Ref
 from aimem.core.subscriptions import without_secret
@@ -65,17 +66,18 @@ class Pending:
         else:
             ids = await self._deciding.open.all_ids(self._store, namespace, approver)
         rows: list[dict[str, Any]] = []
-        for pending_id in ids:
-            shown = await self._shown(pending_id, caller)
-            if status in (None, shown["status"]):
-                rows.append(shown)
-            if len(rows) == limit:
+        for start in range(0, len(ids), limit):
+            shown = await self._shown(ids[start : start + limit], caller)
+            rows += [each for each in shown if status in (None, each["status"])]
+            if len(rows) >= limit:
                 break
-        return {"count": len(rows), "pending": rows}
+        return {"count": len(rows[:limit]), "pending": rows[:limit]}
 
     async def get(self, pending_id: str, caller: Caller) -> dict[str, Any]:
         """One action."""
-        return await self._shown(pending_id, caller)
+        for shown in await self._shown([pending_id], caller):
+            return shown
+        raise NotFound("there is no such pending action")
 
     async def approve(self, pending_id: str, caller: Caller) -> Answer:
         """Vote for it: 200 where that carried it out, 202 while it waits."""
@@ -191,50 +193,32 @@ class Pending:
         told: Ballots = found.reply
         return told
 
-    async def _shown(self, pending_id: str, caller: Caller) -> dict[str, Any]:
-        pending, decision = await self._store.get([Ref(PENDING, pending_id), Ref(DECISION, pending_id)])
-        if pending is None or pending.deleted:
-            raise NotFound("there is no such pending action")
-        votes = await self._deciding.votes_of(pending)
+    async def _shown(self, ids: Sequence[str], caller: Caller) -> list[dict[str, Any]]:
+        """Actions as the caller sees them, those that are there: read together, since a queue is long."""
+        held = await self._store.get([Ref(kind, each) for each in ids for kind in (PENDING, DECISION)])
+        there = [
+            (pending, decision)
+            for pending, decision in zip(held[::2], held[1::2], strict=True)
+            if pending is not None and not pending.deleted
+        ]
         who = caller.speaker(())
-        seen = await self._may_see(pending, who)
-        body = pending.body
-        told: dict[str, Any] = {
-            "id": pending.key,
-            "action_type": body["action"],
-            "memory_id": body.get("memory_id"),
-            "namespace": body["namespace"],
-            "payload": payload_of(pending) if seen else {},
-            "requested_by": body["requested_by"],
-            "requested_at": format_timestamp(body["requested_at"]),
-            "status": deciding.WAITING if decision is None else decision.body["outcome"],
-            "approver": body["approver"],
-            "approvals": [
-                {"agent_id": each.body["voter"], "approved_at": format_timestamp(each.body["voted_at"])}
-                for each in votes
-                if each.body.get("verdict") == APPROVE
-            ],
-            "electors": list(electors_of_pending(pending)),
-        }
-        if not electors_of_pending(pending) and decision is None:
-            told["waits_for"] = "its requester to ask again: it was parked by the existing system"
-        if "reopened_from" in body:
-            told["reopened_from"] = body["reopened_from"]
-        if "expires_at" in body:
-            told["expires_at"] = format_timestamp(body["expires_at"])
+        seen = await self._store.rehearse([_seeing(pending, who) for pending, _ in there])
+        return [
+            await self._one_shown(pending, decision, seen=found.reply is True)
+            for (pending, decision), found in zip(there, seen, strict=True)
+        ]
+
+    async def _one_shown(self, pending: Record, decision: Record | None, *, seen: bool) -> dict[str, Any]:
+        is_open = pending.key in self._deciding.open
+        votes = await (self._deciding.votes_of_open if is_open else self._deciding.votes_of)(pending)
+        told = _told(pending, votes, decision, seen=seen)
         if decision is not None:
-            told |= {
-                "decided_by": decision.body["decided_by"],
-                "decided_at": format_timestamp(decision.body["decided_at"]),
-            }
-            if "reason" in decision.body:
-                told["reason"] = decision.body["reason"]
             if (again := successor_of(decision)) is not None:
                 told["reopened_as"] = again
             elif await self._overtaken(decision):
                 told["overtaken"] = True
-        elif (silent := self._deciding.unreached.get(pending_id)) is not None:
-            halted = pending_id in self._deciding.halted
+        elif (silent := self._deciding.unreached.get(pending.key)) is not None:
+            halted = pending.key in self._deciding.halted
             told["waits_for"] = "an operator to finish reopening it" if halted else "a majority of its electors"
             told["silent"] = list(silent)
         return told
@@ -248,12 +232,46 @@ class Pending:
             for record, (_, _, version) in zip(held, wrote, strict=True)
         )
 
-    async def _may_see(self, pending: Record, who: Speaker) -> bool:
-        def plan(stamp: Stamp) -> Plan:
-            return Decision((), (yield from may_see(pending, who)))
 
-        (found,) = await self._store.rehearse([plan])
-        return found.reply is True
+def _seeing(pending: Record, who: Speaker) -> Intent:
+    """An intent that only reads: whether a caller may see what an action is about."""
+
+    def plan(stamp: Stamp) -> Plan:
+        return Decision((), (yield from may_see(pending, who)))
+
+    return plan
+
+
+def _told(pending: Record, votes: Sequence[Record], decision: Record | None, *, seen: bool) -> dict[str, Any]:
+    body = pending.body
+    told: dict[str, Any] = {
+        "id": pending.key,
+        "action_type": body["action"],
+        "memory_id": body.get("memory_id"),
+        "namespace": body["namespace"],
+        "payload": payload_of(pending) if seen else {},
+        "requested_by": body["requested_by"],
+        "requested_at": format_timestamp(body["requested_at"]),
+        "status": deciding.WAITING if decision is None else decision.body["outcome"],
+        "approver": body["approver"],
+        "approvals": [
+            {"agent_id": each.body["voter"], "approved_at": format_timestamp(each.body["voted_at"])}
+            for each in votes
+            if each.body.get("verdict") == APPROVE
+        ],
+        "electors": list(electors_of_pending(pending)),
+    }
+    if not electors_of_pending(pending) and decision is None:
+        told["waits_for"] = "its requester to ask again: it was parked by the existing system"
+    if "reopened_from" in body:
+        told["reopened_from"] = body["reopened_from"]
+    if "expires_at" in body:
+        told["expires_at"] = format_timestamp(body["expires_at"])
+    if decision is not None:
+        told |= {"decided_by": decision.body["decided_by"], "decided_at": format_timestamp(decision.body["decided_at"])}
+        if "reason" in decision.body:
+            told["reason"] = decision.body["reason"]
+    return told
 
 
 def payload_of(pending: Record) -> dict[str, Any]:

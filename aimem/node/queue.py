@@ -5,12 +5,13 @@ Of each only what queues are asked by is kept; the records are read when they ar
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from aimem.core.kinds import DECISION, PENDING
+from aimem.core.kinds import DECISION, PENDING, VOTE
 from aimem.core.namespace import is_within
 from aimem.core.policy import EVERYWHERE
 from aimem.core.record import Record
@@ -19,12 +20,13 @@ from aimem.store.base import Change, Store
 
 
 class Waiting(NamedTuple):
-    """What is kept of an open action. `requested` is in ns."""
+    """What is kept of an open action. `requested` and `expires` are in ns."""
 
     id: str
     namespace: str
     approver: str
     requested: int
+    expires: int | None
 
 
 class OpenActions:
@@ -34,6 +36,10 @@ class OpenActions:
         self._waiting: dict[str, Waiting] = {}
         self._by_root: dict[str, set[str]] = defaultdict(set)
         self._decided: set[str] = set()
+        self._voted: set[str] = set()
+
+    def __iter__(self) -> Iterator[Waiting]:
+        return iter(self._waiting.values())
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -41,11 +47,15 @@ class OpenActions:
     def __contains__(self, pending_id: object) -> bool:
         return pending_id in self._waiting
 
+    def has_votes(self, pending_id: str) -> bool:
+        """Whether there are votes about an action that is open, or not heard of yet."""
+        return pending_id in self._voted
+
     async def load(self, store: Store) -> None:
         """Read all that is open."""
         after, more = 0, True
         while more:
-            page = await store.changes(after, EXPORT_PAGE_ROWS, EXPORT_PAGE_BYTES, (DECISION, PENDING))
+            page = await store.changes(after, EXPORT_PAGE_ROWS, EXPORT_PAGE_BYTES, (DECISION, PENDING, VOTE))
             for _, record in page.changes:
                 self._learn(record)
             after, more = page.cursor.seq, page.more
@@ -58,11 +68,14 @@ class OpenActions:
     def _learn(self, record: Record) -> None:
         if record.kind == DECISION and not record.deleted:
             self._decided.add(record.key)
+            self._voted.discard(record.key)
             self._remove(record.key)
         elif record.kind == PENDING and record.deleted:
             self._remove(record.key)
         elif record.kind == PENDING and record.key not in self._decided:
             self._add(record)
+        elif record.kind == VOTE and (pending_id := str(record.body.get("pending_id"))) not in self._decided:
+            self._voted.add(pending_id)
 
     def ids(self, namespace: str | None, approver: str | None, limit: int) -> list[str]:
         """Ids of open actions, the latest first: of one `namespace` (with `/**` behind it also of those below) and of
@@ -75,8 +88,8 @@ class OpenActions:
             found = [each for each in rows if each.namespace == root or (below and is_within(each.namespace, root))]
         if approver is not None:
             found = [each for each in found if each.approver == approver]
-        latest = sorted(found, key=lambda each: (each.requested, each.id), reverse=True)
-        return [each.id for each in latest[:limit]]
+        latest = heapq.nlargest(limit, found, key=lambda each: (each.requested, each.id))
+        return [each.id for each in latest]
 
     async def all_ids(self, store: Store, namespace: str | None, approver: str | None) -> list[str]:
         """As `ids`, of decided actions too: searched for in the store."""
@@ -89,8 +102,14 @@ class OpenActions:
     def _add(self, record: Record) -> None:
         body = record.body
         namespace = str(body.get("namespace", EVERYWHERE))
-        waiting = Waiting(record.key, namespace, approver_name(body.get("approver")), int(body.get("requested_at", 0)))
-        self._waiting[record.key] = waiting
+        requested, expires = int(body.get("requested_at", 0)), body.get("expires_at")
+        self._waiting[record.key] = Waiting(
+            record.key,
+            namespace,
+            approver_name(body.get("approver")),
+            requested,
+            expires if isinstance(expires, int) else None,
+        )
         self._by_root[namespace.partition("/")[0]].add(record.key)
 
     def _remove(self, pending_id: str) -> None:
