@@ -59,7 +59,8 @@ class Paper:
         self.now: dict[Ref, Record] = {}
         self.graves: dict[Ref, Version] = {}
         """The newest tombstone that each address ever had here: it may be swept by now."""
-        self.lost: list[tuple[float, set[tuple[Ref, Version]]]] = []
+        self.lost: list[tuple[float, Paper]] = []
+        """What was on it before each loss, with the time of that."""
 
     def note(self, record: Record) -> None:
         """This was synced."""
@@ -70,14 +71,20 @@ class Paper:
 
     def replace(self, records: Iterable[Record], time: float) -> None:
         """The disk now holds these and nothing else."""
-        self.lost.append((time, self.ever))
+        before = Paper()
+        before.ever, before.now = self.ever, self.now
+        self.lost.append((time, before))
         self.now = {record.ref: record for record in records}
         self.ever = {(record.ref, record.version.base()) for record in self.now.values()}
 
     def had(self, record: Record, since: float) -> bool:
         """Whether this very write has been here: now, or when the disk was lost after `since`."""
         name = (record.ref, record.version.base())
-        return name in self.ever or any(time >= since and name in ever for time, ever in self.lost)
+        return any(name in paper.ever for paper in self.since(since))
+
+    def since(self, time: float) -> list[Paper]:
+        """What is on it, and what was when it was lost after `time`."""
+        return [self, *(before for at, before in self.lost if at >= time)]
 
 
 class Ledger:
@@ -264,8 +271,8 @@ class Ledger:
         act = self.by_write.get((record.ref, record.version.base()))
         holders = set()
         for node, paper in self.papers.items():
-            held = paper.now.get(record.ref)
-            newer = held is not None and held.version > record.version and ordered and self._overlaps(held, act)
+            stood = [held for each in paper.since(since) if (held := each.now.get(record.ref)) is not None]
+            newer = ordered and any(held.version > record.version and self._overlaps(held, act) for held in stood)
             if newer or paper.had(record, since):
                 holders.add(node)
         return holders
