@@ -8,16 +8,15 @@ fewer answer it is left as it is, and told.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from aimem.core.consensus import FIRST, Accepted, Reply, reply_from_wire
-from aimem.core.deciding import REOPENED, conclude, electors_of_pending
-from aimem.core.intent import Decision, Intent, Plan, Stamp
+from aimem.core.consensus import FIRST, Reply, reply_from_wire
+from aimem.core.deciding import conclude, electors_of_pending, successor_of
 from aimem.core.kinds import ACCEPTOR, DECISION, PENDING
-from aimem.core.parking import pending_id
 from aimem.core.quorum import majority
-from aimem.core.record import Record, Ref, to_wire
+from aimem.core.record import Record, Ref
+from aimem.core.reopening import highest, park_anew
 from aimem.errors import AimemError
 from aimem.store.base import Store
 from aimem.store.migrate.report import Report
@@ -57,41 +56,17 @@ async def _end(store: Store, pending: Record, electors: Sequence[str], ask: Ask,
     (outcome,) = await store.write([conclude(pending.key, value)])
     if isinstance(outcome, AimemError):
         raise outcome
-    ended = outcome.reply.body
-    again = [key for kind, key, _ in ended["wrote"] if ended["outcome"] == REOPENED and kind == PENDING]
-    what = f"parked anew as {again[0]}" if again else f"was on its way, and is finished: {ended['outcome']}"
+    again = successor_of(outcome.reply)
+    what = f"parked anew as {again}" if again else f"was on its way, and is finished: {outcome.reply.body['outcome']}"
     report.repair(store.incarnation, "pending", f"{pending.key}: {what}")
 
 
 async def _written(store: Store, pending: Record) -> Any:
     """The value that parks an action anew."""
-    (outcome,) = await store.write([park_anew(pending, store.incarnation)])
+    (outcome,) = await store.write([park_anew(pending, (store.incarnation,), AGENT)])
     if isinstance(outcome, AimemError):
         raise outcome
     return outcome.reply
-
-
-def highest(replies: Iterable[Reply]) -> Accepted | None:
-    """What may have been chosen, by what electors had accepted that accept nothing more."""
-    accepted = [reply.accepted for reply in replies if reply.accepted is not None]
-    return max(accepted, key=lambda each: each.ballot, default=None)
-
-
-def park_anew(pending: Record, elector: str) -> Intent:
-    """The value (see `deciding.decision_of`) that ends an action as reopened and parks it anew. It is waited for as
-    long again as the policy had said. Writes nothing, but is to be run as a write: the versions in it are given out."""
-
-    def plan(stamp: Stamp) -> Plan:
-        yield from ()
-        body = {**pending.body, "electors": [elector], "requested_at": stamp.now, "reopened_from": pending.key}
-        if isinstance(expires := body.get("expires_at"), int):
-            body["expires_at"] = stamp.now + expires - pending.body["requested_at"]
-        version = stamp.version()
-        again = Record.make(PENDING, pending_id(f"reopened {pending.key}", (elector,)), version, version, body)
-        ended = {"outcome": REOPENED, "decided_by": AGENT, "decided_at": stamp.now}
-        return Decision((), {**ended, "records": [to_wire(again)], "version": str(stamp.version())})
-
-    return plan
 
 
 def by_what_they_kept(sources: Sequence[Source]) -> Ask:
