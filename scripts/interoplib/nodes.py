@@ -34,7 +34,7 @@ class Fleet:
         self.mtls = mtls
         self.names = NAMES
         self._binary = binary
-        self._ours = [sys.executable, *(["-m", "aimem"] if program is None else [str(program)])]
+        self._ours = [sys.executable, str(program or ROOT / "dist" / "aimem")]
         held = [socket.create_server(("127.0.0.1", 0)) for _ in NAMES]
         self.ports = {name: each.getsockname()[1] for name, each in zip(NAMES, held, strict=True)}
         for each in held:
