@@ -63,7 +63,7 @@ def mesh_told(told: dict[str, Any]) -> str:
     return (
         f"Measured at commit {_short(told['commit'])}; all nodes and the load generator together on the same {cores} "
         f"cores, whose load was {load:.1f} before. "
-        "Other work had a part of them: below a rate stands what the CPU time that it took allows."
+        "Below a rate stands what the CPU time that it took allows, were the cores free for it."
     )
 
 
