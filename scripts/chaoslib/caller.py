@@ -9,11 +9,11 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from chaoslib.client import AGENT, Client
-from chaoslib.ledger import ACKED, REFUSED, UNKNOWN, Act, Effect, Ledger, Ref
+from chaoslib.ledger import ACKED, LIVE, REFUSED, UNKNOWN, Act, Effect, Ledger, Ref
 from chaoslib.node import Member
 
 _PAUSE_SECS = 0.04  # leaves the machine room for the nodes, which may have to start meanwhile
@@ -24,9 +24,21 @@ Effects = Callable[[Body], "list[Effect] | None"]
 """What a reply tells of its effects; None where it tells that not all was done, and not what."""
 
 
+class Answer(NamedTuple):
+    """What came of a request, and the last reply to it."""
+
+    act: Act
+    reply: Body
+
+    @property
+    def acked(self) -> Body | None:
+        """The reply, if it acknowledged."""
+        return self.reply if self.act.status == ACKED else None
+
+
 class Caller(threading.Thread):
     """One caller. `home` is the beginning of the namespaces that it writes to; what its `name` has is its own.
-    `weights` says how often each kind of operation is drawn."""
+    `operations` are all that it does, by kind; `weights` says how often a kind is drawn, where that is not 1."""
 
     def __init__(
         self,
@@ -35,6 +47,7 @@ class Caller(threading.Thread):
         ledger: Ledger,
         home: str,
         seed: int,
+        operations: Mapping[str, Callable[[], None]],
         weights: Mapping[str, float],
     ) -> None:
         super().__init__(name=name)
@@ -43,7 +56,8 @@ class Caller(threading.Thread):
         self.home = home
         self.space = f"{home}/{name}"
         self.rand = random.Random(f"{seed}/{name}")
-        self._weights = weights
+        self._operations = list(operations.values())
+        self._weights = [weights.get(kind, 1.0) for kind in operations]
         self._clients: dict[str, Client] = {}
         self._avoid: dict[str, float] = {}
         self._going = threading.Event()
@@ -51,17 +65,17 @@ class Caller(threading.Thread):
         """Replies that no caller should ever get."""
 
     def run(self) -> None:
-        kinds, weights = list(self._weights), list(self._weights.values())
-        while not self._going.is_set():
-            (kind,) = self.rand.choices(kinds, weights)
-            self.operate(kind)
-            self._going.wait(_PAUSE_SECS)
-        for client in self._clients.values():
-            client.close()
-
-    def operate(self, kind: str) -> None:
-        """Do one operation of a kind. Kinds of callers say how."""
-        raise NotImplementedError
+        try:
+            while not self._going.is_set():
+                (operate,) = self.rand.choices(self._operations, self._weights)
+                operate()
+                self._going.wait(_PAUSE_SECS)
+        except Exception as error:  # a caller that is gone would find nothing wrong any more
+            self.wrong.append(f"{self.name} gave up, over a reply that is not as it should be: {error!r}")
+            raise
+        finally:
+            for client in self._clients.values():
+                client.close()
 
     def finish(self) -> None:
         """Send nothing after the request that is under way."""
@@ -76,29 +90,12 @@ class Caller(threading.Thread):
         effects: Effects,
         *,
         marks: tuple[str, ...] = (),
-        doubted: list[Effect] | None = None,
+        doubted: Sequence[Effect] = (),
         agent: str = AGENT,
-    ) -> Body | None:
-        """As `exchange`: the reply, if it acknowledged."""
-        act, reply = self.exchange(kind, method, path, body, effects, marks=marks, doubted=doubted, agent=agent)
-        return reply if act.status == ACKED else None
-
-    def exchange(
-        self,
-        kind: str,
-        method: str,
-        path: str,
-        body: object,
-        effects: Effects,
-        *,
-        marks: tuple[str, ...] = (),
-        doubted: list[Effect] | None = None,
-        agent: str = AGENT,
-    ) -> tuple[Act, Body]:
+    ) -> Answer:
         """Send one request, and half of those whose outcome is not known once more, to any node with the same key.
 
         `effects` are what an acknowledging reply tells, `doubted` what a request without one may have done.
-        What came of it, and the last reply.
         """
         key = f"{self.space}-{self.ledger.mark()}" if self.rand.random() < 0.5 else None
         act = self.ledger.begin(kind, self._choose(), marks)
@@ -113,12 +110,12 @@ class Caller(threading.Thread):
             ordered = reply.get("ordered", True) is not False and not act.repeated  # the first try may not have been
             self.ledger.end(act, ACKED, told, ordered=ordered)
             if act.repeated:  # the first try may have done, and may yet bring, what the second could not
-                self._doubt(act, {effect.ref for effect in told}, doubted or [])
+                self._doubt(act, {effect.ref for effect in told}, doubted)
         else:
-            self.ledger.end(act, UNKNOWN if status == ACKED else status, doubted or [], ordered=False)
-        return act, reply
+            self.ledger.end(act, UNKNOWN if status == ACKED else status, doubted, ordered=False)
+        return Answer(act, reply)
 
-    def _doubt(self, act: Act, told: set[Ref], doubted: list[Effect]) -> None:
+    def _doubt(self, act: Act, told: set[Ref], doubted: Sequence[Effect]) -> None:
         left = [effect for effect in doubted if effect.ref not in told]
         if left:
             self.ledger.end(self.ledger.begin(act.kind, act.node), UNKNOWN, left, ordered=False)
@@ -149,6 +146,11 @@ class Caller(threading.Thread):
             return REFUSED, reply
         return (UNKNOWN if status in (503, 507) else REFUSED), reply
 
+    def store(self, row: Body, effects: Effects | None = None, agent: str = AGENT) -> Body | None:
+        """Store a memory, with the effects that this has where no others are said: the reply, if it acknowledged."""
+        mark = mark_of(row)
+        return self.send("create", "POST", "/memories", row, effects or stored(mark), marks=(mark,), agent=agent).acked
+
     def row(self, title: str, space: str | None = None) -> Body:
         """A memory that nobody else writes."""
         return {
@@ -163,3 +165,8 @@ class Caller(threading.Thread):
 def mark_of(row: Body) -> str:
     """The text of a memory that only this write of it has."""
     return str(row["content"]).partition(" ")[0]
+
+
+def stored(mark: str) -> Effects:
+    """What a reply tells that a memory was stored."""
+    return lambda reply: [Effect(("memory", reply["id"]), LIVE, mark, reply["version"])]

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from chaoslib.caller import Body, Caller, mark_of
+from chaoslib.caller import Body, Caller, mark_of, stored
 from chaoslib.ledger import ACKED, APPROVE, CANCEL, GONE, LIVE, OUTCOMES, REJECT, Case, Effect, Ledger, Said
 from chaoslib.node import Member, eventually
 
@@ -64,16 +65,14 @@ class Ruler(Caller):
     def __init__(
         self, number: int, members: Mapping[str, Member], ledger: Ledger, home: str, seed: int, court: Court
     ) -> None:
-        super().__init__(f"r{number}", members, ledger, home, seed, WEIGHTS)
+        operations = {kind: partial(each, self) for kind, each in RULINGS.items()}
+        super().__init__(f"r{number}", members, ledger, home, seed, operations, WEIGHTS)
         self.court = court
         self.agent = court.voters[number]
         self._text: str | None = None
         self._titles = 0
         self._unread: list[tuple[str, str]] = []
         self._subscriptions: list[str] = []
-
-    def operate(self, kind: str) -> None:
-        RULINGS[kind](self)
 
     # Rules.
 
@@ -97,15 +96,12 @@ class Ruler(Caller):
     def repeal(self) -> None:
         space = self._law()
         effects = [Effect(("policy", space), GONE), Effect(("standard", space), GONE)]
-        path = _standard(space)
+        self._end("repeal", _standard(space), "cleared", effects)
+
+    def _end(self, kind: str, path: str, done: str, effects: list[Effect]) -> None:
+        """Delete something: the field `done` of a reply says whether it was there."""
         self.send(
-            "repeal",
-            "DELETE",
-            path,
-            None,
-            lambda reply: effects if reply["cleared"] else [],
-            doubted=effects,
-            agent=self.agent,
+            kind, "DELETE", path, None, lambda reply: effects if reply[done] else [], doubted=effects, agent=self.agent
         )
 
     def _law(self) -> str:
@@ -130,7 +126,7 @@ class Ruler(Caller):
     def notify(self) -> None:
         recipient, mark = self.rand.choice(self.court.voters), self.ledger.mark()
         raw = {"target_agent_id": recipient, "title": "news", "payload": f"{mark} all is well"}
-        reply = self.send("notify", "POST", "/notify", raw, _stored(mark), marks=(mark,), agent=self.agent)
+        reply = self.send("notify", "POST", "/notify", raw, stored(mark), marks=(mark,), agent=self.agent).acked
         if reply is not None:
             self._unread.append((reply["id"], recipient))
 
@@ -153,7 +149,7 @@ class Ruler(Caller):
             raw,
             lambda reply: [Effect(("subscription", reply["id"]), LIVE)],
             agent=self.agent,
-        )
+        ).acked
         if reply is not None:
             self._subscriptions.append(reply["id"])
 
@@ -161,17 +157,7 @@ class Ruler(Caller):
         if not self._subscriptions:
             return self.subscribe()
         named = self._subscriptions.pop()
-        effects = [Effect(("subscription", named), GONE)]
-        path = f"/subscriptions/{named}"
-        self.send(
-            "unsubscribe",
-            "DELETE",
-            path,
-            None,
-            lambda reply: effects if reply["removed"] else [],
-            doubted=effects,
-            agent=self.agent,
-        )
+        self._end("unsubscribe", f"/subscriptions/{named}", "removed", [Effect(("subscription", named), GONE)])
         return None
 
     # Writes that wait for leave.
@@ -193,7 +179,7 @@ class Ruler(Caller):
             return [Effect(("pending", reply["pending_id"]), LIVE)] if "pending_id" in reply else []
 
         marks = () if raw is None else (mark,)
-        act, reply = self.exchange(kind, method, path, raw, effects, marks=marks, agent=self.agent)
+        act, reply = self.send(kind, method, path, raw, effects, marks=marks, agent=self.agent)
         if act.status != ACKED:
             return
         if "pending_id" in reply:
@@ -218,7 +204,7 @@ class Ruler(Caller):
         voter = case.requester if own else self.rand.choice(others)
         effects = [Effect(("vote", f"{case.id}/{voter}/{verdict}"), LIVE)]
         path = f"/pending/{case.id}/{verdict}"
-        act, reply = self.exchange(verdict, "POST", path, {}, lambda _: effects, doubted=effects, agent=voter)
+        act, reply = self.send(verdict, "POST", path, {}, lambda _: effects, doubted=effects, agent=voter)
         if own and verdict != CANCEL:
             if act.status == ACKED:
                 self.wrong.append(f"{path} at {act.node}: the requester was let decide: {reply}")
@@ -229,8 +215,7 @@ class Ruler(Caller):
 
     def _stored(self, row: Body, *, judged: bool = True) -> str | None:
         """Store a memory: its id. One that is not `judged` is looked after by the case that it is part of."""
-        effects = _stored(mark_of(row)) if judged else lambda _: []
-        reply = self.send("create", "POST", "/memories", row, effects, marks=(mark_of(row),), agent=self.agent)
+        reply = self.store(row, None if judged else lambda _: [], self.agent)
         return None if reply is None else str(reply["id"])
 
     def set_rules(self) -> None:
@@ -262,10 +247,6 @@ def _standard(space: str) -> str:
     return f"/namespaces/{quote(space, safe='')}/standard"
 
 
-def _stored(mark: str) -> Callable[[Body], list[Effect]]:
-    return lambda reply: [Effect(("memory", reply["id"]), LIVE, mark, reply["version"])]
-
-
 RULINGS: dict[str, Callable[[Ruler], None]] = {
     "rule": Ruler.rule,
     "repeal": Ruler.repeal,
@@ -278,5 +259,5 @@ RULINGS: dict[str, Callable[[Ruler], None]] = {
     "vote": Ruler.vote,
 }
 """Every kind of operation of the control plane, by name."""
-WEIGHTS = dict.fromkeys(RULINGS, 1.0) | {"rule": 2.0, "park": 7.0, "vote": 12.0}
-"""How often each is drawn."""
+WEIGHTS = {"rule": 2.0, "park": 7.0, "vote": 12.0}
+"""How often each is drawn, where that is not 1."""

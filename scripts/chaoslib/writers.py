@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
-from chaoslib.caller import Body, Caller, Effects, mark_of
+from chaoslib.caller import Body, Caller, mark_of
 from chaoslib.ledger import ARCHIVED, ENDED, GONE, LIVE, Effect, Ledger
 from chaoslib.node import Member
 
@@ -31,14 +32,11 @@ class Writer(Caller):
     def __init__(
         self, number: int, members: Mapping[str, Member], ledger: Ledger, home: str, seed: int, *, purges: bool
     ) -> None:
-        weights = {kind: WEIGHTS.get(kind, 1.0) for kind in OPERATIONS if purges or kind != "purge"}
-        super().__init__(f"w{number}", members, ledger, home, seed, weights)
+        operations = {kind: partial(each, self) for kind, each in OPERATIONS.items() if purges or kind != "purge"}
+        super().__init__(f"w{number}", members, ledger, home, seed, operations, WEIGHTS)
         self._owned: list[Owned] = []
         self._anchors: list[str] = []
         self._titles = 0
-
-    def operate(self, kind: str) -> None:
-        OPERATIONS[kind](self)
 
     def _row(self, title: str | None = None, space: str | None = None) -> Body:
         self._titles += 1
@@ -52,14 +50,14 @@ class Writer(Caller):
 
     def create(self) -> None:
         row = self._row()
-        reply = self.send("create", "POST", "/memories", row, _stored(row), marks=_marks(row))
+        reply = self.store(row)
         if reply is not None:
             self._owned.append(Owned(reply["id"], row["title"]))
 
     def hot(self) -> None:
         """A memory that all callers write, by its title."""
         row = self._row(f"hot {self.rand.randrange(_HOT)}", f"{self.home}/hot")
-        reply = self.send("create", "POST", "/memories", row, _stored(row), marks=_marks(row))
+        reply = self.store(row)
         if reply is not None and self.rand.random() < 0.2:
             self._by_id("delete", "DELETE", f"/memories/{reply['id']}", Owned(reply["id"], row["title"]), GONE)
 
@@ -109,7 +107,7 @@ class Writer(Caller):
             None,
             lambda reply: [Effect(ref, state, None, reply["version"])],
             doubted=[Effect(ref, state)],
-        )
+        ).acked
         if done is not None:
             owned.state = state
 
@@ -121,7 +119,7 @@ class Writer(Caller):
             told = [(marks[each["index"]], each) for each in reply["results"] if each["status"] < 300]
             return [Effect(("memory", each["id"]), LIVE, mark, each["version"]) for mark, each in told]
 
-        reply = self.send("bulk", "POST", "/memories/bulk", rows, effects, marks=marks)
+        reply = self.send("bulk", "POST", "/memories/bulk", rows, effects, marks=marks).acked
         if reply is not None:
             self._owned += [Owned(each, row["title"]) for each, row in zip(reply["ids"], rows, strict=False)]
 
@@ -135,7 +133,7 @@ class Writer(Caller):
             return [Effect(("memory", each), ARCHIVED) for each in reply["archived"]]
 
         doubted = [Effect(("memory", each), ARCHIVED) for each in ids]
-        reply = self.send("archive", "POST", "/archive", {"ids": ids}, effects, doubted=doubted)
+        reply = self.send("archive", "POST", "/archive", {"ids": ids}, effects, doubted=doubted).acked
         if reply is not None:
             for each in owned:
                 each.state = ARCHIVED if each.id in reply["archived"] else each.state
@@ -149,7 +147,7 @@ class Writer(Caller):
         space = f"{self.space}/f{self._titles}"
         held: list[str] = []
         for row in (self._row(space=space), self._row(space=space)):
-            reply = self.send("create", "POST", "/memories", row, _stored(row), marks=_marks(row))
+            reply = self.store(row)
             if reply is None:
                 return
             held.append(reply["id"])
@@ -179,7 +177,7 @@ class Writer(Caller):
             lambda reply: [*sources, Effect(("memory", reply["id"]), LIVE, mark, reply["version"])],
             marks=(mark,),
             doubted=sources,
-        )
+        ).acked
         if reply is not None:
             for each in owned.values():
                 each.state = ARCHIVED
@@ -198,7 +196,7 @@ class Writer(Caller):
             lambda reply: effects if reply["imported"] == len(rows) else None,
             marks=marks,
             doubted=effects,
-        )
+        ).acked
         if reply is not None:
             self._owned += [Owned(row["id"], row["title"]) for row in rows]
 
@@ -216,7 +214,7 @@ class Writer(Caller):
     def _linked(self, kind: str, method: str, path: str, state: str) -> None:
         if len(self._anchors) < 4:
             row = self._row()
-            reply = self.send("create", "POST", "/memories", row, _stored(row), marks=_marks(row))
+            reply = self.store(row)
             if reply is not None:
                 self._anchors.append(reply["id"])
             return
@@ -230,14 +228,6 @@ class Writer(Caller):
             return [Effect(ref, state, None, reply.get("version"))]
 
         self.send(kind, method, path, raw, effects, doubted=[Effect(ref, state)])
-
-
-def _marks(row: Body) -> tuple[str, ...]:
-    return (mark_of(row),)
-
-
-def _stored(row: Body) -> Effects:
-    return lambda reply: [Effect(("memory", reply["id"]), LIVE, mark_of(row), reply["version"])]
 
 
 OPERATIONS: dict[str, Callable[[Writer], None]] = {
