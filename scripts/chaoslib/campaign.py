@@ -65,8 +65,9 @@ class Campaign:
         return [(name, number) for name, number in planned if number >= done[name]]
 
     def _one(self, name: str, seed: int) -> Outcome:
-        of = name if CLASSES[name].starts else None
-        if self._life is None or self._lived >= _LIFE or name == "upgrade" or of != self._of:
+        kind = CLASSES[name]
+        of = name if kind.starts else None
+        if self._life is None or self._lived >= _LIFE or kind.anew or of != self._of:
             self._begin(seed, started=of is None)
         self._of = of
         assert self._life is not None

@@ -12,7 +12,7 @@ from chaoslib import network, report
 from chaoslib.bound import Setting
 from chaoslib.campaign import Campaign, read
 from chaoslib.cycle import Outcome
-from chaoslib.faults import CLASSES, why_not
+from chaoslib.faults import CLASSES
 from chaoslib.graph import GRAPHS, diameter
 from chaoslib.inventory import read_inventory
 from chaoslib.keeping import keep
@@ -97,7 +97,7 @@ def _run(options: argparse.Namespace, mesh: Mesh, out: Path) -> int:
     wanted = options.classes or (_PICTURE_CLASSES if options.picture else tuple(CLASSES))
     classes = []
     for name in wanted:
-        if (reason := why_not(name, mesh)) is not None:
+        if (reason := CLASSES[name].why_not(mesh)) is not None:
             print(f"{name}: skipped: {reason}", flush=True)
         else:
             classes.append(name)

@@ -20,6 +20,7 @@ from chaoslib.client import Client, context_of
 
 _CLOCKED = Path(__file__).with_name("clocked.py")
 _GONE_SECS = 30.0
+_SERVES_SECS = 60.0
 
 
 class Member(ABC):
@@ -50,6 +51,10 @@ class Member(ABC):
         if status != 200:
             raise ConnectionError(f"{self.name}: {path}: {status} {body}")
         return body
+
+    def wait_serves(self) -> None:
+        """Wait until it answers, but not for ever."""
+        eventually(lambda: bool(self.get("/health")), _SERVES_SECS)
 
     @abstractmethod
     def start(self) -> None:
