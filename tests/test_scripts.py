@@ -1,4 +1,4 @@
-"""The texts that `scripts/up` stores, and the questions that it asks."""
+"""What scripts say where they can't run. The texts that `scripts/up` stores, and the questions that it asks."""
 
 from __future__ import annotations
 
@@ -48,3 +48,14 @@ def test_ten_questions_ask_for_modules_that_exist_and_have_texts(texts: Rows) ->
         assert documented & set(each["modules"])
         for module in each["modules"]:
             assert find_spec(module.replace("/", ".")) is not None, module
+
+
+@pytest.mark.parametrize(
+    "words", [("docs",), ("model",), ("bench", "aiosqlite"), ("bench", "recall"), ("bench", "shared")]
+)
+def test_a_python_without_the_packages_is_told_which_has_them(words: tuple[str, ...]) -> None:
+    command = [sys.executable, "-S", str(SCRIPTS / words[0]), *words[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"run it as build/venv/bin/python scripts/{' '.join(words)}, which scripts/check makes" in done.stderr
+    assert "Traceback" not in done.stderr

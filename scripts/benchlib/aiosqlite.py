@@ -19,11 +19,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    try:
-        import aiosqlite  # noqa: F401
-    except ImportError:
-        print("aiosqlite is not installed for this python: run it with .venv/bin/python")
-        return 1
     return asyncio.run(_compare(options.reads))
 
 

@@ -1,6 +1,6 @@
 """How well recall finds: words alone, vectors alone and both, on the set of tests/data/recall.
 
-In this process, through the code that a node runs and with the model of build/model; run it with .venv/bin/python.
+In this process, through the code that a node runs and with the model of build/model; run it with build/venv/bin/python.
 A question is asked of all memories at once, with no namespace given. recall@k is the share of a question's answers
 among the first k, and MRR that of 1 / the place of the first answer, both in percent and the mean over questions.
 """
@@ -34,12 +34,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     sys.path.insert(0, str(ROOT))
-    try:
-        import numpy  # noqa: F401
-        import onnxruntime  # noqa: F401
-    except ImportError as error:
-        print(f"{error.name} is not installed for this python: run it with .venv/bin/python")
-        return 1
+    import onnxruntime  # noqa: F401 - without it a node would do with words alone
+
     questions = [each for each in _rows("questions.jsonl") if options.half in (None, each["half"])]
     began = time.perf_counter()
     memories = _rows("memories.jsonl") + (_crowd() if options.crowd else [])

@@ -1,6 +1,6 @@
 """Hybrid search in both stores, side by side: milliseconds, and recall@10 against exact search, by share that passes.
 
-In this process, through the code that a node runs once a question is embedded; run it with .venv/bin/python. The
+In this process, through the code that a node runs once a question is embedded; run it with build/venv/bin/python. The
 PostgreSQL is started for it, with 1 GB of memory. Vectors are drawn, not embedded: a common part, a topic, a narrower
 one, and noise; questions come of the same law. Namespaces of 1 % and .1 % hold rows of any topic.
 """

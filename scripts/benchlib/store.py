@@ -1,7 +1,7 @@
 """Stores per second through the HTTP API, every one fsynced, by number of rows: SQLite and PostgreSQL, side by side.
 
-The PostgreSQL is one of the tests' (run it with .venv/bin/python), on this machine, with fsync and 1 GB of memory. CPU
-of the server counts all its processes.
+The PostgreSQL is one of the tests' (run it with build/venv/bin/python), on this machine, with fsync and 1 GB of memory.
+CPU of the server counts all its processes.
 """
 
 from __future__ import annotations
@@ -89,10 +89,8 @@ def _subject(name: str, tier: str) -> Iterator[tuple[Node, Callable[[], float]]]
             yield node, lambda: 0.0
         return
     sys.path.insert(0, str(ROOT))
-    try:
-        from tests.postgres_server import ROLE, running_postgres
-    except ImportError as error:
-        raise SystemExit(f"{error.name} is not installed for this python: run it with .venv/bin/python") from error
+    from tests.postgres_server import ROLE, running_postgres
+
     settings: dict[str, Any] = {"shared_buffers": "1GB", "autovacuum": "on", "max_wal_size": "4GB"}
     with running_postgres(fsync=True, **settings) as server:
         url = server.url(server.new_database(), role=ROLE)

@@ -56,8 +56,11 @@ def arguments() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Run what the command line asks for: the exit code."""
-    options = arguments().parse_args()
+    parser = arguments()
+    options = parser.parse_args()
     if options.keep is not None:
+        if options.out is None:
+            parser.error("--keep goes with --out: the folder whose report is kept")
         keep(options.out, options.keep)
         return 0
     if options.inventory is None:
@@ -88,6 +91,8 @@ def _mesh(options: argparse.Namespace, folder: Path) -> Mesh:
     if options.inventory is not None:
         return read_inventory(options.inventory, layout)
     program = Path(options.program).resolve()
+    if not program.is_file():
+        raise SystemExit(f"chaos: there is no {program}; scripts/build makes dist/aimem")
     if options.mutant is not None:
         program = planted(program, options.mutant, _ROOT, folder / "mutant")
     return Minted(folder / "fleet", layout, program, options.previous and options.previous.resolve())

@@ -29,12 +29,12 @@ class Got(NamedTuple):
 class Fleet:
     """Four nodes. Names that begin with `old` are meant for nodes of the existing program."""
 
-    def __init__(self, folder: Path, binary: Path, program: Path | None, *, mtls: bool) -> None:
+    def __init__(self, folder: Path, binary: Path, program: Path, *, mtls: bool) -> None:
         self.folder = folder
         self.mtls = mtls
         self.names = NAMES
         self._binary = binary
-        self._ours = [sys.executable, str(program or ROOT / "dist" / "aimem")]
+        self._ours = [sys.executable, str(program)]
         held = [socket.create_server(("127.0.0.1", 0)) for _ in NAMES]
         self.ports = {name: each.getsockname()[1] for name, each in zip(NAMES, held, strict=True)}
         for each in held:
@@ -80,8 +80,14 @@ class Fleet:
             command = [*self._ours, "serve", "--db", str(home / "new.db"), "--tier", "keyword", *options]
         env = {"HOME": str(home), "PATH": os.environ["PATH"]}
         with (home / "log").open("ab") as log:
-            self.running[name] = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
-        self.eventually(lambda: self.call(name, "GET", "/health").status == 200, f"{name} answers")
+            process = self.running[name] = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
+
+        def answers() -> bool:
+            if process.poll() is not None:
+                raise SystemExit(f"{name} ended with {process.returncode}: {(home / 'log').read_text()[-2_000:]}")
+            return self.call(name, "GET", "/health").status == 200
+
+        self.eventually(answers, f"{name} answers")
 
     def stop(self, name: str) -> None:
         """End a node, as an operator does."""
