@@ -13,6 +13,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from weakref import WeakValueDictionary
 
 from aimem.core.consensus import ACCEPT, FIRST, PROMISE, Accepted, Ballot, Proposal, Reply, elect
 from aimem.core.deciding import (
@@ -73,7 +74,7 @@ class Deciding:
         """Of agents whose vote does not count, which actions it is about: it may count when they register."""
         self._woken = asyncio.Event()
         self._rounds: dict[str, Ballot] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # held by who waits for them
         self._learned: dict[str, asyncio.Event] = {}
         store.subscribe(self._changed)
 
@@ -169,9 +170,10 @@ class Deciding:
                 if pending is None or pending.deleted or (electors and self._store.incarnation not in electors):
                     return None
                 votes = await self.votes_of(pending)
-                outcome, ballots = await self._weighed(pending, votes)
+                outcome = await self._weighed(pending, votes)
                 if outcome is None:
-                    self._wait_on(pending, votes, ballots)
+                    self.unreached.pop(pending_id, None)
+                    self._ends_later(pending_id, pending.body.get("expires_at"))
                     return None
                 if not electors:
                     return await self._end(pending, votes)
@@ -209,31 +211,34 @@ class Deciding:
         return await self._store.under(VOTE, compound_key(pending.key))
 
     async def votes_of_open(self, pending: Record) -> list[Record]:
-        """As `votes_of`, of an action in the queue: it is known of most of them that there are none."""
-        return await self.votes_of(pending) if self.open.has_votes(pending.key) else []
+        """As `votes_of`; of most actions in the queue it is known that there are none."""
+        if self.loaded.is_set() and pending.key in self.open and not self.open.has_votes(pending.key):
+            return []
+        return await self.votes_of(pending)
 
     async def ripe(self, pending: Record) -> bool:
         """Whether the votes on an action, or the time, come to anything."""
-        outcome, _ = await self._weighed(pending, await self.votes_of(pending))
-        return outcome is not None
+        return await self._weighed(pending, await self.votes_of(pending)) is not None
 
-    async def _weighed(self, pending: Record, votes: Sequence[Record]) -> tuple[Outcome | None, Ballots]:
+    async def _weighed(self, pending: Record, votes: Sequence[Record]) -> Outcome | None:
         def plan(stamp: Stamp) -> Plan:
             ballots = yield from ballots_of(pending, votes)
             return Decision((), (weigh(pending, ballots, stamp.now), ballots))
 
+        voters = {str(each.body.get("voter")) for each in votes}
+        for voter in voters:  # before it is looked who counts: they may register meanwhile
+            self._uncounted.setdefault(voter, set()).add(pending.key)
         (found,) = await self._store.rehearse([plan])
         if isinstance(found.reply, AimemError):
             raise found.reply
         told: tuple[Outcome | None, Ballots] = found.reply
-        return told
-
-    def _wait_on(self, pending: Record, votes: Sequence[Record], ballots: Ballots) -> None:
-        """What may change what the votes come to, beside another vote: the time, and what voters register as."""
-        self.unreached.pop(pending.key, None)
-        self._ends_later(pending.key, pending.body.get("expires_at"))
-        for voter in {str(each.body.get("voter")) for each in votes} - {*ballots.approvals, *ballots.rejections}:
-            self._uncounted.setdefault(voter, set()).add(pending.key)
+        outcome, ballots = told
+        for voter in voters if outcome is not None else {*ballots.approvals, *ballots.rejections}:
+            about = self._uncounted.get(voter, set())
+            about.discard(pending.key)
+            if not about:
+                self._uncounted.pop(voter, None)
+        return outcome
 
     async def _propose(self, pending: Record, votes: Sequence[Record]) -> Proposal:
         """One proposal from its ballot to the decision."""
@@ -260,7 +265,7 @@ class Deciding:
         value = await choose(proposal.bound()) if proposal.ready else None
         if value is not None and self._timely(value):
             await self._have_accepted(question, proposal, value)
-        self._rounds[question] = max(proposal.highest, proposal.ballot)
+        self._rounds[question] = max(proposal.highest, self._rounds.get(question, FIRST))
         return proposal, value
 
     def _timely(self, value: Any) -> bool:
@@ -317,13 +322,8 @@ class Deciding:
     @asynccontextmanager
     async def alone(self, pending_id: str) -> AsyncIterator[None]:
         """One at a time about one action."""
-        lock = self._locks.setdefault(pending_id, asyncio.Lock())
-        try:
-            async with lock:
-                yield
-        finally:
-            if not lock.locked():
-                self._locks.pop(pending_id, None)
+        async with self._locks.setdefault(pending_id, asyncio.Lock()):
+            yield
 
     def _done(self, pending_id: str) -> None:
         self.unreached.pop(pending_id, None)
