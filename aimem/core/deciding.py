@@ -61,13 +61,8 @@ def vote(pending_id: str, who: Speaker, verdict: str) -> Intent:
         if pending is None or pending.deleted:
             raise NotFound("there is no such pending action")
         decision = yield from look(DECISION, pending_id)
-        if decision is not None and (again := successor_of(decision)) is not None:
-            raise Conflict(
-                f"this action was reopened: it waits as {again}",
-                hint="vote about that one",
-                extra={"outcome": REOPENED, "pending_id": again},
-            )
         if decision is not None:
+            check_not_reopened(decision)
             raise Conflict("pending action already decided")
         if verdict == CANCEL:
             if who.agent_id != pending.body["requested_by"]:
@@ -276,6 +271,16 @@ def successor_of(decision: Record) -> str | None:
     if decision.deleted or decision.body.get("outcome") != REOPENED:
         return None
     return next((str(key) for kind, key, _ in decision.body["wrote"] if kind == PENDING), None)
+
+
+def check_not_reopened(decision: Record) -> None:
+    """Raises `Conflict` about an action that was parked anew: what is wanted of it is to be asked of that one."""
+    if (again := successor_of(decision)) is not None:
+        raise Conflict(
+            f"this action was reopened: it waits as {again}",
+            hint="vote about that one",
+            extra={"outcome": REOPENED, "pending_id": again},
+        )
 
 
 def refs_of(pending: Record) -> list[Ref]:

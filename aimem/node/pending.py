@@ -19,6 +19,7 @@ from aimem.core.deciding import (
     REJECTED,
     Ballots,
     ballots_of,
+    check_not_reopened,
     electors_of_pending,
     may_see,
     needed_votes,
@@ -172,6 +173,7 @@ class Pending:
 
     def _decided(self, pending: Record, decision: Record, verdict: str, quorum: dict[str, Any]) -> Answer:
         body = decision.body
+        check_not_reopened(decision)
         if body["outcome"] != _ENDS[verdict]:
             reason = f": {body['reason']}" if "reason" in body else ""
             raise Conflict(f"the action has ended as {body['outcome']}{reason}", extra={"outcome": body["outcome"]})
@@ -209,8 +211,7 @@ class Pending:
         ]
 
     async def _one_shown(self, pending: Record, decision: Record | None, *, seen: bool) -> dict[str, Any]:
-        is_open = pending.key in self._deciding.open
-        votes = await (self._deciding.votes_of_open if is_open else self._deciding.votes_of)(pending)
+        votes = await self._deciding.votes_of_open(pending)
         told = _told(pending, votes, decision, seen=seen)
         if decision is not None:
             if (again := successor_of(decision)) is not None:

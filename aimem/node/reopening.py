@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from aimem.core.consensus import CLOSE, FIRST, PROMISE, Accepted
@@ -64,7 +65,7 @@ class Reopening:
             raise NotFound("there is no such pending action")
         await self._check_right(pending, who)
         if decision is not None:
-            return await self._stands(pending, decision)
+            return await self._stands(pending, decision, lost, unasked)
         check_lost(pending, lost)
         async with self._deciding.alone(pending_id):
             value = await self._agree(pending, lost, who)
@@ -120,9 +121,13 @@ class Reopening:
         electors = (self._store.incarnation,) if self._fleet is None else self._fleet.electors(lost)
         return await self._lane.one(park_anew(pending, electors, who.agent_id))
 
-    async def _stands(self, pending: Record, decision: Record) -> Answer:
-        """What an action has come to already, brought to the quorum where that was missed."""
-        told = {**await self._told(decision), "lost": [], "not_ruled_out": []}
+    async def _stands(self, pending: Record, decision: Record, lost: tuple[str, ...], unasked: Sequence[str]) -> Answer:
+        """What an action has come to already, brought to the quorum where that was missed. Of one that was reopened it
+        is said again what is not ruled out: whoever asks again may not have heard it."""
+        electors = electors_of_pending(pending)
+        named = [each for each in lost if each in electors] if successor_of(decision) is not None else []
+        doubts = not_ruled_out(electors, named, unasked) if named else []
+        told = {**await self._told(decision), "lost": named, "not_ruled_out": doubts}
         wrote = (decision.ref, *((kind, key) for kind, key, _ in decision.body.get("wrote", ())))
 
         def plan(stamp: Stamp) -> Plan:

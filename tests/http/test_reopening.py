@@ -73,6 +73,7 @@ def test_what_is_parked_anew_is_voted_about_and_done_once(api: Checked) -> None:
     assert "must not come back" in told["not_ruled_out"][0]
     repeated = api.ok("POST", f"/pending/{pending}/reopen", lost, X_Agent_Id="anna")
     assert (repeated["pending_id"], repeated["outcome"]) == (again, "reopened")
+    assert (repeated["lost"], repeated["not_ruled_out"]) == (told["lost"], told["not_ruled_out"])
     for verdict, agent in (("approve", "otto"), ("reject", "otto"), ("cancel", "ai:mara")):
         moved = api.refused(Conflict.status, "POST", f"/pending/{pending}/{verdict}", None, X_Agent_Id=agent)
         assert (moved["outcome"], moved["pending_id"]) == ("reopened", again)
@@ -82,6 +83,18 @@ def test_what_is_parked_anew_is_voted_about_and_done_once(api: Checked) -> None:
     (memory,) = [each for each in api.ok("GET", "/memories")["memories"] if each["title"] == "pay"]
     assert memory["content"] == NEW["content"]
     assert [each["id"] for each in api.ok("GET", "/pending", query={"status": "reopened"})["pending"]] == [pending]
+
+
+@pytest.mark.parametrize(("verdict", "agent"), [("approve", "otto"), ("reject", "otto"), ("cancel", "ai:mara")])
+def test_a_vote_sent_again_after_the_reopening_is_told_where_the_action_waits(
+    api: Checked, verdict: str, agent: str
+) -> None:
+    pending = hung(api)
+    path, key = f"/pending/{pending}/{verdict}", "k1"
+    assert api.send("POST", path, None, X_Agent_Id=agent, Idempotency_Key=key).status == 202
+    again = api.ok("POST", f"/pending/{pending}/reopen", {"lost": [*GONE, "3333333333333333"]})["pending_id"]
+    moved = api.refused(Conflict.status, "POST", path, None, X_Agent_Id=agent, Idempotency_Key=key)
+    assert moved["pending_id"] == again
 
 
 @pytest.mark.parametrize("votes", [("reject", "otto", "rejected"), ("cancel", "ai:mara", "cancelled")])
