@@ -111,7 +111,7 @@ def park_anew(pending: Record, electors: Sequence[str], agent_id: str) -> Intent
 
 def not_ruled_out(electors: Sequence[str], lost: Collection[str], unasked: Sequence[str]) -> list[str]:
     """In words, what could still speak against the end that an action came to; `unasked` are the addresses of nodes
-    that did not say whether they know a decision."""
+    that did not say whether they know a decision, or know what can't be taken in here."""
     told = []
     if lost and len(lost) >= majority(len(electors)):
         told.append(
@@ -121,5 +121,5 @@ def not_ruled_out(electors: Sequence[str], lost: Collection[str], unasked: Seque
     if not left_of(electors, lost):
         told.append("that another node ended it too: no elector is left to agree with; reopen it on one node alone")
     if unasked:
-        told.append(f"that a node which did not answer knows another end: {', '.join(sorted(unasked))}")
+        told.append(f"that a node which gave no answer of use here knows another end: {', '.join(sorted(unasked))}")
     return told

@@ -75,16 +75,16 @@ class Asking:
         return all(ordered for ordered, _ in answers), any(brought for _, brought in answers)
 
     async def everybody(self, refs: Sequence[Ref]) -> set[str]:
-        """Take in whatever is newer under a few addresses at any peer that answers: the ids of the nodes that did."""
+        """Take in whatever is newer under a few addresses at any peer that answers: the ids of the nodes that did, and
+        of which all could be taken in."""
         (rehearsed,) = await self._store.rehearse([reading(refs)])
         asked = list(questions(rehearsed.reads).values())
         inquiry = await self._inquire(asked, len(self._links), asyncio.get_running_loop().time() + self._timeout)
-        await self._take(inquiry)
-        return inquiry.answered
+        return inquiry.answered - await self._take(inquiry)
 
     async def _ask(self, asked: Sequence[Question], needed: int, until: float) -> tuple[bool, bool]:
         inquiry = await self._inquire(asked, needed, until)
-        usable = await self._take(inquiry)
+        usable = not await self._take(inquiry)
         return inquiry.enough and usable, bool(inquiry.brought)
 
     async def _inquire(self, asked: Sequence[Question], needed: int, until: float) -> Inquiry:
@@ -100,10 +100,11 @@ class Asking:
             over.cancel()
         return inquiry
 
-    async def _take(self, inquiry: Inquiry) -> bool:
-        """Merge what was brought. Whether all of it could be."""
-        usable = True
+    async def _take(self, inquiry: Inquiry) -> set[str]:
+        """Merge what was brought. The nodes of which not all of it could be."""
+        unusable = set()
         for source, records in inquiry.brought:
             taken = await self._take_in(records, source, None)
-            usable = usable and all(each.outcome != REFUSED for each in taken)
-        return usable
+            if any(each.outcome == REFUSED for each in taken):
+                unusable.add(source.node)
+        return unusable

@@ -89,7 +89,8 @@ class Fleet(Protocol):
         those that are `lost`."""
 
     async def ask_all(self, refs: Sequence[Ref]) -> tuple[str, ...]:
-        """Take in whatever is newer at any node that answers under these addresses; the peers that do not."""
+        """Take in whatever is newer at any node that answers under these addresses; the peers that do not answer, or
+        bring what can't be taken in."""
 
     def hears(self, start: str) -> bool | None:
         """Whether the process of this start is a peer's and answers; None where no peer is known by it."""

@@ -456,3 +456,24 @@ def test_what_is_told_of_and_can_not_be_taken_in_makes_a_write_unordered() -> No
             await world.call("n2").create(memory("t", "below it"), caller())
 
     run(story)
+
+
+def test_who_tells_of_what_can_not_be_taken_in_counts_as_not_asked() -> None:
+    """Else an action would be reopened as one of which nobody knows a decision."""
+
+    async def story() -> None:
+        world = await up(fleet(max_skew=2 * SECOND_NS))
+        for name in ("n0", "n1"):
+            world.members[name].offset = 40 * SECOND_NS
+        await asyncio.sleep(3)
+        made = await world.call("n0").create(memory("t", "far ahead"), caller())
+        await world.crash("n1")
+        world.members["n0"].offset = 0
+        await asyncio.sleep(1)
+        mesh = world.call("n2").fleet
+        assert mesh is not None
+        unasked = await mesh.ask_all([Ref("memory", made.body["id"])])
+        assert len(unasked) == 2
+        assert len(await mesh.ask_all([Ref("memory", "nothing")])) == 1
+
+    run(story)
