@@ -49,6 +49,7 @@ _RECALL: dict[str, Schema] = {name: _FILTER[name] for name in ("namespace", "tag
 _PAGE: dict[str, Schema] = {"limit": _NUMBER, "offset": _NUMBER}
 _WHOSE: dict[str, Schema] = {"agent_id": TEXT}
 _METRICS = {"text/plain": TEXT}
+_VERDICT = {200: ref("Verdict"), 202: ref("Verdict")}
 
 
 def _get(
@@ -388,26 +389,20 @@ PENDING = (
             f"{API}/pending/{{id}}/{name}",
             handler,
             summary,
-            {200: ref("Verdict"), 202: ref("Verdict")},
+            replies,
             changes=True,
-            body=OBJECT,
+            body=body,
             body_required=False,
         )
-        for name, handler, summary in (
-            ("approve", pending.approve, "Vote for an action"),
-            ("reject", pending.reject, "Vote against an action"),
-            ("cancel", pending.cancel, "Take back an action that one asked for"),
+        for name, handler, summary, replies, body in (
+            ("approve", pending.approve, "Vote for an action", _VERDICT, OBJECT),
+            ("reject", pending.reject, "Vote against an action", _VERDICT, OBJECT),
+            ("cancel", pending.cancel, "Take back an action that one asked for", _VERDICT, OBJECT),
+            (
+                *("reopen", pending.reopen, "End the wait of an action whose electors are gone for good"),
+                *({200: ref("Reopened")}, ref("Reopen")),
+            ),
         )
-    ),
-    Route(
-        "POST",
-        f"{API}/pending/{{id}}/reopen",
-        pending.reopen,
-        "End the wait of an action whose electors are gone for good",
-        {200: ref("Reopened")},
-        changes=True,
-        body=ref("Reopen"),
-        body_required=False,
     ),
 )
 ABOUT = (
