@@ -127,7 +127,7 @@ class Reopening:
         electors = electors_of_pending(pending)
         named = [each for each in lost if each in electors] if successor_of(decision) is not None else []
         doubts = not_ruled_out(electors, named, unasked) if named else []
-        told = {**await self._told(decision), "lost": named, "not_ruled_out": doubts}
+        told = {**await self._told(decision), "lost": [], "not_ruled_out": doubts}
         wrote = (decision.ref, *((kind, key) for kind, key, _ in decision.body.get("wrote", ())))
 
         def plan(stamp: Stamp) -> Plan:
