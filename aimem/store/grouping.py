@@ -1,8 +1,10 @@
-"""What waits to be written: jobs in the order in which they came, taken out in groups that share a transaction."""
+"""What waits to be written: jobs in the order in which they came, taken out in groups that share a transaction, and who
+is told of a group when it is committed."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +13,9 @@ from typing import Generic, TypeVar
 from aimem.core.intent import Intent
 from aimem.errors import AimemError, Busy
 from aimem.limits import GROUP_INTENTS_MAX, WRITE_QUEUE_MAX
-from aimem.store.base import Outcome
+from aimem.store.base import Change, Listener, Outcome
+
+log = logging.getLogger(__name__)
 
 Work = TypeVar("Work")
 
@@ -66,6 +70,15 @@ class Jobs(Generic[Work]):
             group.append(job)
         self._queued -= size
         return group
+
+
+def tell(listeners: Iterable[Listener], changes: Sequence[Change]) -> None:
+    """Tell all listeners of a committed group."""
+    for listener in listeners:
+        try:
+            listener(changes)
+        except Exception:  # the group is committed: nothing may look as if it were not
+            log.exception("a listener failed")
 
 
 def answer(jobs: Iterable[Job[Work]]) -> None:

@@ -134,6 +134,22 @@ async def test_an_intent_that_breaks_takes_nobody_elses_write_with_it(tmp_path: 
     await store.close()
 
 
+async def test_a_listener_that_fails_keeps_nobody_waiting(tmp_path: Path) -> None:
+    heard = []
+
+    def broken(changes: object) -> None:
+        raise RuntimeError("a bug")
+
+    store = await open_sqlite(tmp_path / "a.db")
+    store.subscribe(broken)
+    store.subscribe(lambda changes: heard.append(len(changes)))
+    async with asyncio.timeout(PATIENCE_SECS):
+        (outcome,) = await store.write([storing("A")])
+    assert isinstance(outcome, Written)
+    assert (heard, store.visible) == ([1], 1)
+    await store.close()
+
+
 async def test_the_log_stays_bounded_though_readers_hold_on_to_it(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     store = await open_sqlite(path)

@@ -7,7 +7,6 @@ it last looked: at most `FOLLOW_SECS` ago, while the server answers. Reads see w
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
@@ -37,6 +36,7 @@ from aimem.store.base import (
     Vector,
     Words,
 )
+from aimem.store.grouping import tell
 from aimem.store.postgres import leases, reading, schema, settling, sweeping
 from aimem.store.postgres.checking import check
 from aimem.store.postgres.connections import Connections, Session
@@ -51,8 +51,6 @@ from aimem.store.postgres.standing import Standing
 from aimem.store.postgres.table import Program, Transaction
 from aimem.store.postgres.writer import Work, Writer
 from aimem.store.resident import Resident
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _RETRY_SECS = 0.1
@@ -132,11 +130,7 @@ class PostgresStore:
         self._listeners.append(listener)
 
     def _committed(self, changes: list[Change]) -> None:
-        for listener in self._listeners:
-            try:
-                listener(changes)
-            except Exception:  # the group is committed: nothing may look as if it were not
-                log.exception("a listener failed")
+        tell(self._listeners, changes)
 
     @property
     def outdated(self) -> bool:

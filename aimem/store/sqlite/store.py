@@ -30,6 +30,7 @@ from aimem.store.base import (
     Vector,
     Words,
 )
+from aimem.store.grouping import tell
 from aimem.store.ids import random_id
 from aimem.store.sqlite import reading, scanning, schema
 from aimem.store.sqlite.beginning import Opened, Opening
@@ -134,8 +135,7 @@ class SqliteStore:
 
     def _committed(self, changes: list[Change], shown: int) -> None:
         self.visible += shown
-        for listener in self._listeners:
-            listener(changes)
+        tell(self._listeners, changes)
 
     async def write(self, intents: Sequence[Intent]) -> list[Outcome]:
         return await self._writer.write(intents) if intents else []
