@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from aimem.core.kinds import MEMORY, VECTOR
 from aimem.limits import SCAN_BATCH
+from aimem.store.checking import SHOWN_MAX
 from aimem.store.postgres import settling
 from aimem.store.postgres.session import Connection, one, rows
 
 _APART = 0.02  # of two vectors of one text: two machines need not compute the same to the last bit
-_SHOWN_MAX = 20  # complaints of one sort; more say nothing new
 
 _STORED = f"""
 SELECT v.row, m.row, v.key, v.body
@@ -54,7 +54,7 @@ async def check_vectors(connection: Connection) -> list[str]:
     while batch := await rows(connection, _STORED, {"after": after, "settled": settled}):
         after = batch[-1][0]
         wrong += await _check_batch(connection, model, [(row, key, body) for _, row, key, body in batch])
-    spare = await rows(connection, _SPARE, {"settled": settled, "model": model, "shown": _SHOWN_MAX})
+    spare = await rows(connection, _SPARE, {"settled": settled, "model": model, "shown": SHOWN_MAX})
     wrong += [f"vectors: row {row}, piece {piece} belongs to no vector of {model}" for row, piece in spare]
     return wrong
 
@@ -70,5 +70,5 @@ async def _check_batch(connection: Connection, model: str, batch: list[tuple[int
     differing = dict(await rows(connection, _DIFFERING, values | {"model": model}))
     return [
         f"vectors: that of memory {names[row]} is {'missing' if missing else 'another'} where searches look"
-        for row, missing in sorted(differing.items())[:_SHOWN_MAX]
+        for row, missing in sorted(differing.items())[:SHOWN_MAX]
     ]
