@@ -20,6 +20,7 @@ from aimem.errors import Misconfigured
 from aimem.store.base import Filter, Words
 from aimem.store.postgres import known, writer
 from aimem.store.postgres.opening import open_store
+from aimem.store.postgres.standing import resident_of
 from aimem.store.postgres.url import read_target
 from aimem.store.sqlite.schema import SCHEMA_VERSION, create
 from tests.postgres_server import PostgresServer
@@ -79,6 +80,31 @@ async def test_rules_of_another_node_are_in_force_for_the_next_write(database: M
         policy = Record.make(POLICY, "notes", version, version, {"namespace": "notes", "policy": {}})
         await written(first.store, receive(policy))
         assert await written(second.store, ruled("notes")) == [policy]
+
+
+async def test_rules_are_in_force_while_those_of_another_past_are_read(
+    database: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ruled(stamp: Stamp) -> Plan:
+        return Decision((), (yield from look(POLICY, "notes")))
+
+    seen = []
+
+    async def slowly(connection: Any) -> Any:
+        seen.append((await second.store.rehearse([ruled]))[0].reply)
+        return await resident_of(connection)
+
+    async with nodes(database(), 2) as (first, second):
+        version = Version(NOW, "e" * 16)
+        policy = Record.make(POLICY, "notes", version, version, {"namespace": "notes", "policy": {}})
+        await written(first.store, receive(policy))
+        await second.store.hear()
+        monkeypatch.setattr("aimem.store.postgres.following.resident_of", slowly)
+        await first.store.renew_incarnation()
+        await all_hear([second], first.store.head)
+        await second.store.hear()
+        assert second.store.incarnation == first.store.incarnation
+        assert seen == [policy]
 
 
 async def test_ten_nodes_open_an_empty_database_at_once(database: Make) -> None:

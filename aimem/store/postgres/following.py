@@ -134,8 +134,9 @@ class Follower:
             if after < known.head:
                 self.rewound.set()
             changes = await all_news(connection, after)
+            held = await resident_of(connection)  # before anything is forgotten: a rule that is not there allows
             self.resident.clear()
-            self.resident.take(await resident_of(connection))
+            self.resident.take(held)
             changes += [Change(0, 0, record, None, False) for record in self.resident]
         self.state = found
         self.resident.take(each.record for each in changes if each.record.kind in RESIDENT)
