@@ -194,3 +194,11 @@ async def test_a_swept_id_can_be_used_again(store: Store) -> None:
     assert again.version > grave.version
     assert await titles(store) == ["A"]
     assert await store.check() == []
+
+
+async def test_what_aged_away_is_unknown_to_the_next_write(store: Store) -> None:
+    record = outcome("a", NOW)
+    await written(store, receive(record))
+    assert (await store.sweep(0, 0, EVER, 10)).aged == 1
+    await written(store, receive(record))
+    assert await held(store, IDEMPOTENCY, "a") == record

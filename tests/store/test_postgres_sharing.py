@@ -11,8 +11,8 @@ import pytest
 
 from aimem.core.feed import betrays_the_past
 from aimem.core.intent import Decision, Intent, Plan, Stamp, look
-from aimem.core.kinds import MEMORY, POLICY
-from aimem.core.record import Record
+from aimem.core.kinds import IDEMPOTENCY, MEMORY, POLICY
+from aimem.core.record import Record, Ref
 from aimem.core.upkeep import advance, receive
 from aimem.core.version import Version
 from aimem.core.writes import delete
@@ -246,6 +246,41 @@ async def test_a_group_is_run_once_where_all_it_reads_is_known(database: Make, m
         assert (await stored(node.store, creating("A", content="last"))).born == newest.born
         assert runs == 8, "it stands otherwise than this node left it"
         assert await node.store.check() == await other.store.check() == []
+
+
+async def test_what_a_node_wrote_last_is_not_asked_for_in_the_second_run(
+    database: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Ref] = []
+    rounds = 0
+
+    async def counted(connection: Any, missing: known.Missing) -> Any:
+        nonlocal rounds
+        rounds += 1
+        asked.extend(missing.refs)
+        return await known.ask(connection, missing)
+
+    monkeypatch.setattr(known, "RECENT_ROWS_MAX", 1)
+    async with nodes(database(), 1) as (node,):
+        old, new = await stored(node.store, creating("old")), await stored(node.store, creating("new"))
+        monkeypatch.setattr("aimem.store.postgres.writer.ask", counted)
+        await written(node.store, creating("new", content="x"), creating("old", content="x"))
+        assert rounds == 1
+        assert old.ref in asked
+        assert new.ref not in asked
+        assert await node.store.check() == []
+
+
+async def test_what_another_node_let_age_away_is_unknown_to_the_next_write(database: Make) -> None:
+    version = Version(NOW, "e" * 16)
+    record = Record.make(IDEMPOTENCY, "a", version, version, {"request": "", "status": 200, "reply": {}})
+    async with nodes(database(), 2) as (first, second):
+        await second.store.hear()
+        await written(second.store, receive(record))
+        assert (await first.store.sweep(0, 0, 1 << 62, 10)).aged == 1
+        await second.store.hear()
+        await written(second.store, receive(record))
+        assert await held(second.store, IDEMPOTENCY, "a") == record
 
 
 async def test_what_a_node_wrote_last_is_kept_within_bounds(database: Make, monkeypatch: pytest.MonkeyPatch) -> None:

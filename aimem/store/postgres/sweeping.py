@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from aimem.core.kinds import KINDS, TOUCH
+from aimem.core.record import Ref
 from aimem.core.version import parse_version
 from aimem.store.base import Swept
 from aimem.store.postgres.known import COLUMNS, Known, row_of
 from aimem.store.postgres.session import Connection, one, rows
 from aimem.store.postgres.table import Program, Transaction
+from aimem.store.postgres.text import told
 from aimem.store.transaction import Grave
 
 
@@ -22,17 +24,18 @@ class Sweep:
         self._limit = limit
 
     async def work(self, connection: Connection, known: Known) -> Program:
-        """Find it, and drop what is past a fixed life."""
+        """Find it."""
         graves = await self._old(connection, "deleted AND seq <= %s", self._read_by_all)
         touches = await self._old(connection, "kind = %s", TOUCH)
-        aged = await self._drop_aged(connection)
+        aged = await self._aged(connection)
         tombstones, old_touches = list(map(row_of, graves)), list(map(row_of, touches))
         known.add([*tombstones, *old_touches])
 
         def program(transaction: Transaction) -> None:
             transaction.drop_tombstones(Grave(row.row, row.record.ref, str(row.record.version)) for row in tombstones)
             dropped = transaction.drop_touches(transaction.still_there(old_touches), self._read_by_all)
-            self.swept = Swept(len(tombstones), dropped + aged)
+            transaction.drop_aged(aged)
+            self.swept = Swept(len(tombstones), dropped + len(aged))
 
         return program
 
@@ -43,17 +46,18 @@ class Sweep:
             (self._before, value, self._limit),
         )
 
-    async def _drop_aged(self, connection: Connection) -> int:
-        dropped = 0
+    async def _aged(self, connection: Connection) -> list[tuple[int, Ref]]:
+        """Rows that are past the fixed life of their kind."""
+        aged: list[tuple[int, Ref]] = []
         for name, kind in KINDS.items():
             if kind.life_ns is not None:
-                cursor = await connection.execute(
-                    "DELETE FROM record WHERE row IN "
-                    "(SELECT row FROM record WHERE kind = %s AND stored < %s ORDER BY stored LIMIT %s)",
+                found = await rows(
+                    connection,
+                    "SELECT row, key FROM record WHERE kind = %s AND stored < %s ORDER BY stored LIMIT %s",
                     (name, self._now - kind.life_ns, self._limit),
                 )
-                dropped += cursor.rowcount
-        return dropped
+                aged += [(row, Ref(name, told(key))) for row, key in found]
+        return aged
 
 
 class Restamp:

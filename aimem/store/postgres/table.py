@@ -196,6 +196,12 @@ class Transaction(transaction.Transaction):
             self._put.pop(row.row, None)
             self._dropped.append(row.row)
 
+    def drop_aged(self, aged: Iterable[tuple[int, Ref]]) -> None:
+        """Drop rows that are past a fixed life. They need not be known: nothing derives from them, not the digest."""
+        for row, ref in aged:
+            self._now_there[ref] = None
+            self._dropped.append(row)
+
     def _keep(self, name: str, position: int) -> None:
         self._positions[name] = position
 
