@@ -182,8 +182,8 @@ class Writer:
             raise
 
     async def _transact(self, session: Session, jobs: list[Job[Work]], operation: uuid.UUID, *, again: bool) -> None:
-        node, known = self.node, Known()
-        guess = node.view(Known(self._recent.of(node.state) if self._alone else None))
+        node, recent = self.node, self._recent.of(self.node.state) if self._alone else None
+        guess = node.view(Known(recent))
         before, guessed = node.state, _run(jobs, guess)
         began = monotonic()
         async with session.pipeline():
@@ -200,8 +200,9 @@ class Writer:
         if node.rewound.is_set():
             await session.execute("COMMIT")  # of the new incarnation
             self._refuse_if_rewound()
-        await known.read(answers, guess.missing)
         self._alone = node.state is before
+        known = Known(recent if self._alone else None)
+        await known.read(answers, guess.missing)
         if self._alone and not (known.holds_any or guess.gave_up or done or any(job.work for job in jobs)):
             _note(jobs, guessed)  # what was taken for absent is: another run would come to the same
             await self._commit(session, guess, operation)
