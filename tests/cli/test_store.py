@@ -15,7 +15,7 @@ from aimem.store.postgres.opening import open_store
 from aimem.store.postgres.tuning import CLEANUP, STATISTICS, Size, advise
 from aimem.store.postgres.upkeep import MAINTAINING
 from aimem.store.postgres.url import read_target
-from tests.postgres_server import PASSWORD, ROLE, PostgresServer
+from tests.postgres_server import PASSWORD, ROLE, PostgresServer, name_of
 from tests.waiting import PATIENCE_SECS
 
 ROOT = Path(__file__).parents[2]
@@ -39,10 +39,6 @@ async def url(database: Callable[[], str]) -> str:
     made = database()
     await (await open_store(read_target(made))).close()
     return made
-
-
-def name_of(url: str) -> str:
-    return url.rpartition("/")[2].partition("?")[0]
 
 
 def test_check_says_what_there_is_and_refuses_what_a_node_refuses(url: str, postgres: PostgresServer) -> None:

@@ -23,7 +23,8 @@ import pytest
 
 from aimem.cli.main import main
 from tests.free_ports import free_ports
-from tests.postgres_server import binary, skip_without_binaries
+from tests.postgres_fixtures import skip_without_binaries
+from tests.postgres_programs import binary
 from tests.waiting import PATIENCE_SECS, eventually
 
 from .page import PAGE, blocks

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.postgres_server import PASSWORD, QUOTED_PASSWORD, ROLE, PostgresServer
+from tests.postgres_server import PASSWORD, QUOTED_PASSWORD, ROLE, PostgresServer, name_of
 from tests.waiting import PATIENCE_SECS, eventually
 
 from .processes import ROOT, call, command, failed, serving
@@ -50,7 +50,7 @@ def test_a_node_needs_nothing_but_the_url_and_tells_no_secret(database: Callable
 def test_a_password_file_and_a_service_serve_as_well(
     database: Callable[[], str], postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    name = database().rpartition("/")[2].partition("?")[0]
+    name = name_of(database())
     password, config, services = tmp_path / "password", tmp_path / "aimem.toml", tmp_path / "services"
     password.write_text(PASSWORD)
     password.chmod(0o600)
@@ -66,7 +66,7 @@ def test_a_check_says_what_it_found_and_makes_no_table(database: Callable[[], st
     assert code == 0
     assert "is well (PostgreSQL 18" in words
     assert "no synchronous standby" in words
-    name = url.rpartition("/")[2].partition("?")[0]
+    name = name_of(url)
     assert postgres.sql("select count(*) from pg_tables where schemaname = 'public'", name) == [(0,)]
 
 
@@ -104,7 +104,7 @@ def test_a_server_that_is_not_fit_is_refused_with_what_to_do(postgres: PostgresS
 
 def test_an_extension_that_is_too_old_is_refused(database: Callable[[], str], postgres: PostgresServer) -> None:
     url = database()
-    name = url.rpartition("/")[2].partition("?")[0]
+    name = name_of(url)
     postgres.sql("update pg_extension set extversion = '0.8.3' where extname = 'vector'", name)
     code, words = failed("--store-url", url)
     assert code == 78

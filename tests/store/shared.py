@@ -15,6 +15,16 @@ from aimem.store.postgres.url import read_target
 from tests.waiting import PATIENCE_SECS
 
 
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[PostgresStore]:
+    """A shared store, open for a block."""
+    store = await open_store(read_target(url))
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
 class Node:
     """One opening of a shared store, and the changes that its listeners heard: (seq, address)."""
 

@@ -17,14 +17,10 @@ import pytest
 
 from aimem.cli.main import main
 from aimem.store.moving.shared import opened_target
-from tests.postgres_server import PostgresServer
+from tests.postgres_server import PostgresServer, name_of
 from tests.store.conftest import storing
 from tests.store.old_database import REAL
 from tests.store.test_migrate_ours import digest_of, fill, run, titles_of
-
-
-def database_of(url: str) -> str:
-    return url.rpartition("/")[2].partition("?")[0]
 
 
 def test_an_old_database_goes_there_and_back(
@@ -37,9 +33,9 @@ def test_an_old_database_goes_there_and_back(
     assert told["digest"] == digest_of(direct)
     assert not any(each["missing"] or each["newer"] for each in told["verified"])
     state = "SELECT s.*, (SELECT count(*) FROM start), (SELECT count(*) FROM progress) FROM state s"
-    before = postgres.sql(state, database_of(url))
+    before = postgres.sql(state, name_of(url))
     assert run("--from", url, "--to", back) == 0
-    assert postgres.sql(state, database_of(url)) == before  # a source is not written
+    assert postgres.sql(state, name_of(url)) == before  # a source is not written
     assert digest_of(back) == digest_of(direct)
     assert run("--from", REAL, "--to", url) == 0  # the same rows once more, from the old program's file
     assert capfd.readouterr() == ("", "")
@@ -76,7 +72,7 @@ def test_one_that_is_killed_goes_on(tmp_path: Path, database: Callable[[], str],
             time.sleep(0.01)
         process.kill()
         kills += process.wait() == -signal.SIGKILL
-        postgres.await_sql(f"select count(*) from pg_stat_activity where datname = '{database_of(url)}'", 0)
+        postgres.await_sql(f"select count(*) from pg_stat_activity where datname = '{name_of(url)}'", 0)
     assert kills
     done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == 0

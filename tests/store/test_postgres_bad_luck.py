@@ -7,8 +7,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -20,31 +19,17 @@ from aimem.errors import AimemError, Misconfigured, StoreUnreachable
 from aimem.store.base import Written
 from aimem.store.postgres.opening import open_store
 from aimem.store.postgres.schema import WRITING
-from aimem.store.postgres.store import PostgresStore
 from aimem.store.postgres.url import read_target
 from tests.fault_proxy import fault_proxy
-from tests.postgres_server import ROLE, PostgresServer
+from tests.postgres_server import ROLE, PostgresServer, name_of
 from tests.store.conftest import creating, storing, written
-from tests.store.shared import nodes
+from tests.store.shared import nodes, opened
 from tests.store.test_migrate_ours import run, titles_of
 from tests.waiting import PATIENCE_SECS, until
 
 pytestmark = pytest.mark.bad_luck
 
 Make = Callable[[], str]
-
-
-def name_of(url: str) -> str:
-    return url.rpartition("/")[2].partition("?")[0]
-
-
-@asynccontextmanager
-async def opened(url: str) -> AsyncIterator[PostgresStore]:
-    store = await open_store(read_target(url))
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 async def test_a_statement_that_takes_too_long_is_told_and_its_connection_serves_on(database: Make) -> None:

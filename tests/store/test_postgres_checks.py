@@ -11,7 +11,7 @@ import pytest
 from aimem.store.postgres.checks import Facts, could_be_lost, judge, look
 from aimem.store.postgres.connections import open_connections
 from aimem.store.postgres.url import read_target
-from tests.postgres_server import ROLE, PostgresServer
+from tests.postgres_server import ROLE, PostgresServer, name_of
 
 pytest.importorskip("psycopg")
 pytestmark = pytest.mark.bad_luck
@@ -59,7 +59,7 @@ async def test_rights_encoding_commits_connections_and_superusers(
     database: Callable[[], str], postgres: PostgresServer
 ) -> None:
     url = database()
-    name = url.rpartition("/")[2].partition("?")[0]
+    name = name_of(url)
     assert "superuser" in codes(await facts(postgres.url(name)))
     postgres.sql(f"create schema closed; alter database {name} set search_path = closed", name)
     assert codes(await facts(url), refusing=True) == {"may_not_create"}

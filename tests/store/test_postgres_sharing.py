@@ -23,7 +23,7 @@ from aimem.store.postgres.opening import open_store
 from aimem.store.postgres.standing import resident_of
 from aimem.store.postgres.url import read_target
 from aimem.store.sqlite.schema import SCHEMA_VERSION, create
-from tests.postgres_server import PostgresServer
+from tests.postgres_server import PostgresServer, name_of
 from tests.store.conftest import NOW, creating, elsewhere, feed, held, stored, storing, written
 from tests.store.shared import all_hear, nodes
 
@@ -139,14 +139,14 @@ async def test_a_newer_schema_is_refused(database: Make, postgres: PostgresServe
     url = database()
     async with nodes(url, 1):
         pass
-    postgres.sql("UPDATE state SET schema = schema + 1", url.rpartition("/")[2].partition("?")[0])
+    postgres.sql("UPDATE state SET schema = schema + 1", name_of(url))
     with pytest.raises(Misconfigured, match="newer than this program"):
         await open_store(read_target(url))
 
 
 async def test_tables_of_another_program_are_refused(database: Make, postgres: PostgresServer) -> None:
     url = database()
-    postgres.sql("CREATE TABLE state (here integer)", url.rpartition("/")[2].partition("?")[0])
+    postgres.sql("CREATE TABLE state (here integer)", name_of(url))
     with pytest.raises(Misconfigured, match="another program"):
         await open_store(read_target(url))
 
@@ -163,10 +163,10 @@ async def test_a_database_without_the_extension_is_refused(postgres: PostgresSer
 async def test_an_unfinished_schema_is_nobodys(database: Make, postgres: PostgresServer) -> None:
     """A node that dies while it makes the tables leaves none: the next one begins at the beginning."""
     url = database()
-    postgres.sql("CREATE TABLE embedding (here integer)", url.rpartition("/")[2].partition("?")[0])
+    postgres.sql("CREATE TABLE embedding (here integer)", name_of(url))
     with pytest.raises(Exception, match="embedding"):
         await open_store(read_target(url))
-    assert postgres.sql("SELECT to_regclass('record')", url.rpartition("/")[2].partition("?")[0]) == [(None,)]
+    assert postgres.sql("SELECT to_regclass('record')", name_of(url)) == [(None,)]
 
 
 @pytest.mark.parametrize("text", ["a\0b", "a\x01b", "\0", "a\x01\x01", 'tags\\ "quoted" {x}, NULL'])
@@ -297,7 +297,7 @@ async def test_both_stores_have_the_same_facts_in_columns(database: Make, postgr
     url = database()
     async with nodes(url, 1) as (node,):
         assert node.store.schema == SCHEMA_VERSION
-    name = url.rpartition("/")[2].partition("?")[0]
+    name = name_of(url)
     there = {
         column
         for (column,) in postgres.sql(

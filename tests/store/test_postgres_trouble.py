@@ -7,8 +7,8 @@ import asyncio
 import os
 import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -16,28 +16,18 @@ from aimem.core.kinds import MEMORY
 from aimem.errors import AimemError, Busy, DiskFull, StoreUnreachable
 from aimem.limits import STORE_WRITE_SECS
 from aimem.store.base import Written
-from aimem.store.postgres.opening import open_store
 from aimem.store.postgres.store import PostgresStore
-from aimem.store.postgres.url import read_target
 from tests.fault_proxy import fault_proxy
-from tests.postgres_server import ROLE, PostgresServer
+from tests.postgres_server import ROLE, PostgresServer, name_of
 from tests.waiting import PATIENCE_SECS
 
 from .conftest import Disk, creating
+from .shared import opened
 
 pytestmark = pytest.mark.bad_luck
 
 MakeServer = Callable[..., PostgresServer]
 LATEST = 2 * STORE_WRITE_SECS + PATIENCE_SECS  # a write may wait for the group before it, then for itself
-
-
-@asynccontextmanager
-async def opened(url: str) -> AsyncIterator[PostgresStore]:
-    store = await open_store(read_target(url))
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 class Load:
@@ -165,7 +155,7 @@ async def test_backends_terminated_again_and_again(new_postgres: MakeServer) -> 
 
 async def test_read_only_and_out_of_connections(new_postgres: MakeServer) -> None:
     server, url = own_store(new_postgres)
-    name = url.rpartition("/")[2].partition("?")[0]
+    name = name_of(url)
     ends = f"select pg_terminate_backend(pid) from pg_stat_activity where usename = '{ROLE}'"
 
     async def trouble(load: Load) -> None:
