@@ -59,3 +59,10 @@ def test_a_python_without_the_packages_is_told_which_has_them(words: tuple[str, 
     assert done.returncode == 1
     assert f"run it as build/venv/bin/python scripts/{' '.join(words)}, which scripts/check makes" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("times", ["-k", "0", "twice"])
+def test_bad_luck_that_would_run_nothing_is_not_green(times: str) -> None:
+    done = subprocess.run([SCRIPTS / "bad-luck", times, "killed"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is no number of times" in done.stderr
