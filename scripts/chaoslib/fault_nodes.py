@@ -98,6 +98,7 @@ class Backup(Fault):
     """A node's database is replaced by an old backup while all others go on."""
 
     needs = frozenset({"back_up", "kill", "start"})
+    ends_electors = True
 
     def prepare(self) -> None:
         self.victim = self.node()

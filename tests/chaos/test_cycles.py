@@ -66,6 +66,13 @@ def test_three_racks_in_two_zones_go_on_without_a_rack_a_zone_or_a_bridge(tmp_pa
 
 
 @needs_namespaces
+def test_where_the_only_elector_went_back_actions_that_wait_for_an_operator_are_not_called_lost(tmp_path: Path) -> None:
+    """Of two nodes one decides; restored, it does not speak for what it was."""
+    chaos(tmp_path, "--nodes", "2", "--racks", "1", "--class", "backup", "--cycles", "3", "--patience", "20")
+    assert len(cycles(tmp_path)) == 3
+
+
+@needs_namespaces
 def test_a_planted_bug_is_found(tmp_path: Path) -> None:
     """HOLE 1: acknowledged, and not done."""
     patch = Path(__file__).parent / "bugs" / "deletes-forgotten.patch"
