@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,7 +16,8 @@ from aimem.store.postgres.opening import open_store
 from aimem.store.postgres.url import read_target
 from tests.hooks import Hooks, receiving
 from tests.node.conftest import caller
-from tests.node.test_courier import store, subscribe, waiting
+from tests.node.test_courier import settled, store, subscribe
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -40,16 +39,10 @@ async def nodes(database: Callable[[], str], tmp_path: Path) -> AsyncIterator[li
         yield made
 
 
-async def until(holds: Callable[[], Any]) -> None:
-    async with asyncio.timeout(60):
-        while not holds():
-            await asyncio.sleep(0.02)
-
-
 async def test_every_kind_of_event_is_told_and_in_order(nodes: list[Node], hooks: Hooks) -> None:
     first, second = nodes
     await subscribe(first, hooks.url, secret="a-long-secret")
-    await until(lambda: second.subscribers.listening)  # writes of either are told from here on
+    await until(lambda: bool(second.subscribers.listening))  # writes of either are told from here on
     one, two = await store(first, "one"), await store(second, "two")
     await second.update(one, {"content": "new"}, caller())
     await first.promote(one, caller())
@@ -65,9 +58,7 @@ async def test_every_kind_of_event_is_told_and_in_order(nodes: list[Node], hooks
     assert parked.status == 202
     done = await first.approve(parked.body["pending_id"], caller("ai:boss"))
     assert done.status == 200
-    async with asyncio.timeout(60):
-        while await waiting(first):
-            await asyncio.sleep(0.02)
+    await settled(first)
 
     told: dict[str, list[str]] = defaultdict(list)
     for each in {each.body["event_id"]: each.body for each in hooks.told}.values():
