@@ -263,12 +263,12 @@ class Deciding:
         for elector, reply in (await self.ask(electors, question, PROMISE, proposal.ballot)).items():
             proposal.promised(elector, reply)
         value = await choose(proposal.bound()) if proposal.ready else None
-        if value is not None and self._timely(value):
+        if value is not None and self.timely(value):
             await self._have_accepted(question, proposal, value)
         self._rounds[question] = max(proposal.highest, self._rounds.get(question, FIRST))
         return proposal, value
 
-    def _timely(self, value: Any) -> bool:
+    def timely(self, value: Any) -> bool:
         """Whether this store may take a value by now: who proposed it first may have had a clock far ahead. If so, it
         waits until this clock has come near, as any record does."""
         return self._fleet is None or newest_of(value) <= self._fleet.latest()

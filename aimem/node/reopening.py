@@ -29,7 +29,7 @@ from aimem.core.reopening import (
     question_of,
 )
 from aimem.core.writes import Answer
-from aimem.errors import AimemError, Busy, Denied, NotFound, WrongShape
+from aimem.errors import AimemError, Busy, ClockSkewed, Denied, NotFound, WrongShape
 from aimem.limits import DECIDE_ATTEMPTS
 from aimem.node.caller import Caller
 from aimem.node.deciding import Deciding
@@ -56,6 +56,7 @@ class Reopening:
         Raises:
             NotFound: there is no such action. Denied: the caller may not. Invalid: one that is lost is no elector.
             Conflict: electors that decide are left. Busy: one that is not lost does not answer.
+            ClockSkewed: what may have been decided lies too far ahead for the clock of this node.
         """
         lost, who = _lost(raw), caller.speaker(())
         refs = [Ref(PENDING, pending_id), Ref(DECISION, pending_id)]
@@ -109,6 +110,11 @@ class Reopening:
                 proposal, value = await self._deciding.attempt(question_of(pending.key), left, choose, len(left))
                 if proposal.chosen:
                     return value
+                if value is not None and not self._deciding.timely(value):
+                    raise ClockSkewed(
+                        "the end that an elector had accepted lies beyond what this node's clock lets it take",
+                        hint="set the clocks right, or ask again when they have come near: what was done stays done",
+                    )
                 if not proposal.lost:
                     break
                 await asyncio.sleep(self._deciding.pause())

@@ -13,7 +13,9 @@ from aimem.core.consensus import ACCEPT, Ballot, elect
 from aimem.core.deciding import electors_of_pending
 from aimem.core.kinds import ACCEPTOR, PENDING
 from aimem.core.record import Ref
-from aimem.errors import AimemError, Busy, Conflict, Denied, NotFound
+from aimem.core.timestamp import SECOND_NS
+from aimem.core.version import Version
+from aimem.errors import AimemError, Busy, ClockSkewed, Conflict, Denied, NotFound
 from tests.simulation.stories import run
 from tests.simulation.test_deciding import decisions, fleet, governed, park, settled, titles
 from tests.simulation.world import World, caller, full
@@ -140,6 +142,25 @@ def test_what_an_elector_that_is_left_had_accepted_is_finished() -> None:
         assert (answer.body["outcome"], answer.body["decided_by"]) == ("approved", "ai:a")
         assert "pending_id" not in answer.body
         assert (await settled(world, pending)).body["outcome"] == "approved"
+
+    run(story)
+
+
+def test_an_accepted_end_that_lies_far_ahead_waits_for_the_clocks_and_says_so() -> None:
+    async def story() -> None:
+        world = await governed(fleet(3), count=1)
+        pending = await park(world)
+        await asyncio.sleep(3)
+        store = world.members["n0"].store
+        assert store is not None
+        version = str(Version(store.clock + 3600 * SECOND_NS, "b" * 16))
+        value = {"outcome": "approved", "decided_by": "ai:a", "decided_at": 1, "records": [], "version": version}
+        await store.write([elect(pending, ACCEPT, Ballot(9, "b" * 16), value)])
+        lost = await lose(world, "n1", "n2")
+        with pytest.raises(ClockSkewed) as refused:
+            await world.call("n1").reopen(pending, lost_ones(lost), OPS)
+        assert "elector" in refused.value.message
+        assert decisions(world, pending) == {}
 
     run(story)
 
