@@ -138,9 +138,14 @@ class Cycles:
             if outcome.wrong:
                 return Verdict()
             outcome.equal_secs = time.monotonic() - healed if same else None
-            states = {name: state_of(member, self._homes) for name, member in mesh.members.items()}
-            if same is None or mesh.digests() == {same}:  # what a paused node had been sent may come to be this late
-                return judge(self.ledger, states)
+            try:
+                states = {name: state_of(member, self._homes) for name, member in mesh.members.items()}
+                if same is None or mesh.digests() == {same}:  # what a paused node was sent may come to be this late
+                    return judge(self.ledger, states)
+            except OSError as error:
+                if same is None:
+                    outcome.wrong = [f"not judged, after {self._patience:g} s: {error}"]
+                    return Verdict()
 
     def _same(self, outcome: Outcome, healed: float) -> str | None:
         """The digest of all nodes when they have the same; None where that is not so in time."""
