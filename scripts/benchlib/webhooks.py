@@ -75,7 +75,7 @@ class _Receiver:
         return found
 
     def all_told(self, more: int) -> dict[str, Any]:
-        """What has come, once it is told of so many more events."""
+        """What has come, once it is told of so many more events: a store that was refused raises none."""
         self.raised += more
         until = time.monotonic() + _WAIT_SECS
         while (found := self.asked())["distinct"] < self.raised:
@@ -114,7 +114,7 @@ def _paced(node: Node, receiver: _Receiver, stores: _Stores, rate: int, seconds:
     """Stores that raise events, and how long (s) after the last reply all was told."""
     outcome = paced(node.port, _CLIENTS, rate, stores.made(_TOLD, int(rate * seconds)))
     ended = time.perf_counter()
-    last = receiver.all_told(len(outcome.latencies))["last"]
+    last = receiver.all_told(outcome.statuses[201])["last"]
     return outcome, max(0.0, last - ended)
 
 
@@ -159,7 +159,7 @@ def _burst(node: Node, receiver: _Receiver, stores: _Stores, count: int) -> Figu
     spent, began = node.cpu_seconds(), time.perf_counter()
     outcome = drive(node.port, _CLIENTS, lambda: made.pop() if made else None)
     stored = time.perf_counter() - began
-    told = receiver.all_told(count)["last"] - began
+    told = receiver.all_told(outcome.statuses[201])["last"] - began
     values = {
         "per_second": count / told,
         "stored_per_second": count / stored,
