@@ -20,12 +20,14 @@ from aimem.errors import Misconfigured
 from aimem.store.base import Filter, Words
 from aimem.store.postgres import known, writer
 from aimem.store.postgres.opening import open_store
+from aimem.store.postgres.schema import WRITING
 from aimem.store.postgres.standing import resident_of
 from aimem.store.postgres.url import read_target
 from aimem.store.sqlite.schema import SCHEMA_VERSION, create
 from tests.postgres_server import PostgresServer, name_of
 from tests.store.conftest import NOW, creating, elsewhere, feed, held, stored, storing, written
 from tests.store.shared import all_hear, nodes
+from tests.waiting import until
 
 pytestmark = pytest.mark.bad_luck
 
@@ -57,6 +59,21 @@ async def test_writes_of_many_nodes_at_once_are_in_one_order_without_gaps(databa
         assert found[0].store.visible == 40, "all wrote the same forty"
         assert len({node.store.digest.root() for node in found}) == 1
         assert await found[0].store.check() == []
+
+
+async def test_a_write_waits_for_that_of_another_node(database: Make, postgres: PostgresServer) -> None:
+    url = database()
+    waits = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+    async with nodes(url, 2) as (node, other):
+        holder = await other.store.connections.alone()
+        await holder.execute("BEGIN")
+        await holder.execute("SELECT pg_advisory_xact_lock(%s)", (WRITING,))
+        writing = asyncio.create_task(stored(node.store, storing("A")))
+        await until(lambda: writing.done() or postgres.sql(waits, name_of(url)) == [(1,)])
+        assert not writing.done()
+        await holder.execute("COMMIT")
+        holder.pgconn.finish()
+        assert (await writing).kind == MEMORY
 
 
 async def test_a_write_sees_what_another_node_has_just_written(database: Make) -> None:
