@@ -259,10 +259,11 @@ class PostgresServer:
         return self._process.pid
 
     def _frozen(self) -> list[int]:
-        """Stop every process of it: the first one first, so that it starts no other meanwhile."""
+        """Stop every process of it: the first one first, so that it starts no other meanwhile. One that has ended by
+        itself (the thread that started it did: see `die_with_parent`) stays so."""
         first = self._first
         os.kill(first, signal.SIGSTOP)
-        self.await_true(lambda: state_of(first) == "T", "it does not stop")
+        self.await_true(lambda: state_of(first) in "TZ", "it does not stop")
         found = family_of(first)
         for process in found:
             with suppress(ProcessLookupError):

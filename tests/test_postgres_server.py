@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Thread
 
 import psycopg
 import pytest
 
+from .postgres_programs import state_of
 from .postgres_server import PASSWORD, PostgresServer
 
 MakeServer = Callable[..., PostgresServer]
@@ -44,6 +46,18 @@ def test_it_keeps_what_was_committed_through_kill_and_restart_and_waits_while_fr
         psycopg.connect(server.url(), connect_timeout=2)
     server.thaw()
     assert server.sql("select n from kept") == [(1,)]
+
+
+def test_one_that_went_with_the_thread_that_started_it_is_ended_and_started_again(new_postgres: MakeServer) -> None:
+    server = new_postgres()
+    server.stop()
+    thread = Thread(target=server.start)
+    thread.start()
+    thread.join()
+    server.await_true(lambda: state_of(server._first) == "Z", "it outlives its thread")
+    server.kill()
+    server.start()
+    assert server.sql("select 1") == [(1,)]
 
 
 def test_a_synchronous_standby_has_every_commit_and_becomes_primary(new_postgres: MakeServer) -> None:
