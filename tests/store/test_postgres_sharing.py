@@ -152,6 +152,15 @@ async def test_to_hear_is_to_know_of_all_that_was_committed_before(database: Mak
             assert second.store.head == first.store.head
 
 
+async def test_to_hear_is_tried_again_where_the_connection_was_lost(database: Make, postgres: PostgresServer) -> None:
+    async with nodes(database(), 2) as (first, second):
+        for at in range(1, 5):
+            await written(first.store, storing(f"memory {at}"))
+            postgres.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'aimem'")
+            await second.store.hear()
+            assert second.store.head >= at
+
+
 async def test_a_newer_schema_is_refused(database: Make, postgres: PostgresServer) -> None:
     url = database()
     async with nodes(url, 1):

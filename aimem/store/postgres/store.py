@@ -146,7 +146,7 @@ class PostgresStore:
         return {name.removeprefix(REWOUND): lost for name, lost in (await self.positions(REWOUND)).items()}
 
     async def hear(self) -> None:
-        await self._writer.follow()
+        await self._until(asyncio.get_running_loop().time() + STORE_CALL_SECS, self._writer.follow)
 
     async def write(self, intents: Sequence[Intent]) -> list[Outcome]:
         return await self._writer.write(intents) if intents else []
@@ -182,7 +182,7 @@ class PostgresStore:
         Raises:
             StoreUnreachable, Busy: the server can't be reached, or took too long.
         """
-        return await self._until(asyncio.get_running_loop().time() + STORE_CALL_SECS, read, arguments)
+        return await self._from_primary(asyncio.get_running_loop().time() + STORE_CALL_SECS, read, arguments)
 
     async def _near(self, read: Callable[..., Awaitable[T]], *arguments: Any) -> T:
         """As `_read`; from a replica where the caller said that this will do (see `store.lagging`)."""
@@ -190,15 +190,22 @@ class PostgresStore:
         if after is not None and self.replicas:
             with suppress(NoReplica):
                 return await self.replicas.read(after, read, arguments)
-        return await self._until(deadline, read, arguments)
+        return await self._from_primary(deadline, read, arguments)
 
-    async def _until(self, deadline: float, read: Callable[..., Awaitable[T]], arguments: Sequence[Any]) -> T:
-        """What a read gives; again where a connection was lost, until the deadline (loop time)."""
+    async def _from_primary(self, deadline: float, read: Callable[..., Awaitable[T]], arguments: Sequence[Any]) -> T:
+        async def attempt(secs: float) -> T:
+            async with self.connections.use(secs) as connection, snapshot(connection):
+                return await read(connection, *arguments)
+
+        return await self._until(deadline, attempt)
+
+    async def _until(self, deadline: float, attempt: Callable[[float], Awaitable[T]]) -> T:
+        """What an attempt comes to that may take so many seconds; again where a connection was lost, until the deadline
+        (loop time)."""
         loop = asyncio.get_running_loop()
         while True:
             try:
-                async with self.connections.use(deadline - loop.time()) as connection, snapshot(connection):
-                    return await read(connection, *arguments)
+                return await attempt(deadline - loop.time())
             except (psycopg.Error, DeadlinePassed) as error:
                 if action(error) is Action.FAIL or loop.time() + _RETRY_SECS >= deadline:
                     raise self.connections.told(error) from error

@@ -29,7 +29,7 @@ import psycopg
 
 from aimem.core.intent import Intent
 from aimem.errors import AimemError, StorageFailed, StoreUnreachable
-from aimem.limits import FOLLOW_SECS, STORE_WRITE_SECS
+from aimem.limits import FOLLOW_SECS, STORE_CALL_SECS, STORE_WRITE_SECS
 from aimem.store.base import Outcome
 from aimem.store.grouping import Job, Jobs, answer
 from aimem.store.postgres.connections import Connections, Session, within
@@ -252,19 +252,16 @@ class Writer:
         self.node.committed(after, transaction)
         self._recent.keep(after, *transaction.rows)
 
-    async def follow(self) -> None:
-        """Learn what other nodes have written until now.
+    async def follow(self, secs: float = STORE_CALL_SECS) -> None:
+        """Learn what other nodes have written until now. One attempt, that takes `secs` at most.
 
         Raises:
-            StoreUnreachable, Busy: the server can't be reached, or is too slow.
+            psycopg.Error, DeadlinePassed: as `Connections.use`. AimemError: as a write.
         """
         async with self._busy:
             began = monotonic()
-            try:
-                async with self._connections.use() as connection:
-                    plain = await self.node.look(connection)
-            except (psycopg.Error, DeadlinePassed) as error:
-                raise self._connections.told(error) from error
+            async with self._connections.use(secs) as connection:
+                plain = await self.node.look(connection)
             if plain:
                 self._saw(began)
         if not plain and not self._jobs.closing:
@@ -281,7 +278,7 @@ class Writer:
             if not self._busy.locked():
                 try:
                     await self.follow()
-                except AimemError:
+                except (psycopg.Error, DeadlinePassed, AimemError):
                     continue  # the watcher of the connections has told of it
                 except Exception:
                     log.exception("what other nodes wrote can't be read")
