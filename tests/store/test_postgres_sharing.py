@@ -85,6 +85,19 @@ async def test_a_write_sees_what_another_node_has_just_written(database: Make) -
         assert (await stored(first.store, storing("A"))).born > again.version
 
 
+async def test_what_another_node_wrote_is_not_forgotten_by_the_writes_after_it(
+    database: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "FOLLOW_SECS", 60.0)  # so that only a write can hear of it
+    async with nodes(database(), 2) as (first, second):
+        memory = await stored(first.store, storing("A"))
+        await written(second.store, delete(memory.key))
+        for title in ("B", "C"):  # the first of them hears of it, the next one is alone again
+            await stored(first.store, storing(title))
+        again = await stored(first.store, storing("A"))
+        assert again.born == again.version, "it was deleted: this is another birth"
+
+
 async def test_rules_of_another_node_are_in_force_for_the_next_write(database: Make) -> None:
     def ruled(key: str) -> Intent:
         def plan(stamp: Stamp) -> Plan:

@@ -145,6 +145,10 @@ class Recent:
             self._rows.clear()
         return self._rows
 
+    def forget(self) -> None:
+        """Another node has written: nothing that was known before need stand."""
+        self._rows.clear()
+
     def keep(self, state: object, *known: Mapping[Ref, Row | None]) -> None:
         """In this state rows are as the last of `known` has them, and all others as they were."""
         self._state = state

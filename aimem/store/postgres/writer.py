@@ -201,6 +201,8 @@ class Writer:
             await session.execute("COMMIT")  # of the new incarnation
             self._refuse_if_rewound()
         self._alone = node.state is before
+        if not self._alone:
+            self._recent.forget()
         known = Known(recent if self._alone else None)
         await known.read(answers, guess.missing)
         if self._alone and not (known.holds_any or guess.gave_up or done or any(job.work for job in jobs)):
