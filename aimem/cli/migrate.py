@@ -86,6 +86,10 @@ def command(
     written, and its program may be running. Run it again for what was written since, or when it was broken off: it goes
     on where it was, and what is there already is left alone. A target that holds anything else is refused.
 
+    The old program's Postgres is taken as its file is, schema 15 of it, in one transaction that only reads, by a role
+    that may read all its tables. It keeps times to the microsecond: of a row that lies in a file of that fleet too,
+    each is a version, and the later one stands. What else is in that database is not looked at.
+
     An action that waits for a decision waits for the stores of its old nodes. With --retired, for databases that no
     node ever opens again, and with --cutover it ends: what one of them had accepted is carried out, anything else is
     parked anew on the new store, under another id, and voted about again; as far as most of these stores are named.
@@ -242,6 +246,9 @@ def _print(report: Report, *, counts: bool) -> None:
         output.print_line("source", "kind", "equal", "newer here", "aside", "missing")
         for each in report.verified:
             output.print_line(each.source, each.kind, each.equal, each.newer, each.aside, each.missing)
+    for source in report.sources if counts else ():
+        for what in source.get("lacks", ()):
+            output.say(f"{source['path']}: {what}")
     _say("not taken", report.not_taken)
     _say("repaired", report.repaired)
     if report.more:

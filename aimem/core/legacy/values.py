@@ -14,6 +14,8 @@ from aimem.core.version import ORIGIN_HEX, Version
 from aimem.errors import Invalid
 
 ORIGIN = "0" * ORIGIN_HEX  # no process start has it: at equal times, whatever a node wrote wins
+KNOWN_BY = ("memories", "memory_links", "schema_version")
+"""The tables by which a database of theirs is known."""
 EARLIEST = 1  # ns; a version has no room for what lies before 1970
 
 Notes = list[str]

@@ -17,9 +17,9 @@ from aimem.core.kinds import AGENT, ALIAS, DECISION, LINK, PENDING, POLICY, STAN
 from aimem.core.legacy import memories, others
 from aimem.core.legacy.values import Horizon, Notes
 from aimem.core.record import Record
-from aimem.store.migrate import source as tables
+from aimem.store.migrate import tables
 from aimem.store.migrate.report import Count, Report
-from aimem.store.migrate.source import Row, Source, Table
+from aimem.store.migrate.tables import Row, Source, Table
 
 LABELS = {
     LINK: "links",
@@ -103,7 +103,7 @@ class Mapping:
     def _found(
         self, source: Source, table: Table, rule: Callable[[Sequence[Any], Horizon], memories.Old]
     ) -> Iterator[_Found]:
-        name = str(source.path)
+        name = source.name
         for row in self._rows(source, table):
             if not isinstance(row[0], str) or not row[0]:
                 self._not_taken(source, table, f"a row without an id, titled {str(row[3])[:80]!r}")
@@ -125,7 +125,7 @@ class Mapping:
         count = self._report.count(_TABLES[table.name])
         count.read += rows
         count.not_taken += rows
-        self._report.lost(str(source.path), table.name, what)
+        self._report.lost(source.name, table.name, what)
 
     def _united(self, found: list[_Found]) -> Iterator[Item]:
         """What stands of one id, and the count of each row."""
@@ -181,7 +181,7 @@ class Mapping:
         return Item(record, (count,), source, label)
 
     def _others(self, source: Source, table: Table, rule: Rule) -> Iterator[list[Item]]:
-        name = str(source.path)
+        name = source.name
         for row in self._rows(source, table):
             notes: Notes = []
             records = rule(row, self._horizon, notes)

@@ -18,7 +18,7 @@ from aimem.limits import MIGRATE_BATCH_BYTES, MIGRATE_BATCH_RECORDS, MIGRATE_BAT
 from aimem.store.base import Outcome, Store, Written
 from aimem.store.migrate.mapping import Item, Mapping
 from aimem.store.migrate.report import Report
-from aimem.store.migrate.source import Source
+from aimem.store.migrate.tables import Source
 
 FIRST_TIME = "migrate.first"  # named position: when this store took in its first migrated row, ns
 
@@ -66,8 +66,8 @@ def _begun(sources: Sequence[Source]) -> Report:
     """A report with what is known of the sources before their rows are read."""
     report = Report()
     for source in sources:
-        name = str(source.path)
-        report.sources.append({"path": name, "rows": dict(source.counts)})
+        name = source.name
+        report.sources.append({"path": name, "rows": dict(source.counts), "lacks": list(source.lacks)})
         for fault in source.faults:
             report.lost(name, "file", f"damaged: {fault}")
         for table, (count, reason) in source.rest.items():

@@ -1,4 +1,4 @@
-"""A database of the existing system, open for reading: is it one that we know, and what rows has it?
+"""A file of the existing system, open for reading: is it one that we know, and what rows has it?
 
 Rows come in the order of their key, so those of one id in several databases meet. Where a page is damaged, the rest is
 read row by row: first the ids that the key's index still has, else every row number that can be found. What could not
@@ -10,71 +10,28 @@ from __future__ import annotations
 import contextlib
 import functools
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from aimem.core.legacy import memories, others
+from aimem.core.legacy.values import KNOWN_BY
 from aimem.errors import Damaged, Misconfigured
 from aimem.limits import MIGRATE_READ_ROWS, SALVAGE_GAP_MAX
 from aimem.store.migrate.copying import copy_aside
+from aimem.store.migrate.tables import LEFT_OUT, TABLES, Lost, Row, Table
 
 SCHEMA = 16
 _MADE_BY = {17: "0.6.3.1", 18: "0.6.3.1", 19: "0.6.3.1", 20: "0.6.4", 42: "0.7.0"}
 _OURS = "memories_fts"  # its word index is made anew; `sqlite_...` are SQLite's own
 
-Row = tuple[Any, ...]
-Lost = Callable[[str, int], None]
-"""What could not be read, in words, and how many rows it surely was."""
 
+class FileSource:
+    """A `Source`: one opened copy."""
 
-class Table(NamedTuple):
-    """How a table is read: the columns in the order that its rule expects, by which key, and `joined` tables."""
-
-    name: str
-    columns: tuple[str, ...]
-    key: tuple[str, ...]
-    joined: str = ""
-
-
-def _plain(name: str, columns: tuple[str, ...], keys: int = 1) -> Table:
-    found = tuple(f"t.{column}" for column in columns)
-    return Table(name, found, found[:keys])
-
-
-MEMORIES = _plain("memories", memories.LIVE_COLUMNS)
-ARCHIVED = _plain("archived_memories", memories.ARCHIVED_COLUMNS)
-LINKS = _plain("memory_links", others.LINK_COLUMNS, 3)
-ALIASES = _plain("entity_aliases", others.ALIAS_COLUMNS, 2)
-SUBSCRIPTIONS = _plain("subscriptions", others.SUBSCRIPTION_COLUMNS)
-STANDARDS = Table(
-    "namespace_meta",
-    (
-        *("t.namespace", "t.standard_id", "t.updated_at", "t.parent_namespace"),
-        *("coalesce(m.updated_at, a.updated_at)", "m.metadata", "a.metadata"),
-    ),
-    ("t.namespace",),
-    "LEFT JOIN memories m ON m.id = t.standard_id LEFT JOIN archived_memories a ON a.id = t.standard_id",
-)
-PENDING = Table(
-    "pending_actions",
-    (*(f"t.{column}" for column in others.PENDING_COLUMNS[:-1]), "m.metadata"),
-    ("t.id",),
-    "LEFT JOIN namespace_meta n ON n.namespace = t.namespace LEFT JOIN memories m ON m.id = n.standard_id",
-)
-TABLES = (MEMORIES, ARCHIVED, LINKS, ALIASES, STANDARDS, PENDING, SUBSCRIPTIONS)
-LEFT_OUT = {
-    "sync_state": "how far the old program had synced with its peers: without meaning here",
-    "schema_version": "",
-}
-
-
-class Source:
-    """One opened copy. `counts` has the rows of each table of TABLES; `rest` those of tables that are not taken, with
-    the reason; `faults` what a check of the file found."""
+    lacks = ()
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        self.path = path
+        self.name = str(path)
         self.counts: dict[str, int] = {}
         self.rest: dict[str, tuple[int, str]] = {}
         self.faults: list[str] = []
@@ -180,7 +137,7 @@ def sort_key(value: Any) -> tuple[int, Any]:
     return (2, value) if isinstance(value, str) else (3, value)
 
 
-def open_source(path: Path, folder: Path) -> Source:
+def open_source(path: Path, folder: Path) -> FileSource:
     """A source, read from a copy in `folder`, which must be private.
 
     Raises:
@@ -193,7 +150,7 @@ def open_source(path: Path, folder: Path) -> Source:
         connection.text_factory = functools.partial(str, encoding="utf-8", errors="surrogateescape")
         _make_readable(connection)
         _check(path, connection)
-        return Source(path, connection)
+        return FileSource(path, connection)
     except sqlite3.DatabaseError as error:
         connection.close()
         if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
@@ -219,7 +176,7 @@ def _make_readable(connection: sqlite3.Connection) -> None:
 def _check(path: Path, connection: sqlite3.Connection) -> None:
     """Refuse what is not a database of the existing system in the schema that we know."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not {"memories", "memory_links", "schema_version"} <= tables:
+    if not tables.issuperset(KNOWN_BY):
         raise Misconfigured(
             f"{path} is not a database of ai-memory", hint="give the old program's database with --from"
         )

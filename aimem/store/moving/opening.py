@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 from aimem.errors import Usage
 from aimem.store.base import Store
-from aimem.store.migrate.source import Source as OldSource
 from aimem.store.migrate.source import open_source
+from aimem.store.migrate.tables import Source as OldSource
 from aimem.store.migrate.workspace import workspace
 from aimem.store.moving.snapshot import is_ours, open_snapshot
 from aimem.store.moving.source import Source
-from aimem.store.postgres.url import is_postgres, redacted
+from aimem.store.postgres.url import is_postgres, read_target, redacted
 from aimem.store.sqlite.store import open_sqlite
 
 _SQLITE = "sqlite:"
@@ -82,15 +82,26 @@ def opened_files(paths: Sequence[Path], beside: Path) -> Iterator[Sources]:
 
 @contextlib.asynccontextmanager
 async def opened_sources(urls: Sequence[str], target: str) -> AsyncIterator[Sources]:
-    """All that is named. Raises as `opened_files` and `shared.opened_source`."""
+    """All that is named. Raises as `opened_files`, `migrate.postgres.open_source` and `shared.opened_source`."""
     async with contextlib.AsyncExitStack() as stack:
         files = [path_of(url) for url in urls if not is_shared(url)]
         found = stack.enter_context(opened_files(files, workplace(target)))
         for url in filter(is_shared, urls):
-            from aimem.store.moving.shared import opened_source
-
-            found.ours.append(await stack.enter_async_context(opened_source(url)))
+            await _open_shared(url, stack, found)
         yield found
+
+
+async def _open_shared(url: str, stack: contextlib.AsyncExitStack, found: Sources) -> None:
+    """Add a database of a server: one of the existing system, or a shared store of ours."""
+    from aimem.store.migrate.postgres import open_source as open_old
+    from aimem.store.moving.shared import opened_source
+
+    old = open_old(read_target(url))
+    if old is None:
+        found.ours.append(await stack.enter_async_context(opened_source(url)))
+    else:
+        stack.callback(old.close)
+        found.old.append(old)
 
 
 @contextlib.asynccontextmanager

@@ -14,7 +14,7 @@ from aimem.errors import Conflict
 from aimem.store.base import Store
 from aimem.store.migrate.report import Report
 from aimem.store.migrate.running import migrate
-from aimem.store.migrate.source import Source as OldSource
+from aimem.store.migrate.tables import Source as OldSource
 from aimem.store.moving.copying import BEGUN, Copy, Shown, begun, bounds_of
 from aimem.store.moving.pending import by_what_they_kept, end_waiting
 from aimem.store.moving.source import Source

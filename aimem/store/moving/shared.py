@@ -69,7 +69,7 @@ async def opened_source(url: str) -> AsyncIterator[SharedSource]:
     try:
         async with _session(connections, target) as session, snapshot(session):
             if not await _is_ours(session):
-                raise Misconfigured(f"{target.shown} holds no store of aimem")
+                raise Misconfigured(f"{target.shown} holds no store of aimem, and none of ai-memory")
             yield SharedSource(target.shown, session, await standing(session), await reading.starts(session))
     finally:
         await connections.close()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from aimem.limits import STORE_CONNECTIONS_MAX
+from aimem.store.postgres.schema import HOLDS_OLD, MOVE_OLD
 from aimem.store.postgres.session import Connection, one
 
 SERVER_MIN: Final = 15
@@ -42,6 +43,7 @@ class Facts:
     available: str | None  # version that could be created or updated to
     schema: str | None  # where tables are made
     may_create: bool
+    old_program: bool  # the database is one of the existing system
     connections_max: int  # of the server, less what is kept for superusers
     connections_used: int
     connection_limit: int  # of role or database, the lower; -1 without one
@@ -66,7 +68,7 @@ class Finding:
         return f"{self.message}; {self.hint}"
 
 
-_LOOK = """
+_LOOK = f"""
 SELECT current_setting('server_version_num')::int, current_database()::text, current_user::text,
   (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
   pg_is_in_recovery(), current_setting('transaction_read_only')::bool, current_setting('server_encoding'),
@@ -76,7 +78,7 @@ SELECT current_setting('server_version_num')::int, current_database()::text, cur
   current_setting('fsync'), current_setting('full_page_writes'),
   (SELECT extversion FROM pg_extension WHERE extname = 'vector'),
   (SELECT default_version FROM pg_available_extensions WHERE name = 'vector'),
-  current_schema()::text, coalesce(has_schema_privilege(current_schema(), 'CREATE'), false),
+  current_schema()::text, coalesce(has_schema_privilege(current_schema(), 'CREATE'), false), ({HOLDS_OLD}),
   current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
   (SELECT count(*)::int FROM pg_stat_activity WHERE backend_type = 'client backend'),
   (SELECT least(nullif(rolconnlimit, -1), nullif(datconnlimit, -1)) FROM pg_roles, pg_database
@@ -101,9 +103,16 @@ async def look(connection: Connection, now: Callable[[], int] = time.time_ns) ->
 
 def judge(facts: Facts, *, max_skew: float = 30.0, wanted: int = STORE_CONNECTIONS_MAX) -> list[Finding]:
     """What is not as it should be, what refuses a start first. `max_skew` in s; `wanted`: a node's connections."""
-    found = [*_of_server(facts), *_of_extension(facts), *_of_rights(facts), *_of_durability(facts)]
+    found = [*_of_tenant(facts), *_of_server(facts), *_of_extension(facts), *_of_rights(facts), *_of_durability(facts)]
     found += [*_of_clock(facts, max_skew), *_of_connections(facts, wanted)]
     return sorted(found, key=lambda finding: not finding.refuses)
+
+
+def _of_tenant(facts: Facts) -> list[Finding]:
+    if not facts.old_program:
+        return []
+    message = f"the database {facts.database} holds the tables of ai-memory, the old program"
+    return [Finding("old_program", message, MOVE_OLD, True)]
 
 
 def _of_server(facts: Facts) -> list[Finding]:

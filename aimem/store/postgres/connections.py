@@ -125,9 +125,9 @@ class Connections:
         try:
             connection = await self._dial()
         except (psycopg.Error, DeadlinePassed) as error:
-            refusal = self._refusal(error)
-            if needed or not isinstance(refusal, StoreUnreachable):
-                raise refusal from error
+            refused = refusal(error, self.target)
+            if needed or not isinstance(refused, StoreUnreachable):
+                raise refused from error
             self.why = " ".join(str(error).split())
             self._trouble.set()
         else:
@@ -191,19 +191,7 @@ class Connections:
         return told(error, self.target.shown, why=self.why)
 
     async def _conninfo(self) -> str:
-        settings = dict(self.target.settings) | self.target.secrets()
-        settings |= {
-            "application_name": "aimem",
-            "client_encoding": "UTF8",
-            "connect_timeout": str(int(STORE_CONNECT_SECS)),
-            "keepalives_idle": "5",
-            "keepalives_interval": "2",
-            "keepalives_count": "3",
-            "tcp_user_timeout": "8000",
-            "target_session_attrs": self._hosts,
-            "options": " ".join(f"-c {name}={value}" for name, value in _SERVER_SETTINGS.items()),
-        }
-        return psycopg.conninfo.make_conninfo(**settings)
+        return conninfo(self.target, self._hosts)
 
     async def _dial(self) -> Session:
         """One new connection."""
@@ -259,23 +247,39 @@ class Connections:
         self.why = None
         return True
 
-    def _refusal(self, error: Exception) -> AimemError:
-        """Why no connection could be made; what only an operator can mend is a matter of the configuration."""
-        shown, words = self.target.shown, " ".join(str(error).split())
-        if any(phrase in words for phrase in _NOT_TRUSTED):
-            hint = (
-                how_to_say_it(self.target) if self.target.assumed else "see sslmode and store_ca_cert, aimem-store(7)"
-            )
-            return Misconfigured(f"{shown} can't be reached as safely as asked for: {words}", hint=hint)
-        state = getattr(error, "sqlstate", None)
-        if "no password supplied" in words or "password authentication failed" in words or state in ("28P01", "28000"):
-            return Misconfigured(
-                f"{shown} does not let this role in: {words}",
-                hint="put the password into ~/.pgpass, or into a file of its owner's alone: store_password_file",
-            )
-        if state == "3D000" or ("database" in words and "does not exist" in words):
-            return Misconfigured(f"{shown}: {words}", hint="see aimem-store(7) for the statements that make it")
-        return told(error, shown)
+
+def conninfo(target: Target, hosts: str) -> str:
+    """How libpq is told to connect, with the secrets as they are now. `hosts` as `Connections` has it."""
+    settings = dict(target.settings) | target.secrets()
+    settings |= {
+        "application_name": "aimem",
+        "client_encoding": "UTF8",
+        "connect_timeout": str(int(STORE_CONNECT_SECS)),
+        "keepalives_idle": "5",
+        "keepalives_interval": "2",
+        "keepalives_count": "3",
+        "tcp_user_timeout": "8000",
+        "target_session_attrs": hosts,
+        "options": " ".join(f"-c {name}={value}" for name, value in _SERVER_SETTINGS.items()),
+    }
+    return psycopg.conninfo.make_conninfo(**settings)
+
+
+def refusal(error: Exception, target: Target) -> AimemError:
+    """Why no connection could be made; what only an operator can mend is a matter of the configuration."""
+    shown, words = target.shown, " ".join(str(error).split())
+    if any(phrase in words for phrase in _NOT_TRUSTED):
+        hint = how_to_say_it(target) if target.assumed else "see sslmode and store_ca_cert, aimem-store(7)"
+        return Misconfigured(f"{shown} can't be reached as safely as asked for: {words}", hint=hint)
+    state = getattr(error, "sqlstate", None)
+    if "no password supplied" in words or "password authentication failed" in words or state in ("28P01", "28000"):
+        return Misconfigured(
+            f"{shown} does not let this role in: {words}",
+            hint="put the password into ~/.pgpass, or into a file of its owner's alone: store_password_file",
+        )
+    if state == "3D000" or ("database" in words and "does not exist" in words):
+        return Misconfigured(f"{shown}: {words}", hint="see aimem-store(7) for the statements that make it")
+    return told(error, shown)
 
 
 async def open_connections(

@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 
 from aimem.core.digest import BUCKETS, WIDTH
+from aimem.core.legacy.values import KNOWN_BY
 from aimem.errors import Misconfigured
 from aimem.store.postgres.session import Connection, one, rows
 
@@ -121,6 +122,13 @@ CREATE TABLE lease (             -- work that one node does for all of this stor
 CREATE TABLE progress (name text COLLATE "C" PRIMARY KEY, position bigint NOT NULL) WITH (fillfactor = 50);
 """
 
+HOLDS_OLD = (
+    "SELECT count(*) = {} AND to_regclass('record') IS NULL FROM pg_class WHERE relname IN ({}) AND relnamespace = "
+    "(SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
+).format(len(KNOWN_BY), ", ".join(f"'{name}'" for name in KNOWN_BY))
+"""Whether our tables would be made beside those of the existing system."""
+MOVE_OLD = "give aimem a database of its own, and fill it from this one: aimem migrate --from THIS_URL --to NEW_URL"
+
 MIGRATIONS: dict[int, str] = {}
 """Per schema version, the statements that bring a database from that version to the next one."""
 
@@ -131,11 +139,14 @@ async def prepare(connection: Connection, *, incarnation: str, identity: str) ->
     Runs inside the caller's transaction: all or nothing. `incarnation` and `identity` are those of a new store.
 
     Raises:
-        Misconfigured: a newer program made them, or the extension can't be made by this role.
+        Misconfigured: a newer program made them, the database is the existing system's, or the extension can't be made
+            by this role.
     """
     await connection.execute("SELECT pg_advisory_xact_lock(%s)", (CREATING,))
     version = await _version(connection)
     if version is None:
+        if await one(connection, HOLDS_OLD) == (True,):
+            raise Misconfigured("the database holds the tables of ai-memory, the old program", hint=MOVE_OLD)
         await _need_extension(connection)
         await connection.execute(_TABLES)
         await connection.execute(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import psycopg
 
@@ -45,8 +45,11 @@ async def snapshot(connection: Connection) -> AsyncIterator[None]:
 
 async def unbounded(connection: Connection, *, session: bool = False) -> None:
     """No deadlines of the server in this transaction, or in the whole session. What a server lacks is left out."""
-    await connection.execute(
-        "SELECT set_config(name, '0', %s) FROM pg_settings WHERE name IN "
-        "('statement_timeout', 'lock_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout')",
-        (not session,),
-    )
+    await connection.execute(UNBOUNDED, (not session,))
+
+
+UNBOUNDED: Final = (
+    "SELECT set_config(name, '0', %s) FROM pg_settings WHERE name IN "
+    "('statement_timeout', 'lock_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout')"
+)
+"""The statement of `unbounded`; its value: whether in this transaction only."""
