@@ -21,6 +21,8 @@ def memory_json(record: Record, use: Use = NO_USE) -> dict[str, Any]:
     """A memory as callers see it. `last_accessed_at` and `expires_at` are left out when there is none; extensions by
     use are part of `expires_at`."""
     body, version = record.body, record.version
+    created, updated = created_ns(record), body.get("updated_at", version.time)
+    created_text = format_timestamp(created)
     fields = {
         "id": record.key,
         "tier": body["tier"],
@@ -32,8 +34,8 @@ def memory_json(record: Record, use: Use = NO_USE) -> dict[str, Any]:
         "confidence": body["confidence"],
         "source": body["source"],
         "access_count": min(use.accesses, ACCESS_COUNT_MAX),
-        "created_at": format_timestamp(created_ns(record)),
-        "updated_at": format_timestamp(body.get("updated_at", version.time)),
+        "created_at": created_text,
+        "updated_at": created_text if updated == created else format_timestamp(updated),
         "metadata": body["metadata"],
         "version": str(version),
     }

@@ -212,9 +212,13 @@ class Deciding:
 
     async def votes_of_open(self, pending: Record) -> list[Record]:
         """As `votes_of`; of most actions in the queue it is known that there are none."""
-        if self.loaded.is_set() and pending.key in self.open and not self.open.has_votes(pending.key):
+        if self.is_open(pending.key) and not self.open.has_votes(pending.key):
             return []
         return await self.votes_of(pending)
+
+    def is_open(self, pending_id: str) -> bool:
+        """Whether it is known of an action that nothing is decided yet."""
+        return self.loaded.is_set() and pending_id in self.open
 
     async def ripe(self, pending: Record) -> bool:
         """Whether the votes on an action, or the time, come to anything."""

@@ -197,17 +197,16 @@ class Pending:
 
     async def _shown(self, ids: Sequence[str], caller: Caller) -> list[dict[str, Any]]:
         """Actions as the caller sees them, those that are there: read together, since a queue is long."""
-        held = await self._store.get([Ref(kind, each) for each in ids for kind in (PENDING, DECISION)])
-        there = [
-            (pending, decision)
-            for pending, decision in zip(held[::2], held[1::2], strict=True)
-            if pending is not None and not pending.deleted
-        ]
-        who = caller.speaker(())
-        seen = await self._store.rehearse([_seeing(pending, who) for pending, _ in there])
+        doubtful = [each for each in ids if not self._deciding.is_open(each)]
+        held = await self._store.get(
+            [*(Ref(PENDING, each) for each in ids), *(Ref(DECISION, each) for each in doubtful)]
+        )
+        decisions = dict(zip(doubtful, held[len(ids) :], strict=True))
+        there = [pending for pending in held[: len(ids)] if pending is not None and not pending.deleted]
+        (seen,) = await self._store.rehearse([_seeing(there, caller.speaker(()))])
         return [
-            await self._one_shown(pending, decision, seen=found.reply is True)
-            for (pending, decision), found in zip(there, seen, strict=True)
+            await self._one_shown(pending, decisions.get(pending.key), seen=seen.reply[pending.key])
+            for pending in there
         ]
 
     async def _one_shown(self, pending: Record, decision: Record | None, *, seen: bool) -> dict[str, Any]:
@@ -234,17 +233,20 @@ class Pending:
         )
 
 
-def _seeing(pending: Record, who: Speaker) -> Intent:
-    """An intent that only reads: whether a caller may see what an action is about."""
+def _seeing(there: Sequence[Record], who: Speaker) -> Intent:
+    """An intent that only reads. Reply: of each action, whether a caller may see what it is about."""
 
     def plan(stamp: Stamp) -> Plan:
-        return Decision((), (yield from may_see(pending, who)))
+        seen = {}
+        for pending in there:
+            seen[pending.key] = yield from may_see(pending, who)
+        return Decision((), seen)
 
     return plan
 
 
 def _told(pending: Record, votes: Sequence[Record], decision: Record | None, *, seen: bool) -> dict[str, Any]:
-    body = pending.body
+    body, electors = pending.body, electors_of_pending(pending)
     told: dict[str, Any] = {
         "id": pending.key,
         "action_type": body["action"],
@@ -260,9 +262,9 @@ def _told(pending: Record, votes: Sequence[Record], decision: Record | None, *, 
             for each in votes
             if each.body.get("verdict") == APPROVE
         ],
-        "electors": list(electors_of_pending(pending)),
+        "electors": list(electors),
     }
-    if not electors_of_pending(pending) and decision is None:
+    if not electors and decision is None:
         told["waits_for"] = "its requester to ask again: it was parked by the existing system"
     if "reopened_from" in body:
         told["reopened_from"] = body["reopened_from"]

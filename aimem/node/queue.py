@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import heapq
 import json
+from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from aimem.core.kinds import DECISION, PENDING, VOTE
@@ -20,12 +22,12 @@ from aimem.store.base import Change, Store
 
 
 class Waiting(NamedTuple):
-    """What is kept of an open action. `requested` and `expires` are in ns."""
+    """What is kept of an open action; sorts by when it was asked for. `requested` and `expires` are in ns."""
 
+    requested: int
     id: str
     namespace: str
     approver: str
-    requested: int
     expires: int | None
 
 
@@ -34,7 +36,7 @@ class OpenActions:
 
     def __init__(self) -> None:
         self._waiting: dict[str, Waiting] = {}
-        self._by_root: dict[str, set[str]] = defaultdict(set)
+        self._by_root: dict[str, list[Waiting]] = defaultdict(list)  # sorted: a page of a queue is at an end
         self._decided: set[str] = set()
         self._voted: set[str] = set()
 
@@ -80,16 +82,15 @@ class OpenActions:
     def ids(self, namespace: str | None, approver: str | None, limit: int) -> list[str]:
         """Ids of open actions, the latest first: of one `namespace` (with `/**` behind it also of those below) and of
         one approver (the id of an agent, `human`, or `consensus`)."""
-        found: Iterable[Waiting] = self._waiting.values()
-        if namespace is not None:
+        if namespace is None:
+            found: Iterable[Waiting] = heapq.merge(*map(reversed, self._by_root.values()), reverse=True)
+        else:
             root, below = namespace.removesuffix("/**"), namespace.endswith("/**")
-            ids = self._by_root.get(root.partition("/")[0], set())
-            rows = (self._waiting[each] for each in ids)
-            found = [each for each in rows if each.namespace == root or (below and is_within(each.namespace, root))]
+            rows = reversed(self._by_root.get(root.partition("/")[0], ()))
+            found = (each for each in rows if each.namespace == root or (below and is_within(each.namespace, root)))
         if approver is not None:
-            found = [each for each in found if each.approver == approver]
-        latest = heapq.nlargest(limit, found, key=lambda each: (each.requested, each.id))
-        return [each.id for each in latest]
+            found = (each for each in found if each.approver == approver)
+        return [each.id for each in islice(found, limit)]
 
     async def all_ids(self, store: Store, namespace: str | None, approver: str | None) -> list[str]:
         """As `ids`, of decided actions too: searched for in the store."""
@@ -103,21 +104,24 @@ class OpenActions:
         body = record.body
         namespace = str(body.get("namespace", EVERYWHERE))
         requested, expires = int(body.get("requested_at", 0)), body.get("expires_at")
-        self._waiting[record.key] = Waiting(
+        waiting = Waiting(
+            requested,
             record.key,
             namespace,
             approver_name(body.get("approver")),
-            requested,
             expires if isinstance(expires, int) else None,
         )
-        self._by_root[namespace.partition("/")[0]].add(record.key)
+        self._remove(record.key)
+        self._waiting[record.key] = waiting
+        insort(self._by_root[namespace.partition("/")[0]], waiting)
 
     def _remove(self, pending_id: str) -> None:
         gone = self._waiting.pop(pending_id, None)
         if gone is not None:
             root = gone.namespace.partition("/")[0]
-            self._by_root[root].discard(pending_id)
-            if not self._by_root[root]:
+            rows = self._by_root[root]
+            del rows[bisect_left(rows, gone)]
+            if not rows:
                 del self._by_root[root]
 
 
