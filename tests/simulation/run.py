@@ -11,6 +11,7 @@ import logging
 import random
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.laws import all_decided, check_all
 from tests.simulation.loop import simulate
 from tests.simulation.on_call import OnCall
-from tests.simulation.scenario import Scenario, scenario
+from tests.simulation.scenario import Scenario, large, scenario
 from tests.simulation.workload import Request, Workload
 from tests.simulation.world import World, caller
 
@@ -45,13 +46,13 @@ class Run:
         words += f"{self.simulated:.0f} s simulated"
         if self.broken:
             words += "".join(f"\n  BROKEN at {each}" for each in self.broken[:5])
-            words += f"\n  {len(self.broken)} broken; again: scripts/simulate --seed {self.plan.seed}"
+            words += f"\n  {len(self.broken)} broken; again: {self.plan.command}"
         return words
 
 
-def run(seed: int) -> Run:
-    """Run a seed."""
-    return simulate(_run(scenario(seed)))
+def run(plan: Scenario) -> Run:
+    """Run what a seed stands for."""
+    return simulate(_run(plan))
 
 
 async def _run(plan: Scenario) -> Run:
@@ -149,22 +150,26 @@ def main() -> int:
     parser.add_argument(
         "--resume", type=Path, metavar="FILE", help="go on after the seed that FILE names; keep it there"
     )
+    parser.add_argument(
+        "--large", action="store_true", help="seeds of 100 and 200 nodes that have five peers each and lose a rack"
+    )
     options = parser.parse_args()
+    made = large if options.large else scenario
     logging.getLogger("aimem").addHandler(logging.NullHandler())
     logging.getLogger("aimem").propagate = options.seed is not None
     if options.seed is not None:
-        one = run(options.seed)
+        one = run(made(options.seed))
         print(one)
         return 1 if one.broken else 0
-    return _many(options.first, options.first + options.seeds, options.resume)
+    return _many(made, options.first, options.first + options.seeds, options.resume)
 
 
-def _many(first: int, end: int, resume: Path | None) -> int:
+def _many(made: Callable[[int], Scenario], first: int, end: int, resume: Path | None) -> int:
     if resume is not None and resume.exists():
         first = max(first, int(resume.read_text()) + 1)
     began, failed, acked = time.monotonic(), 0, 0
     for seed in range(first, end):
-        one = run(seed)
+        one = run(made(seed))
         acked += one.acked
         if one.broken:
             failed += 1

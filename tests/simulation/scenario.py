@@ -46,8 +46,14 @@ class Scenario:
     rush: bool = False
     store_of: dict[str, str] = field(default_factory=dict)
     governed: bool = False
+    large: bool = False
     mesh: dict[str, Any] = field(default_factory=dict)
     node: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def command(self) -> str:
+        """What runs it again."""
+        return f"scripts/simulate {'--large ' if self.large else ''}--seed {self.seed}"
 
     @property
     def catchup_secs(self) -> float:
@@ -219,6 +225,28 @@ def _big(seed: int, rand: random.Random) -> Scenario:
     )
 
 
+def large(seed: int) -> Scenario:
+    """Of 100 or 200 nodes in racks of ten, each with five peers at most, of which a rack is lost."""
+    rand = random.Random(f"large {seed}")
+    graph, rack_of = sparse(rand.choice((10, 20)), 10)
+    return Scenario(
+        seed,
+        "sparse",
+        graph,
+        rack_of,
+        rand.choice((None, 2, 3)),
+        rand.choice((CALM, MILD, WILD)),
+        callers=8,
+        requests=rand.randint(20, 60),
+        keys=rand.choice((1, 4, 8)),
+        racks=rand.choice((1, 2)),
+        rack_lost=True,
+        governed=rand.random() < 0.5,
+        large=True,
+        mesh={"catchup_secs": rand.choice((10.0, 30.0))},
+    )
+
+
 def _shape(rand: random.Random, count: int) -> tuple[str, Graph, dict[str, str]]:
     shape = rand.choice(("full", "full", "full", "ring", "star", "bridged"))
     if shape == "full" and count <= 12:
@@ -259,6 +287,20 @@ def bridged(racks: int, each: int) -> tuple[Graph, dict[str, str]]:
         for at in range(each):
             other = f"r{(rack + (1 + at % 2 if racks > 2 else 1)) % racks}n{at}"
             if rack_of[other] != f"r{rack}":
+                graph[f"r{rack}n{at}"].add(other)
+                graph[other].add(f"r{rack}n{at}")
+    return {name: sorted(peers) for name, peers in graph.items()}, rack_of
+
+
+def sparse(racks: int, each: int) -> tuple[Graph, dict[str, str]]:
+    """Racks that are rings with a chord from every node to the one across. Every node has a peer in one of the next
+    two racks and one in one of the two before: five in all, and the loss of a rack cuts nobody off."""
+    rack_of = {f"r{rack}n{at}": f"r{rack}" for rack in range(racks) for at in range(each)}
+    graph: dict[str, set[str]] = {name: set() for name in rack_of}
+    for rack in range(racks):
+        for at in range(each):
+            further = (rack + 1 + at // 2 % 2) % racks
+            for other in (f"r{rack}n{(at + 1) % each}", f"r{rack}n{(at + each // 2) % each}", f"r{further}n{at}"):
                 graph[f"r{rack}n{at}"].add(other)
                 graph[other].add(f"r{rack}n{at}")
     return {name: sorted(peers) for name, peers in graph.items()}, rack_of

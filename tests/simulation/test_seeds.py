@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.run import run
+from tests.simulation.scenario import large, scenario, sparse
 
 FOUND = (
     *(55384, 56197),  # broke before R racks meant that R nodes must be asked
@@ -16,6 +17,26 @@ FOUND = (
 
 @pytest.mark.parametrize("seed", [*range(200), *FOUND])
 def test_no_law_is_broken(seed: int) -> None:
-    done = run(seed)
+    done = run(scenario(seed))
     assert not done.broken, str(done)
     assert done.acked, "a run in which nothing is acknowledged proves nothing"
+
+
+def test_no_law_is_broken_among_a_hundred_nodes_with_few_peers() -> None:
+    done = run(large(0))
+    assert not done.broken, str(done)
+    assert done.acked, "a run in which nothing is acknowledged proves nothing"
+
+
+@pytest.mark.parametrize("racks", [10, 20])
+def test_few_peers_keep_the_rest_together_whichever_rack_is_lost(racks: int) -> None:
+    graph, rack_of = sparse(racks, 10)
+    assert max(len(peers) for peers in graph.values()) <= 5
+    for lost in set(rack_of.values()):
+        left = {name for name, rack in rack_of.items() if rack != lost}
+        met, ahead = set[str](), [min(left)]
+        while ahead:
+            name = ahead.pop()
+            met.add(name)
+            ahead += [peer for peer in graph[name] if peer in left - met]
+        assert met == left
