@@ -39,6 +39,7 @@ class Digest:
 
     def __init__(self, sums: Iterable[int] = ()) -> None:
         self.sums = list(sums) or [0] * BUCKETS
+        self._root: str | None = None
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> Digest:
@@ -51,6 +52,7 @@ class Digest:
 
     def apply(self, deltas: Mapping[int, int]) -> None:
         """Add what a committed group changed."""
+        self._root = None
         for bucket, delta in deltas.items():
             self.sums[bucket] = (self.sums[bucket] + delta) % _MODULUS
 
@@ -60,8 +62,10 @@ class Digest:
     __hash__ = None  # type: ignore[assignment]
 
     def root(self) -> str:
-        """One text for the whole state: 64 hex digits."""
-        return hashlib.sha256(b"".join(total.to_bytes(WIDTH, "big") for total in self.sums)).hexdigest()
+        """One text for the whole state: 64 hex digits. Kept until a change: every page of a feed carries it."""
+        if self._root is None:
+            self._root = hashlib.sha256(b"".join(total.to_bytes(WIDTH, "big") for total in self.sums)).hexdigest()
+        return self._root
 
 
 def stage(deltas: dict[int, int], old: Record | None, new: Record | None) -> None:

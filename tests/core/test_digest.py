@@ -25,6 +25,7 @@ def played(changes: list[Record]) -> tuple[Digest, dict[str, Record]]:
     for record in changes:
         deltas: dict[int, int] = {}
         stage(deltas, standing.get(record.key), record)
+        digest.root()  # nothing of it may be left by what follows
         digest.apply(deltas)
         standing[record.key] = record
     return digest, standing
