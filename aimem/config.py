@@ -54,6 +54,7 @@ SERVE_KEYS: Final[dict[str, type | tuple[type, ...]]] = {
     "tls_key": str,
     "mtls_allowlist": str,
     "api_key_file": str,
+    "fleet": str,
     "node": str,
     "rack": str,
     "zone": str,
@@ -131,6 +132,7 @@ class ServeSettings:
     tls_key: str | None = None
     mtls_allowlist: str | None = None
     api_key_file: str | None = None
+    fleet: str | None = None  # whose node this is, told to a shared store
     node: str | None = None
     rack: str | None = None
     zone: str | None = None
@@ -426,6 +428,8 @@ def _check_serve(settings: ServeSettings) -> None:
     ):
         if getattr(settings, name) not in allowed:
             raise Misconfigured(f"{name} must be one of {', '.join(allowed)}, not {getattr(settings, name)!r}")
+    if settings.fleet is not None:
+        _check_name("fleet", settings.fleet)
     if not 0 <= settings.port <= 65_535:
         raise Misconfigured(f"port must be between 0 and 65535, not {settings.port}")
     for name in ("quorum_timeout_ms", "quorum_racks", "max_skew", "webhook_give_up_secs"):
@@ -474,6 +478,13 @@ def _check_serve(settings: ServeSettings) -> None:
             hint=f"ask for certificates ({_missing_tls(settings)}) or keys (--api-key-file), listen on 127.0.0.1, "
             "or say --insecure if the network is yours alone",
         )
+
+
+def _check_name(what: str, name: str) -> None:
+    import re
+
+    if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", name):
+        raise Misconfigured(f"{what} {name[:80]!r} is no name", hint="write up to 64 letters, digits, and _ . : -")
 
 
 def _missing_tls(settings: ServeSettings) -> str:

@@ -17,7 +17,7 @@ _aimem() {
     done
     case "$command" in
         serve)
-            flags='--bind --host --port --store-url --store-read-url --store-read-lag-secs --tier --tls-cert --tls-key --mtls-allowlist --api-key-file --memory-max --node --rack --zone --quorum-peers --quorum-writes --quorum-racks --quorum-scope --quorum-timeout-ms --quorum-client-cert --quorum-client-key --quorum-ca-cert --catchup-interval-secs --max-skew --count-legacy-acks --webhook-networks --webhook-give-up-secs --require-identity --insecure --check --allow-network-fs --tombstone-days --collect-grace-secs --shutdown-grace-secs --log-format --log-level --db --config --cache-dir --help' words='' files=
+            flags='--bind --host --port --store-url --store-read-url --store-read-lag-secs --tier --tls-cert --tls-key --mtls-allowlist --api-key-file --memory-max --fleet --node --rack --zone --quorum-peers --quorum-writes --quorum-racks --quorum-scope --quorum-timeout-ms --quorum-client-cert --quorum-client-key --quorum-ca-cert --catchup-interval-secs --max-skew --count-legacy-acks --webhook-networks --webhook-give-up-secs --require-identity --insecure --check --allow-network-fs --tombstone-days --collect-grace-secs --shutdown-grace-secs --log-format --log-level --db --config --cache-dir --help' words='' files=
             case "$prev" in
                 --bind) return ;;
                 --host) return ;;
@@ -31,6 +31,7 @@ _aimem() {
                 --mtls-allowlist) return ;;
                 --api-key-file) return ;;
                 --memory-max) return ;;
+                --fleet) return ;;
                 --node) return ;;
                 --rack) return ;;
                 --zone) return ;;

@@ -61,6 +61,7 @@ complete -c aimem -n '__fish_seen_subcommand_from serve' -l tls-key -x -d 'Its p
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l mtls-allowlist -x -d 'Let in clients only whose certificates are listed here.'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l api-key-file -x -d 'Keys of agents, one a line, readable by its owner only.'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l memory-max -x -d 'Memory that the vector index may take: 512M, 2G.'
+complete -c aimem -n '__fish_seen_subcommand_from serve' -l fleet -x -d 'The fleet whose node this is: a store of another is refused.'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l node -x -d 'Name of this node. [that of its allowlist line, or the database]'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l rack -x -d 'Rack that this node stands in.'
 complete -c aimem -n '__fish_seen_subcommand_from serve' -l zone -x -d 'Zone that this node stands in.'

@@ -74,6 +74,7 @@ aimem serve --store-url postgres://aimem@pg.example:5432/aimem
 @click.option("--mtls-allowlist", metavar="FILE", help="Let in clients only whose certificates are listed here.")
 @click.option("--api-key-file", metavar="FILE", help="Keys of agents, one a line, readable by its owner only.")
 @click.option("--memory-max", type=Size(), metavar="SIZE", help="Memory that the vector index may take: 512M, 2G.")
+@click.option("--fleet", metavar="NAME", help="The fleet whose node this is: a store of another is refused.")
 @click.option("--node", metavar="NAME", help="Name of this node. [that of its allowlist line, or the database]")
 @click.option("--rack", metavar="NAME", help="Rack that this node stands in.")
 @click.option("--zone", metavar="NAME", help="Zone that this node stands in.")

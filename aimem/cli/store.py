@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,6 +14,9 @@ from aimem.cli.invocation import Invocation
 from aimem.cli.options import Command, Group, Shared, cache_dir_option, config_option, json_option, pass_invocation
 from aimem.config import serve_settings
 from aimem.errors import Usage
+
+if TYPE_CHECKING:
+    from aimem.mesh.neighbours import Neighbour
 
 T = TypeVar("T")
 
@@ -51,8 +54,8 @@ def command() -> None:
 )
 @pass_invocation
 def check(invocation: Invocation, store_read_url: tuple[str, ...]) -> int:
-    """Say whether the server is fit, what a failover could lose, how far its standbys are behind, and whether searches
-    see every vector.
+    """Say whether the server is fit, whose store it is, which nodes have it open, what a failover could lose, how far
+    its standbys are behind, and whether searches see every vector.
 
     Exit code 78 where a node would not start, 1 where vectors are missing, too many or of another text. Every vector is
     read, beside the nodes: about a minute for a million.
@@ -68,16 +71,18 @@ def check(invocation: Invocation, store_read_url: tuple[str, ...]) -> int:
 
         read_from = Replicas(copies, settings.store_read_lag_secs)
         try:
-            return await (await examine(target, replicas=read_from)).describe()
+            return await (await examine(target, replicas=read_from, fleet=settings.fleet)).describe()
         finally:
             await read_from.close()
 
     found = asyncio.run(ask())
-    wrong = _wrong_vectors(invocation)
+    wrong, nodes = _inside(invocation)
     if invocation.json:
-        output.print_json({**found, "vectors": wrong})
+        output.print_json({**found, "vectors": wrong, "nodes": [each._asdict() for each in nodes]})
         return 1 if wrong else 0
-    output.print_fields({name: found[name] for name in ("url", "server", "pgvector", "failover")})
+    output.print_fields({name: found[name] for name in ("url", "server", "pgvector", "failover", "fleet")})
+    for node in nodes:
+        output.print_line("open on", node.node, *([f"of the fleet {node.fleet}"] if node.fleet else ()))
     for each in found["replicas"]:
         output.print_line(each["url"], each["why"] or f"{each['bytes_behind_at_start'] or 0} bytes of the log behind")
     for finding in found["findings"]:
@@ -92,18 +97,21 @@ def check(invocation: Invocation, store_read_url: tuple[str, ...]) -> int:
     return 1 if wrong else 0
 
 
-def _wrong_vectors(invocation: Invocation) -> list[str]:
-    """What is wrong with the vectors of the store; nothing where there is none yet."""
+def _inside(invocation: Invocation) -> tuple[list[str], list[Neighbour]]:
+    """What is wrong with the vectors of the store, and which nodes have it open; nothing where there is none yet."""
 
-    async def look(session: Any) -> list[str]:
+    async def look(session: Any) -> tuple[list[str], list[Neighbour]]:
+        from aimem.mesh.neighbours import NODES, neighbour_of
+        from aimem.store.postgres import leases
         from aimem.store.postgres.checking_vectors import check_vectors
         from aimem.store.postgres.session import one, snapshot, unbounded
 
         await unbounded(session, session=True)
         async with snapshot(session):
             if await one(session, "SELECT to_regclass('embedding')") == (None,):
-                return []
-            return await check_vectors(session)
+                return [], []
+            nodes = [neighbour_of(name) for name in await leases.held(session, NODES)]
+            return await check_vectors(session), nodes
 
     return asyncio.run(_on_server(invocation, look))
 

@@ -101,6 +101,7 @@ def _prepare(settings: ServeSettings) -> NodeSettings:
         webhook_networks=settings.webhook_networks,
         webhook_give_up_secs=settings.webhook_give_up_secs,
         require_identity=settings.require_identity,
+        fleet=settings.fleet,
         **named,
     )
 
@@ -245,10 +246,13 @@ class _Service:
 
     def _announce(self, url: str, node: Node) -> None:
         settings = self._settings
-        quorum = node.fleet.describe()["quorum"] if node.fleet is not None else {"words": "", "warnings": []}
+        fleet = node.fleet.describe() if node.fleet is not None else {}
+        quorum = fleet.get("quorum", {"words": "", "warnings": []})
         shared = self._node_settings.shared
         place = settings.db if shared is None else shared.shown
         sys.stderr.write(f"aimem: serving {url} from {place} (tier {settings.tier}; {quorum['words']})\n")
+        if others := fleet.get("stores", {}).get("others"):
+            sys.stderr.write(f"aimem: {', '.join(others)} have this store open too\n")
         for warning in (*quorum["warnings"], *self._door.warnings, *node.store_warnings()):
             sys.stderr.write(f"aimem: warning: {warning}\n")
         sys.stderr.flush()
@@ -290,6 +294,7 @@ def mesh_settings(settings: ServeSettings, store: Store, door: Door) -> MeshSett
     from aimem.mesh.settings import MeshSettings
 
     return MeshSettings(
+        fleet=settings.fleet,
         node=settings.node or door.own_node(settings.quorum_client_cert) or _own_name(settings, store),
         peers=settings.quorum_peers,
         writes=settings.quorum_writes,

@@ -48,7 +48,7 @@ async def _check_shared(settings: NodeSettings, now: Callable[[], int]) -> int:
 
     assert settings.shared is not None
     replicas = Replicas(settings.replicas, settings.read_lag_secs)
-    server = await examine(settings.shared, now=now, replicas=replicas)
+    server = await examine(settings.shared, now=now, replicas=replicas, fleet=settings.fleet)
     await replicas.close()
     for warning in server.warnings():
         _say(f"warning: {warning}")

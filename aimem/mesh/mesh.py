@@ -33,6 +33,7 @@ from aimem.mesh.legacy import Legacy
 from aimem.mesh.links import Links, PeerLink
 from aimem.mesh.messages import PROTOCOL, Envelope
 from aimem.mesh.meters import MeshMeters
+from aimem.mesh.neighbours import Neighbours
 from aimem.mesh.peer import Peer
 from aimem.mesh.pulling import Catchup
 from aimem.mesh.pushing import PushLane
@@ -95,6 +96,7 @@ class Mesh:
         )
         self.legacy = Legacy(store, lane, self.receiving, settings, transport, now, self._took)
         self._links = Links(settings.peers, self._link)
+        self._neighbours = Neighbours(store, settings.node, settings.fleet, self._links, self._warn)
         self._admission = Admission(store, self._links, now, settings.max_skew)
         self._positions = Positions(store, lane, self._links, self._readers, settings.node, self._refresh)
         self._sweeping = Sweeping(store, self._links, self._readers, lambda: self.envelope().behind, settings.max_skew)
@@ -108,7 +110,9 @@ class Mesh:
             lambda: self.policy,
             self._passed_on,
         )
-        self.meters = MeshMeters(self._peers_described, self._quarantined, self._drifted)
+        self.meters = MeshMeters(
+            self._peers_described, self._quarantined, self._drifted, lambda: len(self._neighbours.strangers)
+        )
         check(self.policy)
 
     def _link(self, url: str) -> PeerLink:
@@ -207,6 +211,8 @@ class Mesh:
         if self._links:
             self._background.start("mesh positions", self._positions.run)
         self._background.start("mesh quarantine", self._retry_quarantined)
+        await self._neighbours.look()
+        self._background.start("mesh neighbours", self._neighbours.run)
 
     async def close(self) -> None:
         """Let go of the peers. What runs behind was ended by its owner already."""
@@ -215,6 +221,7 @@ class Mesh:
             await link.witness.close()
         with suppress(AimemError):  # of a store that can't be written now: peers are told again what they hold
             await self._positions.keep()
+            await self._neighbours.leave()
         await self._transport.close()
 
     async def answer(self, path: str, body: bytes, identity: Identity | None = None) -> bytes:
@@ -271,6 +278,10 @@ class Mesh:
             link.push.came_back()
         if node == self._settings.node and not link.peer.is_self:
             log.error("%s says that it is node %s, as this one: it is not counted", link.peer.url, node)
+        self._warn()
+
+    def _warn(self) -> None:
+        """Log what was not logged yet."""
         for words in self.warnings():
             if words not in self._warned:
                 self._warned.add(words)
@@ -367,7 +378,8 @@ class Mesh:
 
     def warnings(self) -> list[str]:
         """What about the setting an operator should know, in words."""
-        return warnings(self.policy, self._settings.node, self._settings.rack, self._store.incarnation, self._links)
+        told = warnings(self.policy, self._settings.node, self._settings.rack, self._store.incarnation, self._links)
+        return [*told, *self._neighbours.warnings()]
 
     def conditions(self) -> list[str]:
         """What keeps this node from doing its part, as stable codes."""
@@ -417,7 +429,8 @@ class Mesh:
                 "warnings": self.warnings(),
             },
             "peers": self._peers_described(),
-            "stores": stores_told(self._settings.node, self._store.incarnation, self._links),
+            "stores": stores_told(self._settings.node, self._store.incarnation, self._links)
+            | {"others": self._neighbours.others},
             "protocol": PROTOCOL,
             "count_legacy_acks": self._settings.count_legacy_acks,
             "legacy_skipped": self.legacy.taking.skipped,

@@ -52,7 +52,13 @@ class PeerCounter(PeerGauge):
 class MeshMeters:
     """Made over what `status` shows of the peers."""
 
-    def __init__(self, peers: Peers, quarantined: Callable[[], float], drifted: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        peers: Peers,
+        quarantined: Callable[[], float],
+        drifted: Callable[[], float],
+        strangers: Callable[[], float],
+    ) -> None:
         self.acks = Counter("ai_memory_replication_quorum_ack_total", "Writes by how their round ended.", ("result",))
         self.failures = Counter("ai_memory_replication_quorum_failures_total", "Rounds not met.", ("reason",))
         self.unordered = Counter("aimem_unordered_writes_total", "Writes acknowledged though too few peers were asked.")
@@ -61,6 +67,7 @@ class MeshMeters:
             self.failures,
             self.unordered,
             Gauge("aimem_quarantined", "Records that are kept aside.", quarantined),
+            Gauge("aimem_store_strangers", "Nodes on the same shared store that no peer knows.", strangers),
             Watched("ai_memory_replication_id_drift_total", "Records found to drift, and repaired.", drifted),
             PeerCounter(
                 "aimem_peer_pushed_bytes_total", "Bytes pushed to a peer.", peers, lambda peer: peer["pushed_bytes"]

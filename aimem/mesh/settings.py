@@ -36,6 +36,8 @@ class MeshSettings:
     keep_superseded: bool = False
     count_legacy_acks: bool = False
     """Whether the acknowledgement of a node of the existing system, which does not sync its disk, counts towards W."""
+    fleet: str | None = None
+    """What the fleet is called, where it has a name."""
     carries_of: Callable[[str], Callable[[str], bool] | None] = everything
     """By node id: which namespaces it may carry, None for all."""
 

@@ -531,8 +531,9 @@ async def _open_shared(target: Target, settings: NodeSettings, now: Callable[[],
     from aimem.store.postgres.replicas import Replicas
 
     replicas = Replicas(settings.replicas, settings.read_lag_secs)
-    server = await examine(target, now=now.own if isinstance(now, ServersClock) else now, replicas=replicas)
-    store = await open_store(target, now=now, replicas=replicas)
+    own = now.own if isinstance(now, ServersClock) else now
+    server = await examine(target, now=own, replicas=replicas, fleet=settings.fleet)
+    store = await open_store(target, now=now, replicas=replicas, fleet=settings.fleet)
     await store.hear()  # of the server's time too, before anything is stamped
     server.connections = store.connections
     return store, server

@@ -366,5 +366,8 @@ class SearchingStore(Protocol):
         """Take a lease that is free, expired or our own, for `secs` from now by the store's clock. Whether this opening
         of the store holds it."""
 
+    async def leases(self, prefix: str) -> list[str]:
+        """Names of the leases with this prefix that are held now, by whomever."""
+
     async def release(self, name: str) -> None:
         """Give back a lease that is held, so that another need not wait until it ends."""

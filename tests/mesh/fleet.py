@@ -43,12 +43,17 @@ class Fleet:
     shared stores by node; a node that is not among them has a file."""
 
     def __init__(
-        self, folder: Path, count: int = 4, transport: str = "mtls", stores: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        count: int = 4,
+        transport: str = "mtls",
+        stores: Mapping[str, str] | None = None,
+        prefix: str = "n",
     ) -> None:
         self.transport = transport
         self.stores = dict(stores or {})
         self.folder = folder / "fleet"
-        self.names = [f"n{number}" for number in range(count)]
+        self.names = [f"{prefix}{number}" for number in range(count)]
         self.ports = dict(zip(self.names, free_ports(count), strict=True))
         nodes = [f"{name}=127.0.0.1:{port}" for name, port in self.ports.items()]
         assert (
@@ -170,10 +175,15 @@ class Fleet:
 
 @contextmanager
 def running(
-    folder: Path, count: int = 4, transport: str = "mtls", stores: Mapping[str, str] | None = None, *flags: str
+    folder: Path,
+    count: int = 4,
+    transport: str = "mtls",
+    stores: Mapping[str, str] | None = None,
+    *flags: str,
+    prefix: str = "n",
 ) -> Iterator[Fleet]:
-    """A fleet that has met. All nodes are started with `flags`."""
-    fleet = Fleet(folder, count, transport, stores)
+    """A fleet that has met. All nodes are started with `flags`; their names begin with `prefix`."""
+    fleet = Fleet(folder, count, transport, stores, prefix)
     try:
         for name in fleet.names:
             fleet.start(name, "--quorum-writes", "2", *flags)

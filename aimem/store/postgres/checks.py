@@ -14,6 +14,7 @@ from typing import Any, Final
 from aimem.limits import STORE_CONNECTIONS_MAX
 from aimem.store.postgres.schema import HOLDS_OLD, MOVE_OLD
 from aimem.store.postgres.session import Connection, one
+from aimem.store.postgres.tenancy import fleet_of, of_another
 
 SERVER_MIN: Final = 15
 """The oldest major version. It has all that the statements use; tried are those with `SERVER_ADVISED` and newer."""
@@ -53,6 +54,7 @@ class Facts:
     # Ours:
     clock_off: float = 0.0  # seconds that the server's clock is ahead of ours
     clock_slack: float = 0.0  # how far that may be wrong: half of the round trip
+    owner: str | None = None  # the fleet whose store this is; None where there is none, or none has said so
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +100,30 @@ async def look(connection: Connection, now: Callable[[], int] = time.time_ns) ->
     assert found is not None
     values: dict[str, Any] = dict(zip((each.name for each in fields(Facts)), found, strict=False))
     values["connection_limit"] = -1 if values["connection_limit"] is None else values["connection_limit"]
-    return Facts(**values, clock_off=values["clock"] - (before + after) / 2e9, clock_slack=max(0, after - before) / 2e9)
+    clock_off, clock_slack = values["clock"] - (before + after) / 2e9, max(0, after - before) / 2e9
+    return Facts(**values, clock_off=clock_off, clock_slack=clock_slack, owner=await fleet_of(connection))
 
 
-def judge(facts: Facts, *, max_skew: float = 30.0, wanted: int = STORE_CONNECTIONS_MAX) -> list[Finding]:
-    """What is not as it should be, what refuses a start first. `max_skew` in s; `wanted`: a node's connections."""
-    found = [*_of_tenant(facts), *_of_server(facts), *_of_extension(facts), *_of_rights(facts), *_of_durability(facts)]
-    found += [*_of_clock(facts, max_skew), *_of_connections(facts, wanted)]
+def judge(
+    facts: Facts, *, max_skew: float = 30.0, wanted: int = STORE_CONNECTIONS_MAX, fleet: str | None = None
+) -> list[Finding]:
+    """What is not as it should be, what refuses a start first. `max_skew` in s; `wanted`: a node's connections;
+    `fleet`: whose node it is."""
+    found = [*_of_tenant(facts, fleet), *_of_server(facts), *_of_extension(facts), *_of_rights(facts)]
+    found += [*_of_durability(facts), *_of_clock(facts, max_skew), *_of_connections(facts, wanted)]
     return sorted(found, key=lambda finding: not finding.refuses)
 
 
-def _of_tenant(facts: Facts) -> list[Finding]:
-    if not facts.old_program:
+def _of_tenant(facts: Facts, fleet: str | None) -> list[Finding]:
+    if facts.old_program:
+        message = f"the database {facts.database} holds the tables of ai-memory, the old program"
+        return [Finding("old_program", message, MOVE_OLD, True)]
+    if facts.owner is None or facts.owner == fleet:
         return []
-    message = f"the database {facts.database} holds the tables of ai-memory, the old program"
-    return [Finding("old_program", message, MOVE_OLD, True)]
+    if fleet is not None:
+        return [Finding("other_fleet", *of_another(facts.owner, fleet), True)]
+    hint = f"say --fleet {facts.owner} on every node of it; another fleet needs a database of its own"
+    return [Finding("no_fleet", f"the store is that of the fleet {facts.owner}, and this node says none", hint)]
 
 
 def _of_server(facts: Facts) -> list[Finding]:

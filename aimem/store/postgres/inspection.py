@@ -25,7 +25,13 @@ class Inspection:
     """The facts about one server. `connections` are those of the open store, by which it is looked at again."""
 
     def __init__(
-        self, target: Target, facts: Facts, now: Callable[[], int], max_skew: float, replicas: Replicas
+        self,
+        target: Target,
+        facts: Facts,
+        now: Callable[[], int],
+        max_skew: float,
+        replicas: Replicas,
+        fleet: str | None = None,
     ) -> None:
         self.facts = facts
         self.replicas = replicas
@@ -33,16 +39,20 @@ class Inspection:
         self._target = target
         self._now = now
         self._max_skew = max_skew
+        self._fleet = fleet
         self._looked = monotonic()
 
     @property
     def findings(self) -> list[Finding]:
         """What is not as it should be, by the last look."""
-        return judge(self.facts, max_skew=self._max_skew) + self.replicas.findings()
+        return self._judged() + self.replicas.findings()
+
+    def _judged(self) -> list[Finding]:
+        return judge(self.facts, max_skew=self._max_skew, fleet=self._fleet)
 
     def conditions(self) -> list[str]:
         """Stable codes of what holds now, for health."""
-        found = [finding.code for finding in judge(self.facts, max_skew=self._max_skew) if finding.refuses]
+        found = [finding.code for finding in self._judged() if finding.refuses]
         found += dict.fromkeys(finding.code for finding in self.replicas.findings())
         if self.connections is not None and self.connections.why is not None:
             found.append(UNREACHABLE)
@@ -67,6 +77,7 @@ class Inspection:
             "url": self._target.shown,
             "reachable": why is None,
             "why": why,
+            "fleet": facts.owner,
             "server": f"{facts.server // 10_000}.{facts.server % 10_000}",
             "pgvector": facts.extension,
             "synchronous_standbys": facts.synchronous_standbys if facts.synchronous_names else 0,
@@ -98,8 +109,9 @@ async def examine(
     now: Callable[[], int] = time.time_ns,
     max_skew: float = 30.0,
     replicas: Replicas | None = None,
+    fleet: str | None = None,
 ) -> Inspection:
-    """Look at a server, and at its replicas, before a store is opened there. The replicas stay connected.
+    """Look at a server, and at its replicas, before a node of `fleet` opens a store there. The replicas stay connected.
 
     Raises:
         Misconfigured: it can't be used, or one of them is no replica of it; every reason is said.
@@ -107,7 +119,7 @@ async def examine(
     """
     replicas = replicas or Replicas((), 0)
     facts = await _facts(target, now)
-    refused = [finding for finding in judge(facts, max_skew=max_skew) if finding.refuses]
+    refused = [finding for finding in judge(facts, max_skew=max_skew, fleet=fleet) if finding.refuses]
     if refused:
         raise Misconfigured(
             f"{target.shown} can't be used: {'; '.join(finding.message for finding in refused)}",
@@ -120,7 +132,7 @@ async def examine(
     except BaseException:
         await replicas.close()
         raise
-    return Inspection(target, facts, now, max_skew, replicas)
+    return Inspection(target, facts, now, max_skew, replicas, fleet)
 
 
 async def _facts(target: Target, now: Callable[[], int]) -> Facts:

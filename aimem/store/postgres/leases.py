@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aimem.store.postgres.session import Connection, one
+from aimem.store.postgres.session import Connection, one, rows
 
 
 async def take(connection: Connection, name: str, holder: str, secs: float) -> bool:
@@ -16,6 +16,12 @@ async def take(connection: Connection, name: str, holder: str, secs: float) -> b
         {"name": name, "holder": holder, "secs": secs},
     )
     return found is not None
+
+
+async def held(connection: Connection, prefix: str) -> list[str]:
+    """The leases with this prefix that somebody has now, by name."""
+    held_now = "SELECT name FROM lease WHERE starts_with(name, %s) AND ends > clock_timestamp() ORDER BY name"
+    return [str(name) for (name,) in await rows(connection, held_now, (prefix,))]
 
 
 async def release(connection: Connection, name: str, holder: str) -> None:

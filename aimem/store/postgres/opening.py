@@ -13,7 +13,7 @@ import psycopg
 
 from aimem.limits import STORE_OPEN_SECS
 from aimem.store.ids import random_id
-from aimem.store.postgres import schema
+from aimem.store.postgres import schema, tenancy
 from aimem.store.postgres.connections import Connections, Session, open_connections, within
 from aimem.store.postgres.failures import DeadlinePassed
 from aimem.store.postgres.replicas import Replicas
@@ -32,19 +32,20 @@ async def open_store(
     now: Callable[[], int] = time.time_ns,
     rand: Callable[[], str] = random_id,
     replicas: Replicas | None = None,
+    fleet: str | None = None,
 ) -> PostgresStore:
     """Open the store in a database, making its tables where there are none. `replicas`, connected, are the store's from
-    then on.
+    then on. `fleet`: whose node this is.
 
     Raises:
-        Misconfigured: nobody can connect this way, the tables are newer than this program or another's, or the
-            extension is missing.
+        Misconfigured: nobody can connect this way, the tables are newer than this program or another's, the extension
+            is missing, or it is the store of another fleet.
         StoreUnreachable: the server does not answer.
     """
     connections = await open_connections(target)
     try:
         start = rand()
-        state, resident = await _begin(connections, start, now, rand)
+        state, resident = await _begin(connections, start, now, rand, fleet)
         return PostgresStore(connections, state, resident, start=start, now=now, rand=rand, replicas=replicas)
     except (psycopg.Error, DeadlinePassed) as error:
         await connections.close()
@@ -55,22 +56,24 @@ async def open_store(
 
 
 async def _begin(
-    connections: Connections, start: str, now: Callable[[], int], rand: Callable[[], str]
+    connections: Connections, start: str, now: Callable[[], int], rand: Callable[[], str], fleet: str | None
 ) -> tuple[Standing, Resident]:
     session = await connections.alone()
     try:
         async with within(STORE_OPEN_SECS), session.transaction():
-            return await _open(session, start, now, rand)
+            return await _open(session, start, now, rand, fleet)
     finally:
         await session.close()
 
 
 async def _open(
-    session: Session, start: str, now: Callable[[], int], rand: Callable[[], str]
+    session: Session, start: str, now: Callable[[], int], rand: Callable[[], str], fleet: str | None
 ) -> tuple[Standing, Resident]:
     await unbounded(session)
     identity = await identity_of(session)
     await schema.prepare(session, incarnation=rand(), identity=identity)
+    if fleet is not None:
+        await tenancy.belong(session, fleet, now())
     await session.execute("SELECT pg_advisory_xact_lock(%s)", (schema.WRITING,))
     state = await standing(session)
     if state.identity != identity:

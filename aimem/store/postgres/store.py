@@ -278,6 +278,9 @@ class PostgresStore:
         async with self._working() as connection:
             return await leases.take(connection, name, self.start, secs)
 
+    async def leases(self, prefix: str) -> list[str]:
+        return await self._read(leases.held, prefix)
+
     async def release(self, name: str) -> None:
         async with self._working() as connection:
             await leases.release(connection, name, self.start)
