@@ -190,6 +190,18 @@ async def test_tables_of_another_program_are_refused(database: Make, postgres: P
         await open_store(read_target(url))
 
 
+async def test_a_schema_of_its_own_beside_tables_of_another_program(database: Make, postgres: PostgresServer) -> None:
+    """As aimem-store(7) tells it, whatever the others are called."""
+    url = database()
+    for table in ("state", "record", "progress", "start"):
+        postgres.sql(f"CREATE TABLE public.{table} (here integer)", name_of(url))
+    postgres.sql("CREATE SCHEMA aimem AUTHORIZATION aimem", name_of(url))
+    for _ in range(2):
+        async with nodes(url, 1) as (node,):
+            await written(node.store, storing("t"))
+    assert postgres.sql("SELECT count(*) FROM aimem.state", name_of(url)) == [(1,)]
+
+
 async def test_a_database_without_the_extension_is_refused(postgres: PostgresServer) -> None:
     name = postgres.new_database(extension=False)
     try:

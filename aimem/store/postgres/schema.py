@@ -127,6 +127,11 @@ HOLDS_OLD = (
     "(SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
 ).format(len(KNOWN_BY), ", ".join(f"'{name}'" for name in KNOWN_BY))
 """Whether our tables would be made beside those of the existing system."""
+_OUT_OF_THE_WAY = (
+    "SELECT bool_and(n.nspname <> current_schema()) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE c.oid IN (to_regclass('state'), to_regclass('record'))"
+)
+"""Whether tables of these names lie in another schema than where ours are made, and which counts before theirs."""
 MOVE_OLD = "give aimem a database of its own, and fill it from this one: aimem migrate --from THIS_URL --to NEW_URL"
 
 MIGRATIONS: dict[int, str] = {}
@@ -180,6 +185,8 @@ async def _version(connection: Connection) -> int | None:
     )
     held = await one(connection, "SELECT schema FROM state") if ours == (3,) else None
     if held is None:
+        if await one(connection, _OUT_OF_THE_WAY) == (True,):
+            return None
         raise Misconfigured(
             "the database has tables `state` or `record` of another program",
             hint="give aimem a database of its own, or a schema of its role's name: CREATE SCHEMA AUTHORIZATION <role>",
