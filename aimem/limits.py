@@ -139,6 +139,7 @@ SEARCH_SECS = 2.0  # of a shared store for one search by vector: then it says wh
 GRAPH_MEMORY_KB_MAX = (
     2_097_152  # of the server while a graph is built: 1.5 KB a row; with less it takes six times longer
 )
+PARTITIONS_MAX = 64  # of the vectors of a shared store: a search across all roots asks each of them
 SETTLE_VECTORS_SECS = 1.0  # between two looks of a shared store for new vectors: recall knows their words meanwhile
 SETTLE_BATCH = 200  # memories in one transaction: a second at the price of an insert into a graph of a million
 EXACT_SEARCH_ROWS_MAX = 20_000  # below, a graph saves nothing: some 15 ms, and its answer may be wrong

@@ -570,7 +570,7 @@ _aimem() {
                 --api-key-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac ;;
         store)
-            flags='--store-url --config --cache-dir --help --store-read-url --json --apply' words='check tune maintain' files=
+            flags='--store-url --config --cache-dir --help --store-read-url --json --apply' words='check tune maintain partition' files=
             case "$prev" in
                 --store-url) return ;;
                 --config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;

@@ -592,7 +592,7 @@ complete -c aimem -n '__fish_seen_subcommand_from store' -l help -d 'Show this m
 complete -c aimem -n '__fish_seen_subcommand_from store' -l store-read-url -x -d 'A hot standby of it. [store_read_url of the configuration]'
 complete -c aimem -n '__fish_seen_subcommand_from store' -l json -d 'Print the reply as JSON.'
 complete -c aimem -n '__fish_seen_subcommand_from store' -l apply -d 'Do what this role may, and say what is left to a superuser.'
-complete -c aimem -n '__fish_seen_subcommand_from store' -a 'check tune maintain'
+complete -c aimem -n '__fish_seen_subcommand_from store' -a 'check tune maintain partition'
 complete -c aimem -n '__fish_seen_subcommand_from backup' -l to -x -a '(__fish_complete_directories)' -d 'Where to.'
 complete -c aimem -n '__fish_seen_subcommand_from backup' -l keep -x -d 'Keep the newest N. [48]'
 complete -c aimem -n '__fish_seen_subcommand_from backup' -l db -r -F -d 'Database file. [AIMEM_DB; AI_MEMORY_DB; $STATE_DIRECTORY/aimem.db; ./aimem.db]'

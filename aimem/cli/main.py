@@ -60,7 +60,7 @@ COMMANDS: Final[dict[str, str]] = {
     "licenses": "Print the licences of everything that the program carries.",
 }
 
-_STORE_COMMANDS: Final = ("check", "tune", "maintain")
+_STORE_COMMANDS: Final = ("check", "tune", "maintain", "partition")
 
 
 def _is_old_store(args: list[str]) -> bool:

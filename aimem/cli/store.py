@@ -14,6 +14,7 @@ from aimem.cli.invocation import Invocation
 from aimem.cli.options import Command, Group, Shared, cache_dir_option, config_option, json_option, pass_invocation
 from aimem.config import serve_settings
 from aimem.errors import Usage
+from aimem.limits import PARTITIONS_MAX
 
 if TYPE_CHECKING:
     from aimem.mesh.neighbours import Neighbour
@@ -39,6 +40,7 @@ def _where() -> list[click.Parameter]:
 aimem store check
 aimem store tune --store-url postgres://aimem@pg.example/aimem
 aimem store maintain
+aimem store partition 16
 """,
 )
 def command() -> None:
@@ -76,9 +78,10 @@ def check(invocation: Invocation, store_read_url: tuple[str, ...]) -> int:
             await read_from.close()
 
     found = asyncio.run(ask())
-    wrong, nodes = _inside(invocation)
+    wrong, half_done, nodes = _inside(invocation)
     if invocation.json:
-        output.print_json({**found, "vectors": wrong, "nodes": [each._asdict() for each in nodes]})
+        more = {"vectors": wrong, "half_done": half_done, "nodes": [each._asdict() for each in nodes]}
+        output.print_json({**found, **more})
         return 1 if wrong else 0
     output.print_fields({name: found[name] for name in ("url", "server", "pgvector", "failover", "fleet")})
     for node in nodes:
@@ -87,7 +90,7 @@ def check(invocation: Invocation, store_read_url: tuple[str, ...]) -> int:
         output.print_line(each["url"], each["why"] or f"{each['bytes_behind_at_start'] or 0} bytes of the log behind")
     for finding in found["findings"]:
         output.say(f"{finding['words']}; {finding['hint']}")
-    for each in wrong:
+    for each in (*wrong, *half_done):
         output.say(each)
     if wrong:
         output.say(
@@ -97,21 +100,24 @@ def check(invocation: Invocation, store_read_url: tuple[str, ...]) -> int:
     return 1 if wrong else 0
 
 
-def _inside(invocation: Invocation) -> tuple[list[str], list[Neighbour]]:
-    """What is wrong with the vectors of the store, and which nodes have it open; nothing where there is none yet."""
+def _inside(invocation: Invocation) -> tuple[list[str], list[str], list[Neighbour]]:
+    """What is wrong with the vectors of the store, what of them is half done, and which nodes have it open; nothing where
+    there is none yet."""
 
-    async def look(session: Any) -> tuple[list[str], list[Neighbour]]:
+    async def look(session: Any) -> tuple[list[str], list[str], list[Neighbour]]:
         from aimem.mesh.neighbours import NODES, neighbour_of
         from aimem.store.postgres import leases
         from aimem.store.postgres.checking_vectors import check_vectors
+        from aimem.store.postgres.partitioning import half_done
         from aimem.store.postgres.session import one, snapshot, unbounded
 
         await unbounded(session, session=True)
         async with snapshot(session):
             if await one(session, "SELECT to_regclass('embedding')") == (None,):
-                return [], []
+                return [], [], []
+            wrong, begun = await check_vectors(session), await half_done(session)
             nodes = [neighbour_of(name) for name in await leases.held(session, NODES)]
-            return await check_vectors(session), nodes
+            return wrong, [] if begun is None else [begun], nodes
 
     return asyncio.run(_on_server(invocation, look))
 
@@ -138,7 +144,10 @@ def tune(invocation: Invocation, applying: bool) -> int:
 async def _tuned(invocation: Invocation, *, applying: bool) -> int:
     from aimem.store.postgres.tuning import advise, apply, measure
 
-    applied = await _on_server(invocation, apply) if applying else None
+    async def work(session: Any) -> Any:
+        return await apply(session, _told_to_a_person)
+
+    applied = await _on_server(invocation, work) if applying else None
     size = await _on_server(invocation, measure)  # anew: what a role sets holds from its next connection on
     advice = advise(size)
     if invocation.json:
@@ -180,6 +189,47 @@ def maintain(invocation: Invocation) -> int:
     for line in done if output.is_tty(sys.stderr) else ():
         output.say(line)
     return 0
+
+
+@command.command(
+    "partition",
+    cls=Command,
+    params=_where(),
+    examples="aimem store partition 16 --store-url postgres://aimem@pg.example/aimem",
+)
+@click.argument("count", metavar="N", type=click.IntRange(1, PARTITIONS_MAX))
+@pass_invocation
+def partition(invocation: Invocation, count: int) -> int:
+    """Cut the vectors into N parts by root namespace, so that a search in one root looks at one of them.
+
+    Makes a new store where there is none. Nodes serve on meanwhile, and follow by themselves. Run again after it was
+    broken off, it goes on; with the number that there is now, what was begun is dropped. Exit code 75 while another one
+    is at it.
+    """
+    asyncio.run(_made(invocation))
+
+    async def work(session: Any) -> list[str]:
+        from aimem.store.postgres.partitioning import partition
+
+        return await partition(session, count, _told_to_a_person)
+
+    for line in asyncio.run(_on_server(invocation, work)):
+        output.say(line)
+    return 0
+
+
+def _told_to_a_person(words: str) -> None:
+    if output.is_tty(sys.stderr):
+        output.say(words)
+
+
+async def _made(invocation: Invocation) -> None:
+    """Make the tables, or bring older ones up to date, as a node that starts."""
+    from aimem.http.app import shared_store
+    from aimem.store.postgres.opening import open_store
+
+    settings = _settings(invocation)
+    await (await open_store(shared_store(settings), fleet=settings.fleet)).close()
 
 
 def _settings(invocation: Invocation, **more: Any) -> Any:

@@ -1,7 +1,8 @@
 """Hybrid search in both stores, side by side: milliseconds, and recall@10 against exact search, by share that passes.
 
 In this process, through the code that a node runs once a question is embedded; run it with build/venv/bin/python. The
-PostgreSQL is started for it, with 1 GB of memory. Vectors are drawn, not embedded: a common part, a topic, a narrower
+PostgreSQL is started for it, with 1 GB of memory; with --partitions its vectors are cut then, and asked for again, and
+--only-postgres leaves the other store out. Vectors are drawn, not embedded: a common part, a topic, a narrower
 one, and noise; questions come of the same law. Namespaces of 1 % and .1 % hold rows of any topic.
 """
 
@@ -31,34 +32,40 @@ _SHARES = {"all": None, "1 %": ("one",), ".1 %": ("tenth",)}
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--questions", type=int, default=100)
+    parser.add_argument("--partitions", type=int, default=0)
+    parser.add_argument("--only-postgres", action="store_true")
 
 
 def run(options: argparse.Namespace) -> int:
     sys.path.insert(0, str(ROOT))
-    asyncio.run(_both(options.rows, options.questions))
+    drawn = _Drawn()
+    asked = [(Texts(1_000 + number).content(5), drawn.vector()) for number in range(options.questions)]
+    if not options.only_postgres:
+        asyncio.run(_sqlite(options.rows, asked))
+    asyncio.run(_postgres(options.rows, asked, options.partitions))
     return 0
 
 
-async def _both(rows: int, questions: int) -> None:
+async def _sqlite(rows: int, asked: list[tuple[str, Any]]) -> None:
     from aimem.node.indexing import Indexing
-    from aimem.node.searching import InStore
-    from aimem.store.postgres.opening import open_store
-    from aimem.store.postgres.url import read_target
     from aimem.store.sqlite.store import open_sqlite
-    from tests.postgres_server import ROLE, running_postgres
 
-    drawn = _Drawn()
-    asked = [(Texts(1_000 + number).content(5), drawn.vector()) for number in range(questions)]
-    with (
-        tempfile.TemporaryDirectory(prefix="aimem-bench-") as folder,
-        running_postgres(fsync=True, shared_buffers="1GB", autovacuum="on", max_wal_size="4GB") as server,
-    ):
+    with tempfile.TemporaryDirectory(prefix="aimem-bench-") as folder:
         sqlite = await open_sqlite(Path(folder) / "a.db")
         await _fill("sqlite", sqlite, rows)
         indexing = Indexing(sqlite, _MODEL, _DIMS)
         await _timed("sqlite: index built", indexing.build)
         await _ask("sqlite", sqlite, indexing, asked)
         await sqlite.close()
+
+
+async def _postgres(rows: int, asked: list[tuple[str, Any]], partitions: int) -> None:
+    from aimem.node.searching import InStore
+    from aimem.store.postgres.opening import open_store
+    from aimem.store.postgres.url import read_target
+    from tests.postgres_server import ROLE, running_postgres
+
+    with running_postgres(fsync=True, shared_buffers="1GB", autovacuum="on", max_wal_size="4GB") as server:
         name = server.new_database()
         postgres = await open_store(read_target(server.url(name, role=ROLE)))
         await _fill("postgres", postgres, rows)
@@ -70,7 +77,19 @@ async def _both(rows: int, questions: int) -> None:
         await _timed("postgres: vectors settled, graph built", settle)
         server.sql("VACUUM ANALYZE", name)
         await _ask("postgres", postgres, InStore(postgres, _MODEL), asked)
+        if partitions:
+            await _timed(f"postgres: {partitions} partitions", lambda: _cut(postgres, partitions))
+            await _ask("postgres", postgres, InStore(postgres, _MODEL), asked)
         await postgres.close()
+
+
+async def _cut(store: Any, partitions: int) -> None:
+    from aimem.store.postgres.partitioning import partition
+
+    connection = await store.connections.alone()
+    for line in await partition(connection, partitions, lambda words: print(f"  {words}", flush=True)):
+        print(f"  {line}")
+    await connection.close()
 
 
 async def _timed(what: str, work: Callable[[], Awaitable[None]]) -> None:

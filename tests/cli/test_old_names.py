@@ -27,7 +27,7 @@ def test_an_old_command_exits_2_with_the_new_line(run: Run, old: list[str], new:
 def test_a_word_that_store_does_not_know_is_told_what_it_knows(run: Run) -> None:
     outcome = run("store", "chekc")
     assert outcome.code == 2
-    assert "`aimem store` knows no 'chekc': it takes check, tune and maintain" in outcome.err
+    assert "`aimem store` knows no 'chekc': it takes check, tune, maintain and partition" in outcome.err
     assert "\n  aimem push chekc\n" in outcome.err
 
 

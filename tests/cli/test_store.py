@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from aimem.store.postgres.nearest import GRAPH
+from aimem.store.postgres.graph import GRAPH
 from aimem.store.postgres.opening import open_store
-from aimem.store.postgres.tuning import CLEANUP, STATISTICS, Size, advise
+from aimem.store.postgres.tuning import CLEANUP, PARTITIONS, STATISTICS, Size, advise
 from aimem.store.postgres.upkeep import MAINTAINING
 from aimem.store.postgres.url import read_target
 from tests.postgres_server import PASSWORD, ROLE, PostgresServer, name_of
@@ -87,6 +87,22 @@ def test_advice_grows_with_the_store() -> None:
     assert not large["shared_buffers"].met
     assert (large[CLEANUP].wanted, large[STATISTICS].wanted) == ("off", 1_000)
     assert not {CLEANUP, STATISTICS} & small.keys()
+
+
+def test_so_many_partitions_are_wanted_that_a_graph_is_built_in_memory() -> None:
+    settings = {"maintenance_work_mem": 2 << 30}
+
+    def wanted(count: int, roots: int = 1_000, partitions: int = 1) -> tuple[object, object]:
+        size = Size(count, count, settings, partitions=partitions, roots=roots)
+        found = {each.setting: each for each in advise(size)}
+        return found[PARTITIONS].wanted, found["maintenance_work_mem"].wanted
+
+    assert wanted(1_000) == (1, 64)
+    assert wanted(1_000_000) == (1, 1_430)
+    assert wanted(10_000_000) == (16, 14_305)
+    assert wanted(10_000_000, partitions=16) == (16, 1_788)
+    assert wanted(100_000_000)[0] == 64
+    assert [wanted(10_000_000, roots)[0] for roots in (0, 1, 2, 7)] == [1, 1, 2, 4]
 
 
 def test_tune_does_what_the_role_may_once_and_says_what_is_left(url: str, postgres: PostgresServer) -> None:

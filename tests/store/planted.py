@@ -14,7 +14,10 @@ import psycopg
 from aimem.core.kinds import MEMORY, VECTOR
 from aimem.core.record import Record
 from aimem.core.version import Version
-from aimem.store.postgres import schema
+from aimem.store.base import Filter, Nearest
+from aimem.store.postgres import schema, settling
+from aimem.store.postgres.checking_vectors import check_vectors
+from aimem.store.postgres.nearest import Asked, Sizes
 from aimem.store.postgres.words import lexemes
 from tests.store.conftest import NOW, body
 
@@ -98,3 +101,27 @@ class Planted:
 def vector(of: Record, *pieces: Vector, mark: int = 7, model: str = MODEL) -> Record:
     """The vector of a memory."""
     return Record.make(VECTOR, of.key, of.version, of.born, vector_body(*pieces, mark=mark, model=model))
+
+
+async def settle(planted: Planted) -> int:
+    """Until all is settled. How many calls it took."""
+    calls, more = 0, True
+    while more:
+        async with planted.connection.transaction():
+            more = await settling.settle(planted.connection, MODEL)
+        calls += 1
+    return calls
+
+
+async def find(
+    planted: Planted, question: Vector, k: int = 10, others: Sequence[int] = (), *, model: str = MODEL, **which: object
+) -> Nearest:
+    async with planted.connection.transaction():
+        asked = Asked(planted.connection, question, model, Filter(NOW, **which), k, others)  # type: ignore[arg-type]
+        return await asked.find(Sizes(), len(planted.rows))
+
+
+async def wrong_vectors(planted: Planted) -> list[str]:
+    """What a check says of the table that searches look in."""
+    async with planted.connection.transaction():
+        return await check_vectors(planted.connection)

@@ -10,9 +10,7 @@ import pytest
 
 from aimem.core.kinds import MEMORY, VECTOR
 from aimem.core.record import Record
-from aimem.store.postgres import settling
-from aimem.store.postgres.checking_vectors import check_vectors
-from tests.store.planted import MODEL, VERSION, Planted, drawn, memory, vector
+from tests.store.planted import MODEL, VERSION, Planted, drawn, memory, settle, vector, wrong_vectors
 
 
 @pytest.fixture
@@ -27,18 +25,17 @@ async def planted(database: Callable[[], str]) -> AsyncIterator[Planted]:
         made = Planted(connection)
         await made.open()
         await made.put([*memories, *vectors, gone, junk])
-        while await settling.settle(connection, MODEL):
-            pass
+        await settle(made)
         yield made
 
 
 async def test_a_store_that_is_well_is_told_so_also_while_vectors_wait(planted: Planted) -> None:
-    assert await check_vectors(planted.connection) == []
+    assert await wrong_vectors(planted) == []
     rng = random.Random(8)
     await planted.put([memory(8), vector(memory(8), drawn(rng)), vector(memory(1), drawn(rng), mark=8)])
-    assert await check_vectors(planted.connection) == []
-    await settling.settle(planted.connection, MODEL)
-    assert await check_vectors(planted.connection) == []
+    assert await wrong_vectors(planted) == []
+    await settle(planted)
+    assert await wrong_vectors(planted) == []
 
 
 @pytest.mark.parametrize(
@@ -62,7 +59,7 @@ async def test_a_store_that_is_well_is_told_so_also_while_vectors_wait(planted: 
 async def test_what_is_wrong_is_found(planted: Planted, harm: str, words: str) -> None:
     row = planted.rows[f"{MEMORY}/00000000"]
     await planted.connection.execute(harm.format(row=row).encode())
-    told = await check_vectors(planted.connection)
+    told = await wrong_vectors(planted)
     assert any(words in each for each in told), told
 
 
@@ -71,4 +68,4 @@ async def test_without_a_model_there_is_nothing_to_say(database: Callable[[], st
         made = Planted(connection)
         await made.open()
         await made.put([memory(1), vector(memory(1), drawn(random.Random(1)))])
-        assert await check_vectors(connection) == []
+        assert await wrong_vectors(made) == []

@@ -12,10 +12,10 @@ from aimem.core.kinds import MEMORY, VECTOR
 from aimem.core.record import Record
 from aimem.core.searching import EXACT
 from aimem.store.base import Filter, Nearest
-from aimem.store.postgres import leases, nearest, settling
+from aimem.store.postgres import graph, leases, nearest, settling
 from aimem.store.postgres.nearest import Asked, Sizes
 from tests.store.conftest import NOW
-from tests.store.planted import MODEL, VERSION, Planted, Vector, drawn, memory, vector
+from tests.store.planted import MODEL, VERSION, Planted, Vector, drawn, find, memory, settle, vector
 from tests.waiting import PATIENCE_SECS
 
 MANY = 3_000
@@ -28,24 +28,6 @@ async def planted(database: Callable[[], str]) -> AsyncIterator[Planted]:
         store = Planted(connection)
         await store.open()
         yield store
-
-
-async def settle(planted: Planted) -> int:
-    """Until all is settled. How many calls it took."""
-    calls, more = 0, True
-    while more:
-        async with planted.connection.transaction():
-            more = await settling.settle(planted.connection, MODEL)
-        calls += 1
-    return calls
-
-
-async def find(
-    planted: Planted, question: Vector, k: int = 10, others: Sequence[int] = (), *, model: str = MODEL, **which: object
-) -> Nearest:
-    async with planted.connection.transaction():
-        asked = Asked(planted.connection, question, model, Filter(NOW, **which), k, others)  # type: ignore[arg-type]
-        return await asked.find(Sizes(), len(planted.rows))
 
 
 def cosine(one: Sequence[float], other: Sequence[float]) -> float:
@@ -126,7 +108,8 @@ async def test_only_one_at_a_time_settles(planted: Planted, database: Callable[[
     connecting = psycopg.AsyncConnection.connect(info.dsn, password=info.password)
     async with await connecting as other, planted.connection.transaction():
         await settling.settle(planted.connection, MODEL)
-        assert not await settling.settle(other, MODEL)
+        async with other.transaction():
+            assert not await settling.settle(other, MODEL)
     count = await planted.connection.execute("SELECT count(*) FROM embedding")
     assert await count.fetchone() == (301,)
 
@@ -140,7 +123,7 @@ async def test_a_small_namespace_is_computed_and_a_graph_that_finds_too_few_is_f
     planted: Planted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the size of a test: the bounds of the plan are lowered, so that the graph is built and chosen."""
-    monkeypatch.setattr(settling, "EXACT_SEARCH_ROWS_MAX", 1_000)
+    monkeypatch.setattr(graph, "EXACT_SEARCH_ROWS_MAX", 1_000)
     monkeypatch.setattr(nearest, "SEARCH_SECS", PATIENCE_SECS)
     rng = random.Random(4)
     common, rare = drawn(rng), drawn(rng)

@@ -8,6 +8,7 @@ from aimem.limits import SCAN_BATCH
 from aimem.store.checking import SHOWN_MAX, Walk
 from aimem.store.postgres.checking_vectors import check_vectors
 from aimem.store.postgres.known import COLUMNS, row_of
+from aimem.store.postgres.partitions import HOLD
 from aimem.store.postgres.session import Connection, one, rows
 from aimem.store.postgres.standing import standing
 from aimem.store.postgres.words import lexemes
@@ -16,6 +17,7 @@ from aimem.store.transaction import Row
 
 async def check(connection: Connection) -> list[str]:
     """What is wrong, in words; empty when all is well. Wants one state around it."""
+    await connection.execute(HOLD)  # before the state is fixed
     state = await standing(connection)
     walk, wrong = Walk(), list[str]()
     async for batch in _batches(connection):

@@ -3,24 +3,30 @@
 `core.searching` chooses between computing all that passes the filter and the graph (HNSW). The server is told so in
 ways that it can't overrule: the distance of computed rows has `+ 0`, which no index knows; beside the graph there is no
 sort, so that its order is the only one to be had. What the graph finds is put in order anew, as its own is rough.
+
+Where the table of vectors is cut (see `partitions`), a search within some roots names them, so that the server looks at
+their parts alone; one across all asks every part, and the server merges what their graphs give.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+
+from psycopg import errors
 
 from aimem.core.searching import EXACT, Search, falls_short, plan
 from aimem.limits import EXACT_SEARCH_ROWS_MAX, PASSING_COUNTED_SECS, SEARCH_SECS
 from aimem.store.base import Filter, Nearest, Pieces
 from aimem.store.postgres.filtering import where
+from aimem.store.postgres.graph import has_graph
 from aimem.store.postgres.halves import from_server, to_server
+from aimem.store.postgres.partitions import EMBEDDING, HOLD, IS_CUT, ROOT, roots_of
 from aimem.store.postgres.session import Connection, one, rows
 from aimem.store.postgres.text import stored
 
-GRAPH = "embedding_graph"
 _SCANNED_MAX = 40_000  # rows of the graph that one search meets: with more, computing is faster
 _KEPT = 1_000  # filters whose rows are remembered
 _MARKS = 1 << 64  # a mark has 64 bits and no sign, the column has one
@@ -28,10 +34,11 @@ _QUERY_CANCELED = "57014"
 
 
 class Sizes:
-    """About how many memories pass a filter, and whether there is a graph: looked up, and remembered for a while."""
+    """About how many memories pass a filter, among how many a search looks, and whether there is a graph: looked up,
+    and remembered for a while."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, ...] | None, tuple[float, int]] = {}
+        self._known: dict[tuple[str, ...], tuple[float, float]] = {}
 
     async def passing(self, connection: Connection, which: Filter, total: int) -> int:
         """Of namespaces a count, as far as it decides; of all else the server's estimate. A wrong one costs time: a
@@ -40,33 +47,65 @@ class Sizes:
             return total
         if which.namespaces is None:
             return await _estimated(connection, which)
-        return await self._remembered(
-            connection, which.namespaces, _COUNTED, {"names": list(map(stored, which.namespaces))}
-        )
+        return int(await self._remembered(_counted, connection, list(map(stored, which.namespaces))))
+
+    async def among(self, connection: Connection, which: Filter, total: int) -> int:
+        """How many of all memories are in the parts that a search looks at."""
+        if which.namespaces is None:
+            return total
+        return round(total * await self._remembered(_share, connection, roots_of(which.namespaces)))
 
     async def has_graph(self, connection: Connection) -> bool:
         """Whether the graph is there."""
-        return bool(await self._remembered(connection, None, _HAS_GRAPH, {}))
+        return bool(await self._remembered(_graphs, connection, []))
 
     async def _remembered(
-        self, connection: Connection, what: tuple[str, ...] | None, statement: str, values: dict[str, Any]
-    ) -> int:
-        now = asyncio.get_running_loop().time()
-        at, known = self._known.get(what, (now - PASSING_COUNTED_SECS, 0))
+        self, ask: Callable[[Connection, list[str]], Awaitable[float]], connection: Connection, names: list[str]
+    ) -> float:
+        now, what = asyncio.get_running_loop().time(), (ask.__name__, *names)
+        at, known = self._known.get(what, (now - PASSING_COUNTED_SECS, 0.0))
         if now - at >= PASSING_COUNTED_SECS:
-            found = await one(connection, statement, values)
-            known = int(found[0]) if found else 0
+            known = await ask(connection, names)
             if len(self._known) >= _KEPT:
                 self._known.clear()
             self._known[what] = (now, known)
         return known
 
 
-_COUNTED = (
-    f"SELECT count(*) FROM (SELECT 1 FROM record WHERE visible AND namespace = ANY(%(names)s) "
-    f"LIMIT {EXACT_SEARCH_ROWS_MAX + 1}) counted"
-)
-_HAS_GRAPH = f"SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass('{GRAPH}') AND indisvalid"
+async def _counted(connection: Connection, names: list[str]) -> float:
+    """The memories of these namespaces, as far as it decides."""
+    return await _figure(
+        connection,
+        "SELECT count(*) FROM (SELECT 1 FROM record WHERE visible AND namespace = ANY(%s) "
+        f"LIMIT {EXACT_SEARCH_ROWS_MAX + 1}) counted",
+        names,
+    )
+
+
+async def _share(connection: Connection, roots: list[str]) -> float:
+    """Of all vectors, that of the parts of these roots; 1 where the table is not cut."""
+    return await _figure(connection, _SHARE, roots)
+
+
+_SHARE = f"""
+SELECT coalesce(sum(size) FILTER (WHERE EXISTS (
+    SELECT FROM unnest(%s::text[]) root WHERE satisfies_hash_partition('{EMBEDDING}'::regclass, count, part, root)
+)) / nullif(sum(size), 0), 1)
+FROM (
+    SELECT greatest(reltuples, 0)::float8 AS size, (count(*) OVER ())::integer AS count,
+        substring(pg_get_expr(relpartbound, oid) FROM 'remainder (\\d+)')::integer AS part
+    FROM pg_class JOIN pg_inherits ON inhrelid = oid WHERE inhparent = '{EMBEDDING}'::regclass
+) parts
+"""
+
+
+async def _graphs(connection: Connection, _: list[str]) -> float:
+    return await has_graph(connection)
+
+
+async def _figure(connection: Connection, statement: str, names: list[str]) -> float:
+    found = await one(connection, statement, (names,))
+    return float(found[0]) if found else 0.0
 
 
 async def _estimated(connection: Connection, which: Filter) -> int:
@@ -108,12 +147,14 @@ class Asked:
         self._which = which
         self._condition, values = where(which)
         self._values = {**values, "question": to_server(question), "model": model, "k": k, "others": list(others)}
+        self._values["roots"] = None if which.namespaces is None else roots_of(which.namespaces)
         self._k = k
 
     async def find(self, sizes: Sizes, total: int) -> Nearest:
         """The nearest, in the way that fits."""
         passing = await sizes.passing(self._connection, self._which, total)
-        search = plan(passing, total, self._k, has_graph=await sizes.has_graph(self._connection))
+        among = await sizes.among(self._connection, self._which, total)
+        search = plan(passing, among, self._k, has_graph=await sizes.has_graph(self._connection))
         found = await self._tried(search)
         if found is not None and not falls_short(search, len(found.near), min(self._k, passing)):
             return found
@@ -128,9 +169,15 @@ class Asked:
     async def _tried(self, search: Search) -> Nearest | None:
         """What a search found; None when there was no time for it."""
         settings = ", ".join(_setting(*each) for each in _settings(search))
-        await self._connection.execute(f"SAVEPOINT search; SELECT {settings}")
+        begun = await self._connection.execute(f"{HOLD}; SAVEPOINT search; SELECT {IS_CUT}, {settings}")
+        while begun.nextset():
+            pass
+        cut, *_ = await begun.fetchone()  # as it is here and now: a standby may lag behind
+        if cut is None:
+            raise errors.SerializationFailure("the vectors were cut anew behind this state")  # the next one has them
+        statement = self._statement(search, cut=cut)
         try:
-            found = await rows(self._connection, _WANTED.format(best=self._best(search)), self._values | _inner(search))
+            found = await rows(self._connection, statement, self._values | _inner(search))
         except Exception as error:
             if getattr(error, "sqlstate", None) != _QUERY_CANCELED:
                 raise
@@ -138,25 +185,34 @@ class Asked:
             return None
         return _nearest(found, self._k)
 
-    def _best(self, search: Search) -> str:
-        if not search.graph:
-            return _COMPUTED.format(condition=self._condition)
-        free = self._which == Filter(
-            self._which.now
-        )  # of a narrow filter the graph is asked for more until enough pass
-        narrow = "" if free else f"JOIN record r ON r.row = e.row AND {self._condition}"
-        return _BY_GRAPH.format(condition=self._condition, narrow=narrow)
+    def _statement(self, search: Search, *, cut: bool) -> str:
+        free = self._which == Filter(self._which.now)
+        best = _BY_GRAPH if search.graph else _COMPUTED
+        return _WANTED.format(
+            best=best.format(
+                condition=self._condition,
+                # of a narrow filter the graph is asked for more until enough pass
+                narrow="" if free else f"JOIN record r ON r.row = e.row AND {self._condition}",
+                own_part=_OWN_PART if cut else "",
+                parts=_PARTS if cut and self._values["roots"] is not None else "",
+            ),
+            own=f"JOIN record r ON r.row = w.row JOIN {EMBEDDING} e ON e.row = w.row {_OWN_PART}"
+            if cut
+            else f"JOIN {EMBEDDING} e ON e.row = w.row",
+        )
 
 
+_OWN_PART = f"AND e.root = {ROOT}"  # else each row would be looked for in all
+_PARTS = "AND e.root = ANY(%(roots)s::text[])"
 _COMPUTED = """
 SELECT r.row, min((e.vector <=> %(question)s::halfvec) + 0) AS distance
-FROM record r JOIN embedding e ON e.row = r.row
+FROM record r JOIN embedding e ON e.row = r.row {own_part} {parts}
 WHERE {condition} AND e.model = %(model)s GROUP BY r.row ORDER BY distance, r.row LIMIT %(k)s
 """
 _BY_GRAPH = """
 SELECT r.row, min(near.distance + 0) AS distance FROM (
     SELECT e.row, e.vector <=> %(question)s::halfvec AS distance FROM embedding e {narrow}
-    WHERE e.model = %(model)s ORDER BY e.vector <=> %(question)s::halfvec LIMIT %(inner)s
+    WHERE e.model = %(model)s {parts} ORDER BY e.vector <=> %(question)s::halfvec LIMIT %(inner)s
 ) near JOIN record r ON r.row = near.row
 WHERE {condition} GROUP BY r.row ORDER BY distance, r.row LIMIT %(k)s
 """
@@ -166,7 +222,7 @@ WITH best AS MATERIALIZED ({best}), wanted AS (
     UNION ALL SELECT other, NULL FROM unnest(%(others)s::bigint[]) other WHERE other NOT IN (SELECT row FROM best)
 )
 SELECT w.row, w.distance, e.mark, halfvec_send(e.vector)
-FROM wanted w JOIN embedding e ON e.row = w.row AND e.model = %(model)s ORDER BY w.distance, w.row, e.piece
+FROM wanted w {own} AND e.model = %(model)s ORDER BY w.distance, w.row, e.piece
 """
 
 

@@ -24,7 +24,7 @@ from aimem.core.legacy.values import KNOWN_BY
 from aimem.errors import Misconfigured
 from aimem.store.postgres.session import Connection, one, rows
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """As SQLite's: both stores keep the same facts, and `Store.schema` says which."""
 
 DIMS = 384
@@ -85,6 +85,7 @@ CREATE TABLE embedding (         -- one row per piece of the text; filled behind
     model text COLLATE "C" NOT NULL,
     mark bigint NOT NULL,        -- of the text that it was made from
     vector halfvec({DIMS}) NOT NULL,
+    root text COLLATE "C" NOT NULL DEFAULT '',  -- of the memory's namespace, once the table is cut (see `partitions`)
     PRIMARY KEY (row, piece)
 );
 ALTER TABLE embedding ALTER vector SET STORAGE PLAIN; -- out of line, an exact scan took four times as long
@@ -134,7 +135,9 @@ _OUT_OF_THE_WAY = (
 """Whether tables of these names lie in another schema than where ours are made, and which counts before theirs."""
 MOVE_OLD = "give aimem a database of its own, and fill it from this one: aimem migrate --from THIS_URL --to NEW_URL"
 
-MIGRATIONS: dict[int, str] = {}
+_FROM_2 = """ALTER TABLE embedding ADD COLUMN root text COLLATE "C" NOT NULL DEFAULT ''"""
+
+MIGRATIONS: dict[int, str] = {2: _FROM_2}
 """Per schema version, the statements that bring a database from that version to the next one."""
 
 

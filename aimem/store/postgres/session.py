@@ -43,6 +43,19 @@ async def snapshot(connection: Connection) -> AsyncIterator[None]:
             await connection.execute("COMMIT")
 
 
+@asynccontextmanager
+async def together(connection: Connection) -> AsyncIterator[None]:
+    """All that is done inside is committed, or nothing. The connection autocommits."""
+    await connection.execute("BEGIN")
+    try:
+        yield
+    except BaseException:
+        with suppress(psycopg.Error):  # where the connection is gone, so is the transaction
+            await connection.execute("ROLLBACK")
+        raise
+    await connection.execute("COMMIT")
+
+
 async def unbounded(connection: Connection, *, session: bool = False) -> None:
     """No deadlines of the server in this transaction, or in the whole session. What a server lacks is left out."""
     await connection.execute(UNBOUNDED, (not session,))

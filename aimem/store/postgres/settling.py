@@ -4,8 +4,7 @@ An insert into the graph costs more than all else of a write together. So writes
 at a time follows the feed and keeps the table; its position moves in the same transaction, so a kill loses nothing and
 does nothing twice. Whoever holds the position's row does it: no lease is needed, and one that died lets go of it.
 
-There is no graph until there are rows enough for it to save time and all of the feed is followed: what is loaded in
-bulk is put in first, and the graph built after, ten times as fast as growing it.
+A table that is to take the place of another (see `partitioning`) is followed up in the same way, with its own position.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ import binascii
 import json
 import logging
 import math
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from aimem.core.kinds import MEMORY, VECTOR
-from aimem.limits import EXACT_SEARCH_ROWS_MAX, GRAPH_MEMORY_KB_MAX, PIECES_MAX, SETTLE_BATCH
+from aimem.limits import PIECES_MAX, SETTLE_BATCH
+from aimem.store.postgres.graph import build_part, wants_graph
 from aimem.store.postgres.halves import to_server, unpacked
-from aimem.store.postgres.nearest import GRAPH
+from aimem.store.postgres.partitions import EMBEDDING, ROOT, is_cut
 from aimem.store.postgres.schema import DIMS
 from aimem.store.postgres.session import Connection, one, rows
 
@@ -30,7 +29,6 @@ log = logging.getLogger(__name__)
 _MARK_HEX = 16
 _SIGN = 1 << 63
 _LENGTH_ERROR_MAX = 0.01  # float16 moves a unit vector's length by less than 0.001
-_GRAPH_KB_A_ROW = 2  # 1.5 measured
 _MANY = 10_000  # to count more takes a second, again and again while it is loaded
 
 
@@ -42,10 +40,10 @@ class Kept(NamedTuple):
     vectors: list[str]
 
 
-async def settle(connection: Connection, model: str) -> bool:
+async def settle(connection: Connection, model: str, table: str = EMBEDDING) -> bool:
     """Put the next vectors of `model` in, inside the caller's transaction. Whether there are more, and nobody else is
     at it."""
-    name = _name(model)
+    name = _name(model, table)
     position = await _locked(connection, name)
     if position is None:
         return False
@@ -57,7 +55,7 @@ async def settle(connection: Connection, model: str) -> bool:
     )
     more = len(found) == SETTLE_BATCH
     if found:
-        await _refresh(connection, model, list({key for _, key in found}))
+        await _refresh(connection, table, model, list({key for _, key in found}))
     if head > position:
         at = found[-1][0] if more else head
         await connection.execute("UPDATE progress SET position = %s WHERE name = %s", (at, name))
@@ -74,35 +72,42 @@ async def _locked(connection: Connection, name: str) -> int | None:
     return None if found is None else int(found[0])
 
 
-async def _refresh(connection: Connection, model: str, keys: list[str]) -> None:
+async def _refresh(connection: Connection, table: str, model: str, keys: list[str]) -> None:
     """Bring the vectors of these memories up to date. Those that stand are not written: the graph would grow."""
+    await connection.execute(f"LOCK TABLE {table} IN ROW EXCLUSIVE MODE")  # it may not be cut anew behind the next look
+    root = ROOT if await is_cut(connection, table) else "''"
     stored = await rows(
         connection,
-        "SELECT r.row, r.key, v.body FROM record r LEFT JOIN record v ON v.kind = %s AND v.key = r.key "
+        f"SELECT r.row, r.key, v.body, {root} FROM record r LEFT JOIN record v ON v.kind = %s AND v.key = r.key "
         "AND NOT v.deleted AND NOT r.deleted WHERE r.kind = %s AND r.key = ANY(%s)",
         (VECTOR, MEMORY, keys),
     )
-    wanted = {row: vectors_of(row, key, body, model) for row, key, body in stored}
+    wanted = {row: vectors_of(row, key, body, model) for row, key, body, _ in stored}
+    roots = {row: root for row, _, _, root in stored}
     held = await rows(
         connection,
-        "SELECT row, mark FROM embedding WHERE row = ANY(%s) AND piece = 0 AND model = %s",
+        f"SELECT row, mark, root FROM {table} WHERE row = ANY(%s) AND piece = 0 AND model = %s",
         (list(wanted), model),
     )
-    standing = {row for row, mark in held if (kept := wanted[row]) is not None and kept.mark == mark}
+    standing = {
+        row for row, mark, root in held if (kept := wanted[row]) is not None and (kept.mark, roots[row]) == (mark, root)
+    }
     changed = [row for row in wanted if row not in standing]
-    await connection.execute("DELETE FROM embedding WHERE row = ANY(%s)", (changed,))
-    await _insert(connection, model, [kept for row in changed if (kept := wanted[row]) is not None])
-
-
-async def _insert(connection: Connection, model: str, many: Iterable[Kept]) -> None:
-    pieces = [(each.row, piece, each.mark, vector) for each in many for piece, vector in enumerate(each.vectors)]
+    await connection.execute(f"DELETE FROM {table} WHERE row = ANY(%s)", (changed,))
+    pieces = [
+        (row, piece, kept.mark, vector, roots[row])
+        for row in changed
+        if (kept := wanted[row]) is not None
+        for piece, vector in enumerate(kept.vectors)
+    ]
     if pieces:
-        numbers, places, marks, vectors = map(list, zip(*pieces, strict=True))
-        await connection.execute(
-            "INSERT INTO embedding (row, piece, model, mark, vector) SELECT row, piece, %s, mark, vector::halfvec "
-            "FROM unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::text[]) AS new (row, piece, mark, vector)",
-            (model, numbers, places, marks, vectors),
-        )
+        await connection.execute(_INSERT.format(table=table), (model, *map(list, zip(*pieces, strict=True))))
+
+
+_INSERT = """
+INSERT INTO {table} (row, piece, model, mark, vector, root) SELECT row, piece, %s, mark, vector::halfvec, root
+FROM unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::text[], %s::text[]) AS new (row, piece, mark, vector, root)
+"""
 
 
 def vectors_of(row: int, key: str, body: str | None, model: str) -> Kept | None:
@@ -132,14 +137,6 @@ def _vector(piece: str) -> str:
     return to_server(numbers)
 
 
-async def settled(connection: Connection) -> int:
-    """About how many vectors there are; exact while they are few."""
-    (about,) = await one(connection, "SELECT reltuples::bigint FROM pg_class WHERE oid = 'embedding'::regclass") or (0,)
-    if about < EXACT_SEARCH_ROWS_MAX:
-        (about,) = await one(connection, "SELECT count(*) FROM embedding") or (0,)
-    return int(about)
-
-
 async def unsettled(connection: Connection, model: str) -> int:
     """How many vectors are stored and not in the table yet; of many, that there are many."""
     found = await one(
@@ -151,30 +148,13 @@ async def unsettled(connection: Connection, model: str) -> int:
     return int(found[0]) if found else 0
 
 
-async def wants_graph(connection: Connection) -> bool:
-    """Whether there are vectors enough for a graph to save time, and none is there."""
-    there = await one(connection, "SELECT to_regclass(%s) IS NOT NULL", (GRAPH,))
-    return there == (False,) and await settled(connection) > EXACT_SEARCH_ROWS_MAX
-
-
 async def build_graph(connection: Connection, model: str) -> None:
-    """Build it, inside the caller's transaction, which needs time: 30 s for 100,000 rows, 8 minutes for a million.
-    Whoever settles waits for the next time meanwhile, and searches compute."""
-    if await _locked(connection, _name(model)) is None or not await wants_graph(connection):
-        return
-    count = await settled(connection)
-    memory = min(count * _GRAPH_KB_A_ROW, GRAPH_MEMORY_KB_MAX)
-    await connection.execute(
-        "SELECT set_config('maintenance_work_mem', %s, true) "
-        "WHERE pg_size_bytes(current_setting('maintenance_work_mem')) < %s::bigint * 1024",
-        (f"{memory}kB", memory),
-    )
-    log.info("building the graph of %s vectors", count)
-    await connection.execute(
-        f"CREATE INDEX {GRAPH} ON embedding USING hnsw (vector halfvec_cosine_ops) WITH (m = 16, ef_construction = 64)"
-    )
+    """Build the graph of the next part that has none, inside the caller's transaction: see `graph.build_part`. Whoever
+    settles waits for the next time meanwhile, and searches compute."""
+    if await _locked(connection, _name(model)) is not None and await wants_graph(connection):
+        await build_part(connection)
 
 
-def _name(model: str) -> str:
+def _name(model: str, table: str = EMBEDDING) -> str:
     """Of the position in the feed up to which vectors are settled."""
-    return f"settled:{model}"
+    return f"{'' if table == EMBEDDING else f'{table}:'}settled:{model}"

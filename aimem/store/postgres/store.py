@@ -37,7 +37,7 @@ from aimem.store.base import (
     Words,
 )
 from aimem.store.grouping import tell
-from aimem.store.postgres import leases, reading, schema, settling, sweeping
+from aimem.store.postgres import graph, leases, reading, schema, settling, sweeping
 from aimem.store.postgres.checking import check
 from aimem.store.postgres.connections import Connections, Session
 from aimem.store.postgres.failures import Action, DeadlinePassed, action
@@ -262,14 +262,14 @@ class PostgresStore:
         async with self._working() as connection:
             if await settling.settle(connection, model):
                 return True
-            wants_graph = await settling.wants_graph(connection)
+            wants_graph = await graph.wants_graph(connection)
         if wants_graph:
             async with self._alone() as session, session.transaction():
                 await settling.build_graph(session, model)
         return False
 
     async def settled_vectors(self) -> int:
-        return await self._read(settling.settled)
+        return await self._read(graph.settled)
 
     async def unsettled_vectors(self, model: str) -> int:
         return await self._read(settling.unsettled, model)

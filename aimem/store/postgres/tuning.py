@@ -7,13 +7,16 @@ at all; what stands already is not done again, so that a run that was broken off
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 from psycopg import sql
 
-from aimem.limits import GRAPH_MEMORY_KB_MAX
-from aimem.store.postgres.session import Connection, one, rows
+from aimem.limits import GRAPH_MEMORY_KB_MAX, PARTITIONS_MAX
+from aimem.store.postgres.partitioning import Tell, partition
+from aimem.store.postgres.partitions import ROOT, parts
+from aimem.store.postgres.session import Connection, one, rows, together, unbounded
 from aimem.store.postgres.upkeep import alone
 
 _GRAPH_BYTES, _BUILD_BYTES, _WORDS_BYTES, _HEAP_BYTES = 1_170, 1_500, 226, 2_443  # per memory
@@ -21,13 +24,11 @@ _HOT_HEAP_SHARE: Final = 0.2
 _MIB: Final = 1 << 20
 _SCALE: Final = {"MiB": _MIB, "s": 1_000, "": 1}
 _LARGE: Final = 500_000  # memories, from which on counting the rows of a word takes longer than a search
+_UNEVEN: Final = 2  # times the mean, that the largest part has
 _MUCH_DEAD: Final = 20_000  # vectors, of which a tenth takes VACUUM longer than a connection lives
 
 STATISTICS, CLEANUP = "words.found statistics", "embedding.vacuum_index_cleanup"
-_TABLE_STEPS: Final = {
-    STATISTICS: ("ALTER TABLE words ALTER found SET STATISTICS 1000", "ANALYZE words"),
-    CLEANUP: ("ALTER TABLE embedding SET (vacuum_index_cleanup = off)",),
-}
+PARTITIONS: Final = "partitions"
 _OF_ROLE: Final = ("maintenance_work_mem", "max_parallel_maintenance_workers")
 """What a role may set for itself: its builds take it, and nothing else of the server changes."""
 _AT_RESTART: Final = ("shared_buffers",)
@@ -42,6 +43,8 @@ class Size:
     settings: dict[str, int]  # bytes, milliseconds, or counts
     statistics: int = 100
     cleanup: str = "auto"
+    partitions: int = 1
+    roots: int = 1  # of namespaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +80,19 @@ class Applied:
 
 
 async def measure(connection: Connection) -> Size:
-    """Read the figures."""
+    """Read the figures. The connection is closed then."""
+    await unbounded(connection, session=True)
+    tables = await parts(connection)
     found = await one(
         connection,
         "SELECT (SELECT visible FROM state), (SELECT count(*) FROM embedding), "
         "(SELECT CASE WHEN attstattarget >= 0 THEN attstattarget::int "
         "ELSE current_setting('default_statistics_target')::int END "
         "FROM pg_attribute WHERE attrelid = 'words'::regclass AND attname = 'found'), "
-        "coalesce((SELECT option_value FROM pg_class, pg_options_to_table(reloptions) "
-        "WHERE oid = 'embedding'::regclass AND option_name = 'vacuum_index_cleanup'), 'auto')",
+        "(SELECT CASE WHEN bool_and('vacuum_index_cleanup=off' = ANY(coalesce(reloptions, '{}'))) THEN 'off' "
+        "ELSE 'auto' END FROM pg_class WHERE oid = ANY(%s::regclass[])), "
+        f"(SELECT count(DISTINCT {ROOT}) FROM record r WHERE visible)",
+        (tables,),
     )
     assert found is not None
     named = await rows(
@@ -95,8 +102,9 @@ async def measure(connection: Connection) -> Size:
         "WHERE name IN ('shared_buffers', 'maintenance_work_mem', 'max_wal_size', 'checkpoint_timeout', "
         "'max_parallel_maintenance_workers')",
     )
-    memories, vectors, statistics, cleanup = found
-    return Size(memories, vectors, {name: int(value) for name, value in named}, statistics or 100, cleanup)
+    memories, vectors, statistics, cleanup, roots = found
+    settings = {name: int(value) for name, value in named}
+    return Size(memories, vectors, settings, statistics or 100, cleanup, len(tables), roots)
 
 
 def advise(size: Size) -> list[Advice]:
@@ -104,9 +112,10 @@ def advise(size: Size) -> list[Advice]:
     count = max(size.memories, size.vectors)
     hot = count * (_GRAPH_BYTES + _WORDS_BYTES + int(_HEAP_BYTES * _HOT_HEAP_SHARE))
     wal = 2_048 if count <= 100_000 else 8_192 if count <= 1_000_000 else 32_768
+    at_once = count if size.partitions == 1 else min(count, _UNEVEN * count // size.partitions)
     wanted = (
         ("shared_buffers", max(128, hot // _MIB), "MiB", "graph, word index and a fifth of the rows stay in memory"),
-        ("maintenance_work_mem", max(64, count * _BUILD_BYTES // _MIB), "MiB",
+        ("maintenance_work_mem", max(64, at_once * _BUILD_BYTES // _MIB), "MiB",
          "a graph that does not fit while it is built takes 6 times as long"),
         ("max_wal_size", wal, "MiB", "each checkpoint makes the pages of the graph be written whole: 140 KB a row"),
         ("checkpoint_timeout", 900, "s", "as above"),
@@ -123,11 +132,23 @@ def advise(size: Size) -> list[Advice]:
     if size.vectors >= _MUCH_DEAD:
         why = "VACUUM takes 8 to 17 ms a dead row from the graph; `maintain` builds it anew in an eighth of that"
         found.append(Advice(CLEANUP, size.cleanup, "off", "", why))
+    why = "so that the build of each graph fits into 2 GB, and a search in one root looks at one of them"
+    found.append(Advice(PARTITIONS, size.partitions, _partitions(size.vectors, size.roots), "", why))
     return found
 
 
-async def apply(connection: Connection) -> Applied:
-    """Do what `advise` says and this role may. The connection autocommits, is kept for it alone, and is closed then.
+def _partitions(vectors: int, roots: int) -> int:
+    """Twice as many as hold a graph each that fits, since roots are uneven: 16 for 10^7 vectors, 64 for 10^8. No more
+    than there are roots to put into them."""
+    graphs = vectors * _BUILD_BYTES / (GRAPH_MEMORY_KB_MAX << 10)
+    if graphs <= 1 or roots < _UNEVEN:
+        return 1
+    return min(1 << math.ceil(math.log2(_UNEVEN * graphs)), 1 << math.floor(math.log2(roots)), PARTITIONS_MAX)
+
+
+async def apply(connection: Connection, tell: Tell = lambda words: None) -> Applied:
+    """Do what `advise` says and this role may; `tell` hears how what takes long comes on. The connection autocommits,
+    is kept for it alone, and is closed then.
 
     What a restart of the server decides is left: a server that is given more memory than its machine has does not
     start.
@@ -140,8 +161,12 @@ async def apply(connection: Connection) -> Applied:
     for advice in advise(await measure(connection)):
         if advice.met:
             continue
-        if advice.setting in _TABLE_STEPS:
-            await _together(connection, _TABLE_STEPS[advice.setting])
+        if advice.setting == PARTITIONS:
+            result.done.extend(await partition(connection, int(advice.wanted), tell))
+        elif advice.setting in (STATISTICS, CLEANUP):
+            async with together(connection):
+                for statement in await _of_tables(connection, advice.setting):
+                    await connection.execute(statement)
             result.done.append(f"{advice.setting} = {advice.value}")
         elif advice.setting in _OF_ROLE and int(advice.wanted) * _SCALE[advice.unit] <= GRAPH_MEMORY_KB_MAX << 10:
             await connection.execute(await _of_role(connection, advice))
@@ -157,15 +182,10 @@ async def apply(connection: Connection) -> Applied:
     return result
 
 
-async def _together(connection: Connection, statements: tuple[str, ...]) -> None:
-    await connection.execute("BEGIN")
-    try:
-        for statement in statements:
-            await connection.execute(statement)
-    except BaseException:
-        await connection.execute("ROLLBACK")
-        raise
-    await connection.execute("COMMIT")
+async def _of_tables(connection: Connection, setting: str) -> list[str]:
+    if setting == STATISTICS:
+        return ["ALTER TABLE words ALTER found SET STATISTICS 1000", "ANALYZE words"]
+    return [f"ALTER TABLE {part} SET (vacuum_index_cleanup = off)" for part in await parts(connection)]
 
 
 async def _of_role(connection: Connection, advice: Advice) -> sql.Composed:

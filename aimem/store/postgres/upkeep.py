@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from aimem.errors import Locked
-from aimem.store.postgres.nearest import GRAPH
+from aimem.store.postgres.partitions import parts
 from aimem.store.postgres.session import Connection, one, rows
 
 MAINTAINING: Final = 0x61696D650009
@@ -37,29 +37,31 @@ async def maintain(connection: Connection) -> list[str]:
     """
     await alone(connection)
     done = []
+    tables = await parts(connection)
     for (left,) in await rows(
         connection,
-        "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = 'embedding'::regclass AND NOT indisvalid",
+        "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = ANY(%s::regclass[]) AND NOT indisvalid",
+        (tables,),
     ):
         await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {left}")  # of a build that was cut off
         done.append(f"{left}, half built, is dropped")
     for table in _TABLES:
         await connection.execute(f"ANALYZE {table}")
     done.append("statistics are up to date")
-    dead = await _dead_share(connection)
-    if dead >= REINDEX_SHARE:
-        await connection.execute(f"REINDEX INDEX CONCURRENTLY {GRAPH}")
-        await connection.execute("VACUUM (INDEX_CLEANUP ON) embedding")  # the new graph has nothing of them
-        done.append(f"{dead:.0%} of the vectors were dead: the graph is built anew")
+    for part in tables:
+        if (dead := await _dead_share(connection, part)) >= REINDEX_SHARE:
+            await connection.execute(f"REINDEX INDEX CONCURRENTLY {part}_graph")
+            await connection.execute(f"VACUUM (INDEX_CLEANUP ON) {part}")  # the new graph has nothing of them
+            done.append(f"{dead:.0%} of the vectors in {part} were dead: its graph is built anew")
     return done
 
 
-async def _dead_share(connection: Connection) -> float:
+async def _dead_share(connection: Connection, part: str) -> float:
     """Of the rows of vectors; 0 where there is no graph."""
     found = await one(
         connection,
         "SELECT n_dead_tup::float8 / greatest(1, n_dead_tup + n_live_tup) FROM pg_stat_user_tables "
-        "WHERE relid = 'embedding'::regclass AND to_regclass(%s) IS NOT NULL",
-        (GRAPH,),
+        "WHERE relid = %s::regclass AND to_regclass(%s) IS NOT NULL",
+        (part, f"{part}_graph"),
     )
     return float(found[0]) if found else 0.0
