@@ -94,6 +94,10 @@ async def cut(planted: Planted, count: int, tell: Callable[[str], None] = lambda
         return await partition(connection, count, tell)
 
 
+def interrupt(words: str) -> None:
+    raise InterruptedError
+
+
 async def answers(planted: Planted) -> list[Nearest]:
     questions = [drawn(random.Random(seed)) for seed in (5, -1, -2)]
     return [await find(planted, question, 10, [3, 9], **which) for which in FILTERS for question in questions]
@@ -233,12 +237,9 @@ def ended(number: int) -> Record:
 async def test_what_was_begun_is_dropped_by_asking_for_another_number(planted: Planted) -> None:
     before = await answers(planted)
 
-    def tell(words: str) -> None:
-        raise InterruptedError
-
     for count in (4, 8):
         with pytest.raises(InterruptedError):
-            await cut(planted, count, tell)
+            await cut(planted, count, interrupt)
         assert len(await parts(planted.connection, NEXT)) == count
     assert await cut(planted, 1) == ["partitions = 1 already", "the table of 8 that was begun is dropped"]
     assert await rows(planted.connection, "SELECT relname FROM pg_class WHERE relname LIKE 'embedding_%_0'") == []
@@ -267,6 +268,8 @@ async def test_a_long_read_holds_up_the_swap_and_the_swap_holds_up_nobody_for_lo
 async def test_a_state_from_before_the_swap_is_not_searched_in(planted: Planted) -> None:
     """Rows of the new table would be missing from it. The store takes another state then."""
     async with session(planted.connection) as reader:
+        with pytest.raises(InterruptedError):
+            await cut(planted, 4, interrupt)  # the table that is to come is there
         await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         await reader.execute("SELECT FROM state")
         await cut(planted, 4)
