@@ -126,7 +126,7 @@ class _Drawn:
 def _namespace(number: int) -> str:
     if number % 1_000 == 7:
         return "tenth"
-    return "one" if number % 100 == 3 else f"other/{number % 50}"
+    return "one" if number % 100 == 3 else f"other-{number % 50}/notes"
 
 
 async def _fill(name: str, store: Any, rows: int) -> None:
