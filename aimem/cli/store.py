@@ -101,8 +101,8 @@ def check(invocation: Invocation, store_read_url: tuple[str, ...]) -> int:
 
 
 def _inside(invocation: Invocation) -> tuple[list[str], list[str], list[Neighbour]]:
-    """What is wrong with the vectors of the store, what of them is half done, and which nodes have it open; nothing where
-    there is none yet."""
+    """What is wrong with the vectors of the store, what of them is half done, and which nodes have it open; nothing
+    where there is none yet."""
 
     async def look(session: Any) -> tuple[list[str], list[str], list[Neighbour]]:
         from aimem.mesh.neighbours import NODES, neighbour_of
