@@ -70,6 +70,7 @@ STORE_CLOCK_OFF_SECS = 2.0  # beyond, a node goes by the clock of its store's se
 STORE_LOOK_SECS = 5.0  # what `status` says of the server is no older than this: dashboards ask every 10 or 15 s
 STORE_CHECK_SECS = 1.0  # for an idle connection to show that it is alive: a round trip, on a busy server
 STORE_NODE_SECS = 30.0  # so long a node that is gone counts as having its store open; others look thrice as often
+STORE_LEAVE_SECS = 1.0  # a node that stops waits no longer for a store that is away to hear of it
 STORE_PROBE_SECS = 0.2  # between attempts to reach a server that went: an outage is over that soon after its end
 REPLICA_CALL_SECS = 2.5  # of a read from a replica: half of what a caller waits, the rest is left for the primary
 REPLICA_PATIENCE_SECS = 0.02  # for a replica to replay the caller's own write: it takes 2 ms, 16 ms under load

@@ -221,7 +221,7 @@ class Mesh:
             await link.witness.close()
         with suppress(AimemError):  # of a store that can't be written now: peers are told again what they hold
             await self._positions.keep()
-            await self._neighbours.leave()
+        await self._neighbours.leave()
         await self._transport.close()
 
     async def answer(self, path: str, body: bytes, identity: Identity | None = None) -> bytes:

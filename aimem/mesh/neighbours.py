@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from aimem.errors import AimemError
-from aimem.limits import STORE_NODE_SECS
+from aimem.limits import STORE_LEAVE_SECS, STORE_NODE_SECS
 from aimem.mesh.links import Links
 from aimem.node.leasing import Lease
 from aimem.store.base import SearchingStore, Store
@@ -71,9 +71,11 @@ class Neighbours:
                 await self.look()
 
     async def leave(self) -> None:
-        """Be seen no longer. Raises as `look`."""
+        """Be seen no longer: at once where the store answers, else when the lease ends."""
         if self._lease is not None:
-            await self._lease.release()
+            with suppress(AimemError, TimeoutError):
+                async with asyncio.timeout(STORE_LEAVE_SECS):
+                    await self._lease.release()
 
     @property
     def others(self) -> list[str]:
