@@ -46,7 +46,7 @@ class Neighbours:
         self._links = links
         self._looked = looked
         self._refused_since: float | None = None
-        self._found: list[Neighbour] = []
+        self._seen: dict[Neighbour, float] = {}  # since when (loop time) it has been there at each look
 
     async def look(self) -> None:
         """Be seen, and see who else is there.
@@ -56,11 +56,13 @@ class Neighbours:
         """
         if self._store is None or self._lease is None:
             return
+        now = asyncio.get_running_loop().time()
         if await self._lease.held():
             self._refused_since = None
         elif self._refused_since is None:
-            self._refused_since = asyncio.get_running_loop().time()
-        self._found = [neighbour_of(name) for name in await self._store.leases(NODES)]
+            self._refused_since = now
+        found = [neighbour_of(name) for name in await self._store.leases(NODES)]
+        self._seen = {each: self._seen.get(each, now) for each in found}
         self._looked()
 
     async def run(self) -> None:
@@ -80,19 +82,22 @@ class Neighbours:
     @property
     def others(self) -> list[str]:
         """The other nodes that have this store open."""
-        return sorted({each.node for each in self._found} - {self._own.node})
+        return sorted({each.node for each in self._seen} - {self._own.node})
 
     @property
     def strangers(self) -> list[str]:
-        """Those of them that no peer of this node knows. None before all peers were met: one of them may know them; nor
-        without peers, where nodes have nothing but the store in common."""
+        """Those of them that no peer of this node knows, and that are there for longer than the lease of one that was
+        killed. None before all peers were met: one of them may know them; nor without peers, where nodes have nothing
+        but the store in common."""
         peers = [link.peer for link in self._links.others if not link.legacy.active]
         met = [peer.identity for peer in peers if peer.identity is not None]
         if not met or len(met) < len(peers):
             return []
         known = {name for identity in met for name in (identity.node, *identity.peers)}
-        ours = {each.node for each in self._found if self._own.fleet and each.fleet == self._own.fleet}
-        return [name for name in self.others if name not in known | ours]
+        known |= {each.node for each in self._seen if self._own.fleet and each.fleet == self._own.fleet}
+        before = asyncio.get_running_loop().time() - STORE_NODE_SECS
+        staying = {each.node for each, since in self._seen.items() if since < before}
+        return [name for name in self.others if name in staying - known]
 
     def warnings(self) -> list[str]:
         """What an operator should know of that."""
