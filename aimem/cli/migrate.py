@@ -84,7 +84,8 @@ def command(
 
     A source is only read; a file from a copy that is made beside the target: it may lie in a folder that can't be
     written, and its program may be running. Run it again for what was written since, or when it was broken off: it goes
-    on where it was, and what is there already is left alone. A target that holds anything else is refused.
+    on where it was, and what is there already is left alone. A target that holds anything else is refused. An empty
+    shared store gets its indexes when all rows are in: start its nodes after that, see aimem-store(7).
 
     The old program's Postgres is taken as its file is, schema 15 of it, in one transaction that only reads, by a role
     that may read all its tables. It keeps times to the microsecond: of a row that lies in a file of that fleet too,
@@ -226,6 +227,7 @@ def _run(sources: tuple[str, ...], target: str, *, merge: bool, verify: bool, re
                 store,
                 now=time.time_ns(),
                 shown=lambda rows: progress.advance(rows, rows),
+                told=progress.now,
                 verified=verify,
                 retired=retired,
             )

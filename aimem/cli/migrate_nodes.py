@@ -76,13 +76,13 @@ async def _run(invocation: Invocation, plan: Plan) -> Report:
         await begin(store, opening.told(plan.target), time.time_ns(), merge=plan.merge)
         following = Following(nodes, store, report, time.time_ns)
         if plan.cutover:
-            await take_over(following, store, fenced, time.time_ns(), shown)
+            await take_over(following, store, fenced, time.time_ns(), shown, progress.now)
         else:
             if plan.follow:
-                await following.until_fenced(shown, progress.message)
+                await following.until_fenced(shown, progress.message, progress.now)
             else:
                 await following.open()
-                await following.once(shown)
+                await following.once(shown, progress.now)
             report.digest = store.digest.root()
             if plan.verify and not plan.follow:
                 await following.compare()

@@ -38,6 +38,11 @@ class Progress:
         self.clear()
         output.say(text)
 
+    def now(self, what: str) -> None:
+        """What is being done, in the place of the bar: nobody can tell how far it is."""
+        if self._shown:
+            print(f"\r\x1b[K{what}", end="", file=sys.stderr, flush=True)
+
     def clear(self) -> None:
         """Take the bar off the screen."""
         if self._shown:

@@ -36,11 +36,10 @@ class PairState(NamedTuple):
 
 
 def _derive(*parts: str) -> str:
-    digest = hashlib.sha256("\0".join(("aimem id", *parts)).encode()).digest()
-    number = int.from_bytes(digest[:16], "big")
-    number = number & ~(0xF << 76) | 8 << 76  # version 8: an id of one's own making (RFC 9562, section 5.8)
-    text = f"{number & ~(0x3 << 62) | 2 << 62:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    text = hashlib.sha256("\0".join(("aimem id", *parts)).encode()).hexdigest()
+    variant = "89ab"[int(text[16], 16) & 3]
+    # Version 8: an id of one's own making (RFC 9562, section 5.8).
+    return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
 
 
 def plain_id(pair: Pair) -> str:

@@ -36,7 +36,7 @@ _STEP_4 = (
 @lru_cache(maxsize=65_536)
 def stem(word: str) -> str:
     """The stem of a folded word."""
-    if len(word) < 3 or len(word.encode()) > _BYTES_MAX:
+    if len(word) < 3 or word.isdigit() or len(word.encode()) > _BYTES_MAX:
         return word
     word = _past_and_gerund(_plural(word))
     if word.endswith("y") and _has_vowel(word[:-1]):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from aimem.core.memory import created_ns
@@ -34,10 +33,12 @@ ain aren couldn d didn doesn don hadn hasn haven isn ll m re s shouldn t ve wasn
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 _NOTHING = '""'  # to FTS5 the empty query is an error; the empty phrase matches nothing
 
+_STEMS_KEPT = 65_536
 _INVISIBLE = re.compile("[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
 _PRIVATE_USE = "\ue000-\uf8ff\U000f0000-\U000ffffd\U00100000-\U0010fffd"
 _WORD = re.compile(f"(?:[^\\W_]|[{_PRIVATE_USE}])(?:[^\\W_]|[\u0300-\u0331{_PRIVATE_USE}])*")
-_ASCII_WORD = re.compile("[A-Za-z0-9]+")  # the same words, at half the price
+_ASCII_WORDS = {code: chr(code).lower() if chr(code).isalnum() else " " for code in range(128)}
+"""By which a text becomes the same words with spaces between, in lower case, at a quarter of the price."""
 _MONTHS = (
     "January",
     "February",
@@ -161,12 +162,20 @@ def _date_words(ns: int) -> str:
 
 def stems(text: str) -> list[str]:
     """The words of a text in order, as a stemming word index keeps them: lower case, without accents, their stems."""
-    return [_stem_of(word) for word in (_ASCII_WORD if text.isascii() else _WORD).findall(text)]
+    return list(map(_stem_of, text.translate(_ASCII_WORDS).split() if text.isascii() else _WORD.findall(text)))
 
 
-@lru_cache(maxsize=65_536)
-def _stem_of(word: str) -> str:
-    return stem(_folded(word))
+class _Stems(dict[str, str]):
+    """The stems of words as they stand in texts, kept: `lru_cache` takes four times as long to find one."""
+
+    def __missing__(self, word: str) -> str:
+        if len(self) >= _STEMS_KEPT:
+            self.clear()
+        found = self[word] = stem(_folded(word))
+        return found
+
+
+_stem_of = _Stems().__getitem__
 
 
 def holds(text: Sequence[str], term: Sequence[str]) -> bool:

@@ -28,12 +28,10 @@ from aimem.store.base import Store
 from aimem.store.migrate.report import Report
 from aimem.store.moving.copying import Bound, Copy, Shown, bounds_of
 from aimem.store.moving.pending import end_waiting
-from aimem.store.moving.running import settle
+from aimem.store.moving.running import Told, end_load, settle
 from aimem.store.moving.verifying import verify
 
 log = logging.getLogger(__name__)
-
-Told = Callable[[str], None]
 
 
 @dataclass
@@ -67,7 +65,7 @@ class Following:
             node.into(self._store)
             self._bounds[node.name] = await bounds_of(node, (), self._store)
 
-    async def once(self, shown: Shown = lambda count: None) -> None:
+    async def once(self, shown: Shown = lambda count: None, told: Told = lambda what: None) -> None:
         """Read each feed to its end, and carry over what else there is of each.
 
         Raises:
@@ -77,14 +75,17 @@ class Following:
             await self._read(node, shown)
         for node in self._nodes:
             await settle(node, self._store)
+        await end_load(self._store, told)
 
     async def _read(self, node: Followed, shown: Shown) -> None:
         bounds = self._bounds[node.name]
         await Copy(node, self._store, self._report, now=self._now(), bounds=bounds, shown=shown).run()
 
-    async def until_fenced(self, shown: Shown, told: Told) -> None:
-        """Go on until a node says that the fleet has moved. A node that is away is told, and tried again."""
+    async def until_fenced(self, shown: Shown, told: Told, doing: Told = lambda what: None) -> None:
+        """Go on until a node says that the fleet has moved. A node that is away is told, and tried again. What a load
+        leaves for its end is made as soon as each feed was read once."""
         away: set[str] = set()
+        loaded = False
         while True:
             for node in self._nodes:
                 try:
@@ -101,6 +102,9 @@ class Following:
                     away.discard(node.name)
                 if held is not None and not held.deleted:
                     return
+            if not loaded:
+                await end_load(self._store, doing)
+            loaded = True
             await asyncio.sleep(MIGRATE_FOLLOW_SECS)
 
     async def end_waiting(self) -> None:
@@ -198,11 +202,13 @@ async def take_down_fence(nodes: Sequence[Followed], now: int) -> list[str]:
     return told
 
 
-async def take_over(following: Following, store: Store, fenced: Fenced, now: int, shown: Shown) -> None:
+async def take_over(
+    following: Following, store: Store, fenced: Fenced, now: int, shown: Shown, told: Told = lambda what: None
+) -> None:
     """Have the store know that this move leads to it, read what is left, and compare. Raises as `Following.once`."""
     await store.write([arrived(fenced.move, now, {"from": sorted(fenced.nodes), "lost": sorted(fenced.lost)})])
     await following.open()
-    await following.once(shown)
+    await following.once(shown, told)
     await following.end_waiting()
-    await following.once(shown)  # decisions that were on their way
+    await following.once(shown, told)  # decisions that were on their way
     await following.compare()

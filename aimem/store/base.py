@@ -362,6 +362,10 @@ class SearchingStore(Protocol):
     async def unsettled_vectors(self, model: str) -> int:
         """How many vectors were stored and are not known to `nearest` yet; of many, that there are many."""
 
+    async def end_load(self, told: Callable[[str], None]) -> None:
+        """Make what a load has left for its end, before anybody is served. `told` hears in words what is being done.
+        There is nothing to do where none was, or its end is done."""
+
     async def lease(self, name: str, secs: float) -> bool:
         """Take a lease that is free, expired or our own, for `secs` from now by the store's clock. Whether this opening
         of the store holds it."""

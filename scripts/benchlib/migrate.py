@@ -1,5 +1,9 @@
 """Taking in a database of the existing system, then what came of it: rows a second, and the peak memory.
 
+With `--to postgres` both go to a PostgreSQL of the tests, started for it on this machine with fsync and 1 GB of memory
+(run it with build/venv/bin/python), and so does one of our files in which every memory has a vector: drawn ones, see
+`shared`. How long the server took for each index stands in its log.
+
 The source is made of the rows of the real one among the tests' data, again and again under ids and titles of their own,
 with new text; so it has that one's share of links, archived rows, counters and vectors.
 """
@@ -7,16 +11,18 @@ with new text; so it has that one's share of links, archived rows, counters and 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +38,7 @@ _SHAPE = "SELECT sql FROM sqlite_master WHERE type = ? AND sql IS NOT NULL AND n
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, default=100_000, help="memories, live ones (100,000)")
+    parser.add_argument("--to", choices=("file", "postgres"), default="file", help="what is filled (file)")
     parser.add_argument("--no-vectors", action="store_true", help="a source whose program kept no vectors")
 
 
@@ -83,13 +90,41 @@ def run(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="aimem-bench-") as folder:
         old, ours, again = (Path(folder, name) for name in ("old.db", "ours.db", "again.db"))
         make_source(old, options.rows, vectors=not options.no_vectors)
-        return max(_measured("migrate", old, ours), _measured("migrate, ours to ours", ours, again))
+        if options.to == "postgres":
+            return _to_postgres(options, old, ours)
+        return max(_measured("migrate", old, str(ours)), _measured("migrate, ours to ours", ours, str(again)))
 
 
-def _measured(what: str, source: Path, target: Path) -> int:
+def _to_postgres(options: argparse.Namespace, old: Path, ours: Path) -> int:
+    sys.path.insert(0, str(ROOT))
+    from aimem.store.sqlite.store import open_sqlite
+    from benchlib.shared import fill
+    from benchlib.store import cpu_of_children
+    from tests.postgres_server import ROLE, running_postgres
+
+    async def make_ours() -> None:
+        store = await open_sqlite(ours)
+        await fill("the source", store, options.rows)
+        await store.close()
+
+    settings = {"shared_buffers": "1GB", "autovacuum": "on", "max_wal_size": "4GB", "log_min_duration_statement": "100"}
+    failed = 0
+    with running_postgres(fsync=True, **settings) as server:
+        for what, source in (("migrate to postgres", old), ("migrate, ours with vectors to postgres", ours)):
+            if source is ours:
+                asyncio.run(make_ours())
+            said = len(server.log())
+            url = server.url(server.new_database(), role=ROLE)
+            failed |= _measured(what, source, url, lambda: cpu_of_children(server.data))
+            for seconds, index in re.findall(r"duration: (\d+)\.\d* ms .*CREATE INDEX (\w+)", server.log()[said:]):
+                print(f"  {index}: {int(seconds) / 1_000:.1f} s")
+    return failed
+
+
+def _measured(what: str, source: Path, target: str, server_cpu: Callable[[], float] = lambda: 0.0) -> int:
     """One run of the command, and its figures; 1 when anything was not taken."""
-    said = target.with_suffix(".json")
-    command = [sys.executable, str(DIST), "migrate", "--from", str(source), "--to", str(target), "--json"]
+    said, cpu = source.with_suffix(".json"), server_cpu()
+    command = [sys.executable, str(DIST), "migrate", "--from", str(source), "--to", target, "--json"]
     began = time.perf_counter()
     with said.open("wb") as file:
         process = subprocess.Popen(command, stdout=file)
@@ -108,4 +143,8 @@ def _measured(what: str, source: Path, target: Path) -> int:
         f"  {kinds['memories']['written'] / seconds:,.0f} memories/s, memory at most {usage.ru_maxrss / 1024:.0f} MB, "
         f"{usage.ru_utime + usage.ru_stime:.1f} s of CPU"
     )
+    told = ", ".join(f"{step} {took:.1f} s" for step, took in report["seconds"].items())
+    print(f"  {told}; {rows / report['seconds']['loading']:,.0f} rows/s while loading")
+    if cpu := server_cpu() - cpu:
+        print(f"  server: {cpu:.1f} s of CPU", flush=True)
     return 1 if errors or process.returncode else 0

@@ -52,7 +52,7 @@ async def _sqlite(rows: int, asked: list[tuple[str, Any]]) -> None:
 
     with tempfile.TemporaryDirectory(prefix="aimem-bench-") as folder:
         sqlite = await open_sqlite(Path(folder) / "a.db")
-        await _fill("sqlite", sqlite, rows)
+        await fill("sqlite", sqlite, rows)
         indexing = Indexing(sqlite, _MODEL, _DIMS)
         await _timed("sqlite: index built", indexing.build)
         await _ask("sqlite", sqlite, indexing, asked)
@@ -68,7 +68,7 @@ async def _postgres(rows: int, asked: list[tuple[str, Any]], partitions: int) ->
     with running_postgres(fsync=True, shared_buffers="1GB", autovacuum="on", max_wal_size="4GB") as server:
         name = server.new_database()
         postgres = await open_store(read_target(server.url(name, role=ROLE)))
-        await _fill("postgres", postgres, rows)
+        await fill("postgres", postgres, rows)
 
         async def settle() -> None:
             while await postgres.settle_vectors(_MODEL):
@@ -129,7 +129,7 @@ def _namespace(number: int) -> str:
     return "one" if number % 100 == 3 else f"other-{number % 50}/notes"
 
 
-async def _fill(name: str, store: Any, rows: int) -> None:
+async def fill(name: str, store: Any, rows: int) -> None:
     from aimem.core import upkeep, writes
     from aimem.core.memory import clean_create
     from aimem.core.text import embedded_text

@@ -95,10 +95,10 @@ def _subject(name: str, tier: str) -> Iterator[tuple[Node, Callable[[], float]]]
     with running_postgres(fsync=True, **settings) as server:
         url = server.url(server.new_database(), role=ROLE)
         with Node("--tier", tier, store_url=url) as node:
-            yield node, lambda: _cpu_of_children(server.data)
+            yield node, lambda: cpu_of_children(server.data)
 
 
-def _cpu_of_children(data: Path) -> float:
+def cpu_of_children(data: Path) -> float:
     """Seconds of the server with this folder, those of its processes that have ended included."""
     first = int((data / "postmaster.pid").read_text().split()[0])
     ticks = 0

@@ -52,14 +52,16 @@ def test_fields_are_plain_words_or_json(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_a_bar_is_drawn_on_a_terminal_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     Progress(10, "memories").advance(5, 3)
+    Progress(10, "memories").now("building an index")
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("aimem.cli.output.is_tty", lambda stream: stream is sys.stderr)
     monkeypatch.setattr("aimem.cli.progress._REDRAW_SECS", 0)
     bar = Progress(10, "memories")
     bar.advance(5, 3)
+    bar.now("building an index")
     bar.message("a line")
     Progress(None, "memories").advance(5, 3)
     shown = capsys.readouterr().err
     assert f"[{'#' * 15}{'.' * 15}]  50%  3 memories" in shown
-    assert "\r\x1b[Ka line\n" in shown
+    assert "\r\x1b[Kbuilding an index\r\x1b[Ka line\n" in shown
     assert shown.endswith("\r\x1b[K3 memories")

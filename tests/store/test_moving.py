@@ -186,6 +186,21 @@ async def test_what_was_deleted_and_swept_stays_deleted(open_store: OpenStore, o
     assert not any(each.missing for each in report.verified or ())
 
 
+async def test_what_was_deleted_and_swept_does_not_come_back_by_its_vector(open_store: OpenStore) -> None:
+    one, other = await open_store("a"), await open_store("b")
+    memory = elsewhere("x", "x", NOW - 50 * DAY)
+    vector = Record.make(VECTOR, memory.key, memory.version, memory.version, {"model": "m"})
+    again = Record.make(MEMORY, "x", Version(memory.version.time + 1, ORIGIN), memory.born, memory.body)
+    await written(one, putting(memory, vector))
+    await moved(other, one)
+    await written(other, putting(again))  # in its feed the memory stands behind its vector
+    await written(one, putting(made(MEMORY, "x", {}, at=memory.version.time + SECOND, deleted=True)))
+    await one.sweep(NOW + 1, one.head, NOW, 100)
+    target = await open_store("c")
+    await moved(target, other, one)
+    assert {ref.kind for ref in await everything(target)} == {QUARANTINE}
+
+
 async def test_a_store_that_has_read_the_delete_may_hold_old_rows(open_store: OpenStore) -> None:
     one, other = await open_store("a"), await open_store("b")
     await written(one, putting(made(MEMORY, "x", {}, at=NOW - 40 * DAY, deleted=True)))

@@ -339,7 +339,7 @@ async def test_what_a_node_wrote_last_is_kept_within_bounds(database: Make, monk
     async with nodes(database(), 1) as (node,):
         for title in "ABCA":
             await written(node.store, creating(title), creating(f"long {title}", content="x" * 5_000))
-        kept = node.store._writer._recent.of(node.store._node.state)
+        kept = node.store._writer._recent.of(node.store._node.state)._recent
         assert [row.record.body["title"] for row in kept.values()] == ["C", "A"]
 
 

@@ -40,6 +40,8 @@ class Report:
     failed: int = 0
     digest: str = ""
     dry_run: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
+    """How long what took: `loading`, and `completing`, what was left for the end of it. Of files and shared stores."""
     verified: list[Any] | None = None
     """What a comparison with the sources came to (see `moving.verifying`); None where there was none."""
 
@@ -77,5 +79,6 @@ class Report:
             "failed": self.failed,
             "digest": self.digest,
             "dry_run": self.dry_run,
+            "seconds": self.seconds,
             **({} if self.verified is None else {"verified": [each.as_json() for each in self.verified]}),
         }

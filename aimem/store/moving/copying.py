@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import NamedTuple
 
 from aimem.core.automatic import is_archived
@@ -158,7 +158,7 @@ class Copy:
             self._count(records, [True] * len(records))
             return
         barred = await self._barred(records)
-        ahead = await self._memories_of(records)
+        ahead = await self._memories_of(records, barred)
         await self._keep()
         self._running.append((asyncio.create_task(self._take(self._store, ahead, records, barred)), page.cursor))
         await asyncio.sleep(0)  # hands the page to the writer; the next one is read meanwhile
@@ -194,10 +194,16 @@ class Copy:
             barred |= {each.ref for each in [*alone, *await bound.unknown(derived, made_of)]}
         return barred
 
-    async def _memories_of(self, records: Sequence[Record]) -> list[Record]:
-        """The memories that must be there before their vectors are taken: those that were written again since."""
+    async def _memories_of(self, records: Sequence[Record], barred: Collection[Ref]) -> list[Record]:
+        """The memories that must be there before their vectors are taken: those that were written again since. Not
+        those of vectors that are barred: they may have been deleted elsewhere too."""
         assert self._store is not None
-        refs = [Ref(MEMORY, each.key) for each in records if each.kind == VECTOR and not each.deleted]
+        before, refs = set[str](), list[Ref]()
+        for each in records:
+            if each.kind == MEMORY:
+                before.add(each.key)
+            elif each.kind == VECTOR and not each.deleted and each.key not in before and each.ref not in barred:
+                refs.append(Ref(MEMORY, each.key))
         if not refs:
             return []
         held = await self._store.get(refs)

@@ -6,12 +6,13 @@ merges, so the order of the sources changes nothing, and what is there already i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from aimem.core.moving import arrived
 from aimem.core.upkeep import advance
 from aimem.errors import Conflict
-from aimem.store.base import Store
+from aimem.store.base import SearchingStore, Store
 from aimem.store.migrate.report import Report
 from aimem.store.migrate.running import migrate
 from aimem.store.migrate.tables import Source as OldSource
@@ -20,6 +21,8 @@ from aimem.store.moving.pending import by_what_they_kept, end_waiting
 from aimem.store.moving.source import Source
 from aimem.store.moving.verifying import verify
 
+Told = Callable[[str], None]
+"""Told in words what is being done, where that takes long."""
 _CARRIED = ("pull/", "missed/", "migrate.")
 """Named positions that hold for whoever has all the records of the store that kept them. The others count in its own
 feed, whose numbers are others here."""
@@ -47,6 +50,7 @@ async def move(
     *,
     now: int,
     shown: Shown,
+    told: Told = lambda what: None,
     verified: bool = False,
     retired: bool = False,
 ) -> Report:
@@ -57,7 +61,7 @@ async def move(
         DiskFull, StorageFailed, Busy: the target can't be written; what was taken in until then stays, and the next run
             goes on from there.
     """
-    report = Report()
+    report, began = Report(), time.monotonic()
     if old or not sources:
         report = await migrate(old, store, now=now, shown=_counted(shown))
     report.dry_run = store is None
@@ -75,10 +79,19 @@ async def move(
         await settle(source, store)
     if retired:
         await end_waiting(store, by_what_they_kept(sources), report)
+    loaded = time.monotonic()
+    await end_load(store, told)
+    report.seconds = {"loading": loaded - began, "completing": time.monotonic() - loaded}
     report.digest = store.digest.root()
     if verified:
         report.verified = [found for source in sources for found in await verify(source, store, now)]
     return report
+
+
+async def end_load(store: Store, told: Told) -> None:
+    """Make what the store has left until all is in: indexes, the graph of vectors."""
+    if isinstance(store, SearchingStore):
+        await store.end_load(told)
 
 
 async def settle(source: Source, store: Store) -> None:

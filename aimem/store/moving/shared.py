@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import psycopg
 
@@ -18,13 +19,11 @@ from aimem.store.postgres.clock import ServersClock
 from aimem.store.postgres.connections import Connections, Session, open_connections
 from aimem.store.postgres.failures import DeadlinePassed
 from aimem.store.postgres.opening import open_store
+from aimem.store.postgres.schema import FILLING
 from aimem.store.postgres.session import one, snapshot, unbounded
 from aimem.store.postgres.standing import Standing, standing
 from aimem.store.postgres.store import PostgresStore
 from aimem.store.postgres.url import Target, read_target
-
-_MOVING = 0x61696D650003
-"""The advisory lock of whoever fills a store, beside those of `postgres.schema`."""
 
 
 class SharedSource:
@@ -82,24 +81,28 @@ async def _is_ours(session: Session) -> bool:
 
 @asynccontextmanager
 async def opened_target(url: str) -> AsyncIterator[PostgresStore]:
-    """The store that a URL names, to be filled.
+    """The store that a URL names, to be filled: as a load, where that may be (see `postgres.loading`).
 
     Raises:
         Locked: it is being filled by another. Otherwise as `postgres.opening.open_store`.
     """
-    target = read_target(url)
-    store = await open_store(target, now=ServersClock(time.time_ns))
+    target = replace(read_target(url), program="aimem migrate")
+    connections = await open_connections(target, most=1)
     try:
-        await store.hear()  # of the server's time, before anything is stamped
-        async with _session(store.connections, target) as session:
-            taken = await one(session, "SELECT pg_try_advisory_lock(%s)", (_MOVING,))
-            if not (taken and taken[0]):
+        async with _session(connections, target) as session:
+            if await one(session, "SELECT pg_try_advisory_lock(%s)", (FILLING,)) != (True,):
                 raise Locked(
                     f"another migration into {target.shown} is running", hint="run this again when it has ended"
                 )
-            yield store
+            store = await open_store(target, now=ServersClock(time.time_ns), filling=True)
+            try:
+                await store.hear()  # of the server's time, before anything is stamped
+                await store.load()
+                yield store
+            finally:
+                await store.close()
     finally:
-        await store.close()
+        await connections.close()
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from aimem.core.kinds import MEMORY, VECTOR
 from aimem.limits import SCAN_BATCH
 from aimem.store.checking import SHOWN_MAX
 from aimem.store.postgres import settling
+from aimem.store.postgres.halves import to_server, unpacked
 from aimem.store.postgres.partitions import HOLD, ROOT, is_cut
 from aimem.store.postgres.session import Connection, one, rows
 
@@ -73,7 +74,11 @@ async def _check_batch(connection: Connection, model: str, batch: list[tuple[int
     """Each of these memories, as (row, key, body of its vector), has its vectors in the table."""
     names = {row: key for row, key, _ in batch}
     kept = [found for row, key, body in batch if (found := settling.vectors_of(row, key, body, model)) is not None]
-    wanted = [(each.row, piece, each.mark, vector) for each in kept for piece, vector in enumerate(each.vectors)]
+    wanted = [
+        (each.row, piece, each.mark, to_server(unpacked(vector)))
+        for each in kept
+        for piece, vector in enumerate(each.vectors)
+    ]
     if not wanted:
         return []
     values = dict(zip(("rows", "pieces", "marks", "vectors"), map(list, zip(*wanted, strict=True)), strict=True))

@@ -252,7 +252,7 @@ def conninfo(target: Target, hosts: str) -> str:
     """How libpq is told to connect, with the secrets as they are now. `hosts` as `Connections` has it."""
     settings = dict(target.settings) | target.secrets()
     settings |= {
-        "application_name": "aimem",
+        "application_name": target.program,
         "client_encoding": "UTF8",
         "connect_timeout": str(int(STORE_CONNECT_SECS)),
         "keepalives_idle": "5",

@@ -11,7 +11,7 @@ import logging
 
 from aimem.limits import EXACT_SEARCH_ROWS_MAX, GRAPH_MEMORY_KB_MAX
 from aimem.store.postgres.partitions import EMBEDDING, parts
-from aimem.store.postgres.session import Connection, one
+from aimem.store.postgres.session import Connection, lend_memory, one
 
 log = logging.getLogger(__name__)
 
@@ -64,11 +64,6 @@ async def build_part(connection: Connection, table: str = EMBEDDING) -> str | No
 
 async def _build(connection: Connection, part: str) -> None:
     count = await settled(connection, part)
-    memory = min(max(1, count) * _KB_A_ROW, GRAPH_MEMORY_KB_MAX)
-    await connection.execute(
-        "SELECT set_config('maintenance_work_mem', %s, true) "
-        "WHERE pg_size_bytes(current_setting('maintenance_work_mem')) < %s::bigint * 1024",
-        (f"{memory}kB", memory),
-    )
+    await lend_memory(connection, min(max(1, count) * _KB_A_ROW, GRAPH_MEMORY_KB_MAX))
     log.info("building the graph of %s vectors", count)
     await connection.execute(f"CREATE INDEX {part}_graph ON {part} {_OVER}")

@@ -6,7 +6,7 @@ import struct
 from array import array
 from collections.abc import Sequence
 
-_HEAD = 4  # bytes before the numbers in the form that `halfvec_send` gives
+_HEAD = 4  # bytes before the numbers in the form that `halfvec_send` gives: how many, and nothing
 
 
 def to_server(vector: Sequence[float]) -> str:
@@ -16,8 +16,17 @@ def to_server(vector: Sequence[float]) -> str:
 
 def from_server(sent: bytes) -> bytes:
     """The numbers of what `halfvec_send` gives."""
-    numbers = array("H", sent[_HEAD:])
-    numbers.byteswap()  # they come high byte first
+    return _swapped(sent[_HEAD:])
+
+
+def received(piece: bytes) -> bytes:
+    """One piece of a record as a binary COPY takes it: its length, and what `halfvec_recv` reads."""
+    return struct.pack(">iHH", _HEAD + len(piece), len(piece) // 2, 0) + _swapped(piece)
+
+
+def _swapped(piece: bytes) -> bytes:
+    numbers = array("H", piece)
+    numbers.byteswap()  # the server has the high byte first
     return numbers.tobytes()
 
 

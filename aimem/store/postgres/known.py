@@ -6,7 +6,7 @@ fleet waits; so a group runs against what is `Known`, notes what is not, and is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
@@ -17,6 +17,7 @@ from aimem.core.pairs import pair_of, plain_id
 from aimem.core.record import Record, Ref
 from aimem.core.version import stored_version
 from aimem.limits import RECENT_ROW_BYTES_MAX, RECENT_ROWS_MAX
+from aimem.store.postgres.seen import Seen
 from aimem.store.postgres.session import Connection, rows
 from aimem.store.postgres.text import stored, told
 from aimem.store.transaction import Row, pair_text
@@ -57,6 +58,16 @@ def pair_hash(pair: str) -> bytes:
     return sha256(pair.encode()).digest()
 
 
+def mark_of(family: Family) -> Hashable:
+    """A family as `Seen` knows it: by what its members have in their columns."""
+    return (PAIR, pair_hash(family.of)) if family.what == PAIR else family
+
+
+def paired(pair: str | None) -> tuple[Family, ...]:
+    """Where a memory is found beside its address, by what its column `pair` is made of."""
+    return () if pair is None else (Family(PAIR, pair),)
+
+
 def families_of(record: Record) -> tuple[Family, ...]:
     """Where a record is found beside its address."""
     if record.kind in (TOUCH, EMBEDDING):
@@ -66,7 +77,7 @@ def families_of(record: Record) -> tuple[Family, ...]:
         ends = (source, record.body.get("target_id"))
         return tuple(Family(LINK, end) for end in dict.fromkeys(ends) if isinstance(end, str))
     if record.kind == MEMORY and (pair := pair_of(record)) is not None and plain_id(pair) != record.key:
-        return (Family(PAIR, pair_text(pair)),)
+        return paired(pair_text(pair))
     return ()
 
 
@@ -82,12 +93,14 @@ class Missing:
 
 
 class Known:
-    """What has been read in the transaction that is under way, or, of `recent` rows, needed not be."""
+    """What has been read in the transaction that is under way, or, of `recent` rows and of what was not `seen`, needed
+    not be."""
 
-    def __init__(self, recent: Mapping[Ref, Row] | None = None) -> None:
+    def __init__(self, recent: Mapping[Ref, Row] | None = None, seen: Seen | None = None) -> None:
         self._recent: Mapping[Ref, Row] = {} if recent is None else recent
+        self._seen = seen
         self.rows: dict[Ref, Row | None] = {}
-        self.families: dict[Family, list[Ref]] = {}
+        self._families: dict[Family, list[Ref]] = {}
         self._moment: int | None = None
 
     @property
@@ -96,13 +109,20 @@ class Known:
         return any(self.rows.values())
 
     def knows(self, ref: Ref) -> bool:
-        """Whether it is known what stands under this address; `rows` has it then."""
+        """Whether it is known what stands under this address; `rows` has it then, where anything does."""
         if ref in self.rows:
             return True
         if (row := self._recent.get(ref)) is None:
-            return False
+            return self._seen is not None and ref not in self._seen
         self.rows[ref] = row
         return True
+
+    def members(self, family: Family) -> Sequence[Ref] | None:
+        """Who is of this family; None where that is not known."""
+        found = self._families.get(family)
+        if found is None and self._seen is not None and family.what != LINK and mark_of(family) not in self._seen:
+            return ()
+        return found
 
     def moment(self, now: Callable[[], int]) -> int:
         """The time (ns) of the transaction, one for all its runs: what an intent reads may depend on its version."""
@@ -117,7 +137,7 @@ class Known:
     async def read(self, answers: Sequence[Any], missing: Missing) -> None:
         """Take in the answers to `ask`."""
         self.rows.update(dict.fromkeys(missing.refs))
-        self.families.update((family, []) for family in missing.families)
+        self._families.update((family, []) for family in missing.families)
         for answer in answers:
             self.add(map(row_of, await answer.fetchall()))
 
@@ -126,38 +146,52 @@ class Known:
         for row in found:
             self.rows[row.record.ref] = row
             for family in families_of(row.record):
-                members = self.families.get(family)
+                members = self._families.get(family)
                 if members is not None and row.record.ref not in members:
                     members.append(row.record.ref)
 
 
 class Recent:
-    """Rows that the last groups of this node have read or written. They stand so while the store is in the state that
-    the last of them led to: as long as no other node writes."""
+    """Rows that the last groups of this node have read or written, and in a load what may stand there at all. It is so
+    while the store is in the state that the last of them led to: as long as no other node writes."""
 
     def __init__(self) -> None:
         self._rows: dict[Ref, Row] = {}
+        self._seen: Seen | None = None
         self._state: object = None
 
-    def of(self, state: object) -> Mapping[Ref, Row]:
-        """What is known to stand in this state."""
+    def of(self, state: object) -> Known:
+        """What is known in this state before anything is read."""
         if state is not self._state:
-            self._rows.clear()
-        return self._rows
+            self.forget()
+        return Known(self._rows, self._seen)
+
+    def load(self, state: object, seen: Seen | None) -> None:
+        """In this state nothing stands that `seen` denies; from now on it is told of what is written."""
+        self.forget()
+        self._state, self._seen = state, seen
 
     def forget(self) -> None:
-        """Another node has written: nothing that was known before need stand."""
+        """Another node has written: nothing that was known before need be so."""
         self._rows.clear()
+        self._seen = None
 
-    def keep(self, state: object, *known: Mapping[Ref, Row | None]) -> None:
-        """In this state rows are as the last of `known` has them, and all others as they were."""
+    def keep(self, state: object, read: Mapping[Ref, Row | None], now: Mapping[Ref, Row | None]) -> None:
+        """In this state rows are as they were `read`, those that a group wrote as they are `now`, and all others as
+        they were."""
         self._state = state
-        for ref, row in (each for one in known for each in one.items()):
+        for ref, row in (each for one in (read, now) for each in one.items()):
             self._rows.pop(ref, None)
             if row is not None and len(row.record.raw) <= RECENT_ROW_BYTES_MAX:
                 self._rows[ref] = row
         for ref in list(islice(self._rows, max(0, len(self._rows) - RECENT_ROWS_MAX))):
             del self._rows[ref]
+
+    def note(self, refs: Iterable[Ref], families: Iterable[Family]) -> None:
+        """These were written, so they may stand there."""
+        if self._seen is not None:
+            for each in (*refs, *map(mark_of, families)):
+                self._seen.add(each)
 
 
 async def ask(connection: Connection, missing: Missing) -> list[Any]:

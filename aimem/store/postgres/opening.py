@@ -13,7 +13,7 @@ import psycopg
 
 from aimem.limits import STORE_OPEN_SECS
 from aimem.store.ids import random_id
-from aimem.store.postgres import schema, tenancy
+from aimem.store.postgres import loading, schema, tenancy
 from aimem.store.postgres.connections import Connections, Session, open_connections, within
 from aimem.store.postgres.failures import DeadlinePassed
 from aimem.store.postgres.replicas import Replicas
@@ -33,11 +33,14 @@ async def open_store(
     rand: Callable[[], str] = random_id,
     replicas: Replicas | None = None,
     fleet: str | None = None,
+    filling: bool = False,
 ) -> PostgresStore:
     """Open the store in a database, making its tables where there are none. `replicas`, connected, are the store's from
-    then on. `fleet`: whose node this is.
+    then on. `fleet`: whose node this is. Indexes that are missing are made first, however long it takes, unless this is
+    for `filling` it.
 
     Raises:
+        Locked: it is being filled by a migration that makes them at its end.
         Misconfigured: nobody can connect this way, the tables are newer than this program or another's, the extension
             is missing, or it is the store of another fleet.
         StoreUnreachable: the server does not answer.
@@ -45,7 +48,7 @@ async def open_store(
     connections = await open_connections(target)
     try:
         start = rand()
-        state, resident = await _begin(connections, start, now, rand, fleet)
+        state, resident = await _begin(connections, start, now, rand, fleet, filling=filling)
         return PostgresStore(connections, state, resident, start=start, now=now, rand=rand, replicas=replicas)
     except (psycopg.Error, DeadlinePassed) as error:
         await connections.close()
@@ -56,12 +59,23 @@ async def open_store(
 
 
 async def _begin(
-    connections: Connections, start: str, now: Callable[[], int], rand: Callable[[], str], fleet: str | None
+    connections: Connections,
+    start: str,
+    now: Callable[[], int],
+    rand: Callable[[], str],
+    fleet: str | None,
+    *,
+    filling: bool,
 ) -> tuple[Standing, Resident]:
     session = await connections.alone()
     try:
         async with within(STORE_OPEN_SECS), session.transaction():
-            return await _open(session, start, now, rand, fleet)
+            begun = await _open(session, start, now, rand, fleet)
+            incomplete = not filling and await loading.is_incomplete(session)
+        if incomplete:
+            await unbounded(session, session=True)
+            await loading.complete(session)
+        return begun
     finally:
         await session.close()
 

@@ -33,6 +33,10 @@ CREATING = 0x61696D650001
 """The advisory lock of whoever makes or migrates the schema. Keys are per database; "aime" in front."""
 WRITING = 0x61696D650002
 """The advisory lock of whoever writes (see `writer`)."""
+FILLING = 0x61696D650003
+"""The advisory lock of whoever fills a store from others."""
+COMPLETING = 0x61696D650004
+"""The advisory lock of whoever makes indexes that a load has left (see `loading`)."""
 
 _TABLES = f"""
 CREATE TABLE record (
@@ -65,19 +69,12 @@ CREATE TABLE record (
 CREATE UNIQUE INDEX record_key ON record (kind, key);
 CREATE UNIQUE INDEX record_seq ON record (seq);
 CREATE INDEX record_pair ON record (pair) WHERE pair IS NOT NULL;
-CREATE INDEX record_namespace ON record (namespace, scope, priority, updated) WHERE visible;
-CREATE INDEX record_order ON record (priority, updated) WHERE visible;
-CREATE INDEX record_expires ON record (expires) WHERE expires IS NOT NULL;
-CREATE INDEX record_target ON record (target) WHERE target IS NOT NULL;
-CREATE INDEX record_archived ON record (archived, key) WHERE archived IS NOT NULL;
-CREATE INDEX record_stored ON record (stored) WHERE stored IS NOT NULL;
 
 CREATE TABLE words (             -- of the visible memories, kept with each write
     row bigint PRIMARY KEY,
     size integer NOT NULL,       -- words of the text, with those that come again
     found tsvector NOT NULL      -- stems as `words.lexemes` makes them; weights: A title, B content, C tags, D context
 );
-CREATE INDEX words_found ON words USING gin (found);
 
 CREATE TABLE embedding (         -- one row per piece of the text; filled behind the writes (see `settling`)
     row bigint NOT NULL,         -- of the memory
@@ -123,6 +120,23 @@ CREATE TABLE lease (             -- work that one node does for all of this stor
 CREATE TABLE progress (name text COLLATE "C" PRIMARY KEY, position bigint NOT NULL) WITH (fillfactor = 50);
 """
 
+INDEXES = {
+    "record_namespace": "record (namespace, scope, priority, updated) WHERE visible",
+    "record_order": "record (priority, updated) WHERE visible",
+    "record_expires": "record (expires) WHERE expires IS NOT NULL",
+    "record_target": "record (target) WHERE target IS NOT NULL",
+    "record_archived": "record (archived, key) WHERE archived IS NOT NULL",
+    "record_stored": "record (stored) WHERE stored IS NOT NULL",
+    "words_found": "words USING gin (found)",
+}
+"""What only reading needs, and what a load leaves for its end (see `loading`): by name, on what."""
+
+
+def creating(index: str) -> str:
+    """The statement that makes one of INDEXES."""
+    return f"CREATE INDEX {index} ON {INDEXES[index]}"
+
+
 HOLDS_OLD = (
     "SELECT count(*) = {} AND to_regclass('record') IS NULL FROM pg_class WHERE relname IN ({}) AND relnamespace = "
     "(SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
@@ -157,6 +171,7 @@ async def prepare(connection: Connection, *, incarnation: str, identity: str) ->
             raise Misconfigured("the database holds the tables of ai-memory, the old program", hint=MOVE_OLD)
         await _need_extension(connection)
         await connection.execute(_TABLES)
+        await connection.execute("; ".join(map(creating, INDEXES)))
         await connection.execute(
             "INSERT INTO state VALUES (1, %s, %s, %s, '', 0, 0, 0, 0, 0, 0)", (SCHEMA_VERSION, incarnation, identity)
         )

@@ -17,6 +17,9 @@ class Connection(Protocol):
     async def execute(self, query: Any, params: Values = None) -> Any:
         """Run one statement (several, without values). A cursor."""
 
+    def cursor(self) -> Any:
+        """A cursor, for COPY."""
+
 
 async def rows(connection: Connection, statement: str, values: Values = None) -> list[tuple[Any, ...]]:
     """All rows that a statement gives."""
@@ -30,6 +33,22 @@ async def one(connection: Connection, statement: str, values: Values = None) -> 
     cursor = await connection.execute(statement, values)
     found: tuple[Any, ...] | None = await cursor.fetchone()
     return found
+
+
+@asynccontextmanager
+async def copying(connection: Connection, statement: str) -> AsyncIterator[Any]:
+    """psycopg's `AsyncCopy` of a COPY ... FROM STDIN. Not inside a pipeline."""
+    async with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        yield copy
+
+
+async def lend_memory(connection: Connection, kilobytes: int) -> None:
+    """Let an index that is made in this transaction have so much memory, where the server does not give it more."""
+    await connection.execute(
+        "SELECT set_config('maintenance_work_mem', %s, true) "
+        "WHERE pg_size_bytes(current_setting('maintenance_work_mem')) < %s::bigint * 1024",
+        (f"{kilobytes}kB", kilobytes),
+    )
 
 
 @asynccontextmanager

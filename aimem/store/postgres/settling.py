@@ -14,35 +14,37 @@ import binascii
 import json
 import logging
 import math
+import struct
 from typing import Any, NamedTuple
 
 from aimem.core.kinds import MEMORY, VECTOR
 from aimem.limits import PIECES_MAX, SETTLE_BATCH
 from aimem.store.postgres.graph import build_part, wants_graph
-from aimem.store.postgres.halves import to_server, unpacked
+from aimem.store.postgres.halves import received, unpacked
 from aimem.store.postgres.partitions import EMBEDDING, ROOT, is_cut
 from aimem.store.postgres.schema import DIMS
-from aimem.store.postgres.session import Connection, one, rows
+from aimem.store.postgres.session import Connection, copying, one, rows
 
 log = logging.getLogger(__name__)
 
 _MARK_HEX = 16
 _SIGN = 1 << 63
 _LENGTH_ERROR_MAX = 0.01  # float16 moves a unit vector's length by less than 0.001
+_COPY_HEAD, _COPY_END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"  # PostgreSQL manual, COPY
 _MANY = 10_000  # to count more takes a second, again and again while it is loaded
 
 
 class Kept(NamedTuple):
-    """The vectors of a memory, as the table has them."""
+    """The vectors of a memory, each as its record has it."""
 
     row: int
     mark: int
-    vectors: list[str]
+    vectors: list[bytes]
 
 
-async def settle(connection: Connection, model: str, table: str = EMBEDDING) -> bool:
-    """Put the next vectors of `model` in, inside the caller's transaction. Whether there are more, and nobody else is
-    at it."""
+async def settle(connection: Connection, model: str, table: str = EMBEDDING, batch: int = SETTLE_BATCH) -> bool:
+    """Put the vectors of `model` in that came with the next `batch` changes of memories, inside the caller's
+    transaction. Whether there are more, and nobody else is at it."""
     name = _name(model, table)
     position = await _locked(connection, name)
     if position is None:
@@ -51,9 +53,9 @@ async def settle(connection: Connection, model: str, table: str = EMBEDDING) -> 
     found = await rows(
         connection,
         "SELECT seq, key FROM record WHERE seq > %s AND seq <= %s AND kind = ANY(%s) ORDER BY seq LIMIT %s",
-        (position, head, [MEMORY, VECTOR], SETTLE_BATCH),
+        (position, head, [MEMORY, VECTOR], batch),
     )
-    more = len(found) == SETTLE_BATCH
+    more = len(found) == batch
     if found:
         await _refresh(connection, table, model, list({key for _, key in found}))
     if head > position:
@@ -95,19 +97,21 @@ async def _refresh(connection: Connection, table: str, model: str, keys: list[st
     changed = [row for row in wanted if row not in standing]
     await connection.execute(f"DELETE FROM {table} WHERE row = ANY(%s)", (changed,))
     pieces = [
-        (row, piece, kept.mark, vector, roots[row])
+        _copied(row, piece, model.encode(), kept.mark, vector, roots[row].encode())
         for row in changed
         if (kept := wanted[row]) is not None
         for piece, vector in enumerate(kept.vectors)
     ]
     if pieces:
-        await connection.execute(_INSERT.format(table=table), (model, *map(list, zip(*pieces, strict=True))))
+        copying_in = f"COPY {table} (row, piece, model, mark, vector, root) FROM STDIN (FORMAT binary)"
+        async with copying(connection, copying_in) as copy:
+            await copy.write(b"".join((_COPY_HEAD, *pieces, _COPY_END)))
 
 
-_INSERT = """
-INSERT INTO {table} (row, piece, model, mark, vector, root) SELECT row, piece, %s, mark, vector::halfvec, root
-FROM unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::text[], %s::text[]) AS new (row, piece, mark, vector, root)
-"""
+def _copied(row: int, piece: int, model: bytes, mark: int, vector: bytes, root: bytes) -> bytes:
+    """A row as a binary COPY takes it: how many values, and each behind its length."""
+    head = struct.pack(f">hiqihi{len(model)}siq", 6, 8, row, 2, piece, len(model), model, 8, mark)
+    return b"".join((head, received(vector), struct.pack(f">i{len(root)}s", len(root), root)))
 
 
 def vectors_of(row: int, key: str, body: str | None, model: str) -> Kept | None:
@@ -124,17 +128,27 @@ def vectors_of(row: int, key: str, body: str | None, model: str) -> Kept | None:
     return Kept(row, mark - 2 * _SIGN if mark >= _SIGN else mark, vectors) if vectors else None
 
 
-def _vector(piece: str) -> str:
+def _vector(piece: str) -> bytes:
     try:
         data = base64.b64decode(piece, validate=True)
     except binascii.Error as error:
         raise ValueError("a piece is not base64") from error
     if len(data) != 2 * DIMS:
         raise ValueError(f"a piece has {len(data)} bytes, not {2 * DIMS}")
-    numbers = unpacked(data)
-    if not abs(math.hypot(*numbers) - 1) <= _LENGTH_ERROR_MAX:  # also true for NaN
+    if not abs(math.hypot(*unpacked(data)) - 1) <= _LENGTH_ERROR_MAX:  # also true for NaN
         raise ValueError("a piece has not length 1")
-    return to_server(numbers)
+    return data
+
+
+async def model_of_last(connection: Connection) -> str | None:
+    """The model of the vector that was stored last; None where there is none."""
+    found = await one(
+        connection,
+        "SELECT body FROM record WHERE seq = (SELECT max(seq) FROM record WHERE kind = %s AND NOT deleted)",
+        (VECTOR,),
+    )
+    model = json.loads(found[0]).get("model") if found is not None else None
+    return model if isinstance(model, str) and "\0" not in model else None
 
 
 async def unsettled(connection: Connection, model: str) -> int:

@@ -37,7 +37,7 @@ from aimem.store.base import (
     Words,
 )
 from aimem.store.grouping import tell
-from aimem.store.postgres import graph, leases, reading, schema, settling, sweeping
+from aimem.store.postgres import graph, leases, loading, reading, schema, settling, sweeping
 from aimem.store.postgres.checking import check
 from aimem.store.postgres.connections import Connections, Session
 from aimem.store.postgres.failures import Action, DeadlinePassed, action
@@ -267,6 +267,19 @@ class PostgresStore:
             async with self._alone() as session, session.transaction():
                 await settling.build_graph(session, model)
         return False
+
+    async def load(self) -> bool:
+        """Fill this store the fast way where that may be (see `loading`), until `end_load`. Whether it is so."""
+        async with self._alone() as session:
+            if not await loading.begin(session):
+                return False
+            self._writer.load(await loading.seen(session))
+        return True
+
+    async def end_load(self, told: Callable[[str], None]) -> None:
+        self._writer.load(None)
+        async with self._alone() as session:
+            await loading.end(session, told)
 
     async def settled_vectors(self) -> int:
         return await self._read(graph.settled)

@@ -1,5 +1,4 @@
-"""One group's writes, gathered: a view of the tables in which what the group wrote stands before what is known of them,
-and the statements that carry it out.
+"""One group's writes, gathered: a view of the tables in which what the group wrote stands before what is known of them.
 
 A group is run anew until nothing that it reads is missing (see `known`). Until then what is missing is taken for
 absent, so that one run finds most of what is read; what such a run comes to is thrown away, unless all of that turns
@@ -8,80 +7,33 @@ out to be absent indeed. Intents may be run so often: they are pure, and every r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
-from aimem.core.automatic import NEVER, touch_key
-from aimem.core.kinds import EMBEDDING, LINK, TOUCH
+from aimem.core.automatic import touch_key
+from aimem.core.kinds import EMBEDDING, LINK, MEMORY, TOUCH
 from aimem.core.pairs import Pair
 from aimem.core.record import Record, Ref
 from aimem.core.text import indexed_text
-from aimem.core.visibility import scope_of
 from aimem.store import transaction
-from aimem.store.postgres.known import PAIR, Family, Known, Missing, families_of, pair_hash
+from aimem.store.postgres.known import PAIR, Family, Known, Missing, Recent, families_of, paired
 from aimem.store.postgres.session import Connection
 from aimem.store.postgres.standing import Standing
-from aimem.store.postgres.text import array, stored
+from aimem.store.postgres.statements import (
+    SET,
+    SET_POSITIONS,
+    SET_SUMS,
+    SET_WORDS,
+    UPSERT,
+    Put,
+    copy_rows,
+    copy_words,
+)
+from aimem.store.postgres.text import stored
 from aimem.store.postgres.words import lexemes
 from aimem.store.resident import Resident
 from aimem.store.state import packed_sum
 from aimem.store.transaction import Columns, Row, pair_text
-
-
-@dataclass(slots=True)
-class _Put:
-    """A row as it is to be written."""
-
-    seq: int
-    record: Record
-    columns: Columns
-    stored: int | None
-    visible: bool
-    expires: int | None
-
-    def values(self, row: int) -> tuple[Any, ...]:
-        """In the order of `_NAMES`."""
-        record, columns = self.record, self.columns
-        shown: tuple[str | None, ...] = (None, None, None)
-        if columns.tier is not None:
-            metadata = record.body["metadata"]
-            author = metadata.get("agent_id")
-            tags = array([tag for tag in record.body["tags"] if isinstance(tag, str)])
-            shown = (stored(scope_of(metadata)), stored(author) if isinstance(author, str) else None, tags)
-        return (
-            row,
-            stored(record.kind),
-            stored(record.key),
-            self.seq,
-            self.seq,
-            str(record.version),
-            str(record.born),
-            record.deleted,
-            record.raw.decode(),
-            record.hash,
-            record.extra.decode(),
-            self.stored,
-            self.visible,
-            None if columns.target is None else stored(columns.target),
-            _integer(columns.archived),
-            None if columns.namespace is None else stored(columns.namespace),
-            None if columns.pair is None else pair_hash(columns.pair),
-            columns.tier,
-            _integer(columns.priority),
-            _integer(columns.created),
-            _integer(columns.updated),
-            self.expires,
-            *shown,
-        )
-
-
-def _integer(value: Any) -> int | None:
-    """A number of a body as a column holds it: records of other programs may carry any."""
-    if not isinstance(value, int | float) or value != value:
-        return None
-    return int(min(max(value, -NEVER), NEVER))
 
 
 class Transaction(transaction.Transaction):
@@ -100,11 +52,11 @@ class Transaction(transaction.Transaction):
         super().__init__(state, resident, now=now, origin=origin)
         self.missing = Missing()
         self.gave_up = False
-        self.last_row = state.last_row
+        self.last_row = self._last_before = state.last_row
         self._known = known
         self._now_there: dict[Ref, Row | None] = {}  # what this group has written
         self._joined: dict[Family, list[Ref]] = {}
-        self._put: dict[int, _Put] = {}
+        self._put: dict[int, Put] = {}
         self._dropped: list[int] = []
         self._shown: dict[int, bool] = {}
         self._expiries: dict[int, int | None] = {}
@@ -121,12 +73,14 @@ class Transaction(transaction.Transaction):
         if not self._known.knows(ref):
             self.missing.refs[ref] = None
             return None
-        return self._known.rows[ref]
+        return self._known.rows.get(ref)
 
     def _members(self, family: Family) -> list[Row]:
-        if (members := self._known.families.get(family)) is None:
+        if (members := self._known.members(family)) is None:
             self.missing.families[family] = None
-            members = []
+            members = ()
+        if not members and family not in self._joined:
+            return []
         refs = dict.fromkeys((*members, *self._joined.get(family, ())))
         rows = (self._find(ref) for ref in refs)
         return [row for row in rows if row is not None and family in families_of(row.record)]
@@ -151,8 +105,8 @@ class Transaction(transaction.Transaction):
         self._now_there[record.ref] = Row(row, self.head, visible, record)
         for noted in (self._shown, self._expiries, self._stored):
             noted.pop(row, None)
-        self._put[row] = _Put(self.head, record, columns, grows_old, visible, columns.expires)
-        for family in families_of(record):
+        self._put[row] = Put(self.head, record, columns, grows_old, visible, columns.expires)
+        for family in families_of(record) if record.kind != MEMORY else paired(columns.pair):
             self._joined.setdefault(family, []).append(record.ref)
         return row
 
@@ -219,10 +173,10 @@ class Transaction(transaction.Transaction):
                 raise
             self.gave_up = True
 
-    @property
-    def rows(self) -> tuple[Mapping[Ref, Row | None], Mapping[Ref, Row | None]]:
-        """Those that were read, and then those that this group wrote, as it left them."""
-        return self._known.rows, self._now_there
+    def remembered(self, recent: Recent, state: Standing) -> None:
+        """Have it kept what was read and written: this group has led to that state."""
+        recent.keep(state, self._known.rows, self._now_there)
+        recent.note(self._now_there, self._joined)
 
     @property
     def has_written(self) -> bool:
@@ -230,21 +184,35 @@ class Transaction(transaction.Transaction):
         noted = (self._put, self._dropped, self._shown, self._expiries, self._stored, self._texts, self._positions)
         return any(noted)
 
+    async def copy(self, connection: Connection) -> None:
+        """In a load: write what is new by COPY; `save` does the rest. All of it where rows go whose places new ones may
+        take."""
+        if self._dropped:
+            return
+        new = {row: put for row, put in self._put.items() if row > self._last_before}
+        texts = {row: record for row, record in self._texts.items() if record is not None and row in new}
+        if new:
+            await copy_rows(connection, new.items())
+        if texts:
+            await copy_words(connection, texts.items())
+        self._put = {row: put for row, put in self._put.items() if row not in new}
+        self._texts = {row: record for row, record in self._texts.items() if row not in new}
+
     async def save(self, connection: Connection, sums: Sequence[int]) -> None:
         """Write what the group came to. `sums` are those of the digest after it."""
         if self._dropped:
             await connection.execute("DELETE FROM record WHERE row = ANY(%s::bigint[])", (self._dropped,))
         if self._put:
             values = [put.values(row) for row, put in sorted(self._put.items())]
-            await connection.execute(_UPSERT, [list(column) for column in zip(*values, strict=True)])
+            await connection.execute(UPSERT, [list(column) for column in zip(*values, strict=True)])
         for name, changed in (("visible", self._shown), ("expires", self._expiries), ("stored", self._stored)):
             if changed:
-                await connection.execute(_SET[name], (list(changed), list(changed.values())))
+                await connection.execute(SET[name], (list(changed), list(changed.values())))
         await self._save_words(connection)
         await self._save_positions(connection)
         if self.deltas:
             buckets = sorted(self.deltas)
-            await connection.execute(_SET_SUMS, (buckets, [packed_sum(sums[bucket]) for bucket in buckets]))
+            await connection.execute(SET_SUMS, (buckets, [packed_sum(sums[bucket]) for bucket in buckets]))
 
     async def _save_words(self, connection: Connection) -> None:
         gone = [row for row, record in self._texts.items() if record is None]
@@ -253,7 +221,7 @@ class Transaction(transaction.Transaction):
             await connection.execute("DELETE FROM words WHERE row = ANY(%s::bigint[])", (gone,))
         if kept:
             rows, found, sizes = zip(*kept, strict=True)
-            await connection.execute(_SET_WORDS, (list(rows), list(sizes), list(found)))
+            await connection.execute(SET_WORDS, (list(rows), list(sizes), list(found)))
 
     async def _save_positions(self, connection: Connection) -> None:
         kept = {stored(name): position for name, position in self._positions.items() if position >= 0}
@@ -261,62 +229,8 @@ class Transaction(transaction.Transaction):
         if gone:
             await connection.execute("DELETE FROM progress WHERE name = ANY(%s::text[])", (gone,))
         if kept:
-            await connection.execute(_SET_POSITIONS, (list(kept), list(kept.values())))
+            await connection.execute(SET_POSITIONS, (list(kept), list(kept.values())))
 
 
 Program = Callable[[Transaction], None]
 """What is to be done in a transaction; it may be run several times."""
-
-_TYPES = {
-    "row": "bigint",
-    "kind": "text",
-    "key": "text",
-    "seq": "bigint",
-    "since": "bigint",
-    "version": "text",
-    "born": "text",
-    "deleted": "boolean",
-    "body": "text",
-    "hash": "bytea",
-    "extra": "text",
-    "stored": "bigint",
-    "visible": "boolean",
-    "target": "text",
-    "archived": "bigint",
-    "namespace": "text",
-    "pair": "bytea",
-    "tier": "smallint",
-    "priority": "bigint",
-    "created": "bigint",
-    "updated": "bigint",
-    "expires": "bigint",
-    "scope": "text",
-    "agent": "text",
-    "tags": "text",
-}
-_SINCE = "since = CASE WHEN record.born = excluded.born THEN record.since ELSE excluded.seq END"
-_UPSERT = (
-    f"INSERT INTO record ({', '.join(_TYPES)}) "
-    f"SELECT {', '.join('tags::text[]' if name == 'tags' else name for name in _TYPES)} "
-    f"FROM unnest({', '.join(f'%b::{kind}[]' for kind in _TYPES.values())}) AS t ({', '.join(_TYPES)}) "
-    "ON CONFLICT (row) DO UPDATE SET "
-    + ", ".join(_SINCE if name == "since" else f"{name} = excluded.{name}" for name in _TYPES if name != "row")
-)
-_SET = {
-    name: f"UPDATE record SET {name} = t.value FROM unnest(%s::bigint[], %s::{_TYPES[name]}[]) AS t (row, value) "
-    f"WHERE record.row = t.row AND record.{name} IS DISTINCT FROM t.value"
-    for name in ("visible", "expires", "stored")
-}
-_SET_WORDS = (
-    "INSERT INTO words (row, size, found) "
-    "SELECT row, size, found::tsvector FROM unnest(%b::bigint[], %b::integer[], %b::text[]) AS t (row, size, found) "
-    "ON CONFLICT (row) DO UPDATE SET size = excluded.size, found = excluded.found"
-)
-_SET_POSITIONS = (
-    "INSERT INTO progress (name, position) SELECT * FROM unnest(%s::text[], %s::bigint[]) "
-    "ON CONFLICT (name) DO UPDATE SET position = excluded.position"
-)
-_SET_SUMS = (
-    "UPDATE digest SET sum = t.sum FROM unnest(%s::smallint[], %s::bytea[]) AS t (bucket, sum) "
-    "WHERE digest.bucket = t.bucket"
-)

@@ -23,6 +23,8 @@ from typing import Final
 from aimem.errors import Misconfigured
 
 SCHEMES: Final = ("postgres://", "postgresql://")
+NODE: Final = "aimem"
+"""What connections of a node, and of all but a migration, are called at the server."""
 SSLMODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _OURS: Final = {"target_session_attrs", "options", "connect_timeout", "application_name", "client_encoding"}
 """What is set for every connection, whatever the URL says."""
@@ -40,6 +42,7 @@ class Target:
     settings: Mapping[str, str] = field(repr=False)  # libpq's, as given, `sslmode` decided
     password_file: Path | None = None
     assumed: bool = False  # nobody said `sslmode`: it is ours
+    program: str = NODE  # as the server's list of connections has it
 
     @property
     def local(self) -> bool:

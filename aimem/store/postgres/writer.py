@@ -38,6 +38,7 @@ from aimem.store.postgres.following import NEWS, Follower
 from aimem.store.postgres.known import Known, Recent, ask
 from aimem.store.postgres.past import Past
 from aimem.store.postgres.schema import WRITING
+from aimem.store.postgres.seen import Seen
 from aimem.store.postgres.standing import SAVE_STATE, STATE, identity_of, saved, standing_of, state_values
 from aimem.store.postgres.table import Program, Transaction
 
@@ -79,6 +80,7 @@ class Writer:
         self._identity = node.state.identity
         self._recent = Recent()
         self._alone = True  # nobody else wrote between the last two groups
+        self._loading = False
         self._busy = asyncio.Lock()
         self._jobs = Jobs[Work]()
         self._wake = asyncio.Event()
@@ -91,6 +93,11 @@ class Writer:
     async def exclusively(self, work: Work) -> None:
         """Do `work` in a transaction of its own."""
         await self._submit((), work)
+
+    def load(self, seen: Seen | None) -> None:
+        """From now on what is new is copied in, and nothing is asked for that `seen` denies; with None no longer."""
+        self._loading = seen is not None
+        self._recent.load(self.node.state, seen)
 
     def _submit(self, intents: Sequence[Intent], work: Work | None = None) -> asyncio.Future[list[Outcome]]:
         job = Job(intents, asyncio.get_running_loop().create_future(), work)
@@ -182,9 +189,9 @@ class Writer:
             raise
 
     async def _transact(self, session: Session, jobs: list[Job[Work]], operation: uuid.UUID, *, again: bool) -> None:
-        node, recent = self.node, self._recent.of(self.node.state) if self._alone else None
-        guess = node.view(Known(recent))
-        before, guessed = node.state, _run(jobs, guess)
+        node, before = self.node, self.node.state
+        guess = node.view(self._known())
+        guessed = _run(jobs, guess)
         began = monotonic()
         async with session.pipeline():
             await session.execute("BEGIN")
@@ -203,7 +210,7 @@ class Writer:
         self._alone = node.state is before
         if not self._alone:
             self._recent.forget()
-        known = Known(recent if self._alone else None)
+        known = self._known()
         await known.read(answers, guess.missing)
         if self._alone and not (known.holds_any or guess.gave_up or done or any(job.work for job in jobs)):
             _note(jobs, guessed)  # what was taken for absent is: another run would come to the same
@@ -216,6 +223,10 @@ class Writer:
         programs = [await job.work(session, known) for job in jobs if job.work is not None]
         transaction = await self._settled(session, jobs, programs, known)
         await self._commit(session, transaction, operation)
+
+    def _known(self) -> Known:
+        """What need not be read: nothing while others write too."""
+        return self._recent.of(self.node.state) if self._alone else Known()
 
     def _refuse_if_rewound(self) -> None:
         """What is to be written rests on what is known here of a past that the store has lost: how far the feeds of
@@ -245,6 +256,8 @@ class Writer:
         if after.revision == self.node.state.revision:
             await session.execute("COMMIT")
         else:
+            if self._loading:
+                await transaction.copy(session)
             async with session.pipeline():
                 await transaction.save(session, after.digest.sums)
                 await session.execute(SAVE_STATE, saved(after))
@@ -252,7 +265,7 @@ class Writer:
                 await session.execute("COMMIT")
             self.commits += 1
         self.node.committed(after, transaction)
-        self._recent.keep(after, *transaction.rows)
+        transaction.remembered(self._recent, after)
 
     async def follow(self, secs: float = STORE_CALL_SECS) -> None:
         """Learn what other nodes have written until now. One attempt, that takes `secs` at most.

@@ -1,0 +1,242 @@
+"""Filling an empty shared store the fast way: the same rows as one by one, and nobody is served without an index."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aimem.core.kinds import TOUCH
+from aimem.core.record import Ref
+from aimem.core.upkeep import receive
+from aimem.errors import Locked
+from aimem.store.base import Store
+from aimem.store.moving.opening import opened_files
+from aimem.store.moving.running import move
+from aimem.store.moving.shared import opened_target
+from aimem.store.postgres.known import PAIR, Family, mark_of
+from aimem.store.postgres.opening import open_store
+from aimem.store.postgres.schema import INDEXES
+from aimem.store.postgres.seen import Seen
+from aimem.store.postgres.store import PostgresStore
+from aimem.store.postgres.url import read_target
+from aimem.store.sqlite.store import open_sqlite
+from tests.postgres_server import PostgresServer, name_of
+from tests.store.conftest import NOW, SECOND, Clock, Ids, elsewhere, held, putting, storing, written
+from tests.store.old_database import REAL
+from tests.store.planted import MODEL, drawn, vector
+from tests.store.shared import opened
+from tests.store.store_source import StoreSource
+from tests.store.test_migrate_ours import fill
+from tests.store.test_moving import filled
+
+pytestmark = pytest.mark.bad_luck
+
+Make = Callable[[], str]
+
+_TABLES = {
+    "record": "SELECT * FROM record ORDER BY row",
+    "words": "SELECT row, size, found::text FROM words ORDER BY row",
+    "embedding": "SELECT row, piece, model, mark, vector::text, root FROM embedding ORDER BY row, piece",
+    "digest": "SELECT bucket, sum FROM digest ORDER BY bucket",
+    "progress": "SELECT name, position FROM progress ORDER BY name",
+    "state": "SELECT incarnation, head, last_row, clock, floor, visible FROM state",
+    "indexes": "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY indexname",
+}
+_ARE_THERE = "SELECT count(*) FROM pg_index WHERE indisvalid AND indexrelid = ANY(ARRAY[{}])".format(
+    ", ".join(f"to_regclass('{name}')" for name in INDEXES)
+)
+_BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '{}%'"
+_ALL = [(len(INDEXES),)]
+
+
+@asynccontextmanager
+async def target(url: str) -> AsyncIterator[PostgresStore]:
+    """A store that is to be filled, with the clock and the ids of the tests."""
+    store = await open_store(replace(read_target(url), program="aimem migrate"), now=Clock(), rand=Ids(), filling=True)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def odd_records(store: Store) -> None:
+    """Records of every sort, vectors before and behind their memories, and pairs that several hold."""
+    await filled(store)
+    rng = random.Random(3)
+    memories = [elsewhere(f"m{number}", f"pair {number % 7}", NOW - (60 - number) * SECOND) for number in range(50)]
+    await written(store, putting(*memories), putting(*(vector(each, drawn(rng)) for each in memories[::2])))
+    for each in memories[::5]:
+        await written(store, putting(elsewhere(each.key, f"again {each.key}", NOW)))
+
+
+async def tables(url: str, server: PostgresServer) -> dict[str, list[tuple[Any, ...]]]:
+    return {name: server.sql(statement, name_of(url)) for name, statement in _TABLES.items()}
+
+
+@pytest.mark.parametrize("origin", ["ours", "old"])
+async def test_the_same_rows_as_one_by_one(
+    origin: str, database: Make, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    found = []
+    async with AsyncExitStack() as stack:
+        old = stack.enter_context(opened_files([REAL], tmp_path / "x")).old if origin == "old" else []
+        ours = []
+        if origin == "ours":
+            source = await open_sqlite(tmp_path / "a.db", now=Clock(), rand=Ids(1))
+            stack.push_async_callback(source.close)
+            await odd_records(source)
+            ours = [StoreSource("source", source)]
+        for fast in (False, True):
+            url, said = database(), list[str]()
+            async with target(url) as store:
+                if fast:
+                    assert await store.load()
+                    assert postgres.sql(_ARE_THERE, name_of(url)) == [(0,)]
+                report = await move(old, ours, store, now=NOW, shown=lambda rows: None, told=said.append)
+                while await store.settle_vectors(MODEL if origin == "ours" else "none"):
+                    pass
+                assert await store.check() == []
+                assert report.failed == 0
+            assert ("building the index words_found" in said) == fast
+            found.append(await tables(url, postgres))
+    assert found[0]["record"]
+    assert bool(found[0]["embedding"]) == (origin == "ours")
+    assert found[0] == found[1]
+
+
+async def test_only_an_empty_store_that_nobody_serves_is_loaded(database: Make, postgres: PostgresServer) -> None:
+    url = database()
+    async with opened(url) as node, opened_target(url) as store:
+        assert postgres.sql(_ARE_THERE, name_of(url)) == _ALL
+        await written(store, putting(elsewhere("x", "x", NOW)))
+        await node.hear()
+        assert await held(node, "memory", "x") is not None
+    async with opened_target(url):
+        assert postgres.sql(_ARE_THERE, name_of(url)) == _ALL
+
+
+async def test_a_node_that_comes_during_a_load_is_turned_away(database: Make, postgres: PostgresServer) -> None:
+    url = database()
+    async with opened_target(url) as store:
+        await written(store, putting(elsewhere("x", "x", NOW)))
+        head = postgres.sql("SELECT revision FROM state", name_of(url))
+        with pytest.raises(Locked, match="a migration is filling this store"):
+            await open_store(read_target(url))
+        assert postgres.sql("SELECT revision FROM state", name_of(url)) == head, "it left no trace"
+        await store.end_load(lambda what: None)
+        async with opened(url) as node:
+            assert await held(node, "memory", "x") is not None
+
+
+@pytest.mark.parametrize(
+    "harm",
+    ["DROP INDEX record_order", "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'words_found'::regclass"],
+)
+async def test_a_node_makes_what_is_missing_before_it_serves(
+    database: Make, postgres: PostgresServer, caplog: pytest.LogCaptureFixture, harm: str
+) -> None:
+    url = database()
+    async with opened(url) as node:
+        await written(node, storing("a"))
+    postgres.sql(harm, name_of(url))
+    assert postgres.sql(_ARE_THERE, name_of(url)) != _ALL
+    async with opened(url) as node:
+        assert postgres.sql(_ARE_THERE, name_of(url)) == _ALL
+        assert await node.check() == []
+    assert "before this node serves" in caplog.text
+
+
+@pytest.mark.parametrize("by", ["the next run", "a node"])
+async def test_a_load_that_is_killed_while_it_makes_an_index_is_ended_by(
+    by: str, tmp_path: Path, database: Make, postgres: PostgresServer
+) -> None:
+    source, url = tmp_path / "a.db", database()
+    digest = await asyncio.to_thread(fill, source, *(f"memory {number}" for number in range(50)))
+    name = name_of(url)
+    command = [sys.executable, "-m", "aimem", "migrate", "--from", str(source), "--to", url]
+    async with opened(url):
+        pass  # the tables are there
+    async with await connected(postgres, name) as before, await connected(postgres, name) as during:
+        await before.execute("BEGIN; LOCK TABLE embedding IN SHARE UPDATE EXCLUSIVE MODE")  # no ANALYZE
+        process = await asyncio.create_subprocess_exec(*command)
+        await until_sql(postgres, name, _BLOCKED.format("ANALYZE"), 1)
+        assert postgres.sql(_ARE_THERE, name) == [(0,)]
+        await during.execute("BEGIN; LOCK TABLE words IN ROW EXCLUSIVE MODE")
+        await before.execute("ROLLBACK")
+        await until_sql(postgres, name, _BLOCKED.format("CREATE INDEX words_found"), 1)
+        process.kill()
+        assert await process.wait() == -signal.SIGKILL
+        await during.execute("ROLLBACK")
+    await until_sql(
+        postgres, name, f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND usename = 'aimem'", 0
+    )
+    assert postgres.sql(_ARE_THERE, name) == [(len(INDEXES) - 1,)]
+    if by == "the next run":
+        again = await asyncio.create_subprocess_exec(*command)
+        assert await again.wait() == 0
+        assert postgres.sql(_ARE_THERE, name) == _ALL
+    async with opened(url) as node:
+        assert postgres.sql(_ARE_THERE, name) == _ALL
+        assert await node.check() == []
+        assert node.digest.root() == digest
+
+
+async def connected(server: PostgresServer, name: str) -> Any:
+    import psycopg
+
+    return await psycopg.AsyncConnection.connect(server.url(name), autocommit=True)
+
+
+async def until_sql(server: PostgresServer, name: str, statement: str, value: object) -> None:
+    """Wait until a statement in a database gives this."""
+    await asyncio.to_thread(server.await_true, lambda: server.sql(statement, name) == [(value,)], statement)
+
+
+async def test_what_another_writes_during_a_load_is_met(database: Make) -> None:
+    url = database()
+    async with target(url) as store, target(url) as other:
+        assert await store.load()
+        await written(store, receive(elsewhere("a", "a", NOW)))
+        await written(other, receive(elsewhere("x", "x", NOW, content="newer")))
+        older = elsewhere("x", "x", NOW - SECOND, content="older")
+        assert await written(store, receive(elsewhere("b", "b", NOW)), receive(older)) == [True, False]
+        await written(other, receive(elsewhere("y", "y", NOW, content="newer")))
+        assert await written(store, receive(elsewhere("y", "y", NOW - SECOND))) == [False]
+        await store.end_load(lambda what: None)
+        assert await store.check() == []
+
+
+async def test_a_load_that_goes_on_knows_what_is_there(database: Make) -> None:
+    url = database()
+    memory = elsewhere("x", "x", NOW)
+    async with target(url) as store:
+        assert await store.load()
+        await written(store, receive(memory), receive(elsewhere("y", "y", NOW)))
+    async with target(url) as store:
+        assert await store.load()
+        replies = await written(store, receive(memory), receive(elsewhere("z", "x", NOW + SECOND)))
+        assert replies == [False, True]
+        await store.end_load(lambda what: None)
+        assert await store.check() == []
+        assert store.visible == 2, "z holds the pair of x"
+
+
+def test_what_was_seen_is_never_denied_and_little_else_believed() -> None:
+    seen = Seen()
+    there = [Ref("memory", f"{number}") for number in range(20_000)]
+    for each in there:
+        seen.add(each)
+    assert all(each in seen for each in there)
+    assert sum(Ref("memory", f"no {number}") in seen for number in range(20_000)) < 20
+    seen.add(mark_of(Family(PAIR, "a\0b")))
+    assert mark_of(Family(PAIR, "a\0b")) in seen
+    assert Family(TOUCH, "a") not in seen
