@@ -1,9 +1,10 @@
 """What the one file carries beside pure Python: native packages, the model, licences. Unpacked once, on demand.
 
-Parts lie in `carried.zip` inside the file, each file once under the hash of its content, with an index per part. A part
-is unpacked to `<cache>/<hash of its index>/`: made beside it and renamed into place, so it is whole or not there, and
-two processes that start at once do no harm. In a source checkout there is nothing to unpack. Only the standard library
-is imported here.
+Parts lie in `carried.zip` inside the file, each file once under the hash of its content. `carried.json` beside it has
+the files of each part, and is all that is read where a part is unpacked already. A part is unpacked to
+`<cache>/<hash of its index>/`: made beside it and renamed into place, so it is whole or not there, and two processes
+that start at once do no harm. In a source checkout there is nothing to unpack. Only the standard library is imported
+here.
 
 A process holds a shared lock on the file `.in-use` of each part that it uses, for as long as it lives, and sets its
 time. A part that no other process holds, unused for a month, is removed by the next start of any aimem; a folder
@@ -21,6 +22,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,7 +38,7 @@ TLS_PACKAGES = ("cryptography", "OpenSSL")
 POSTGRES_PACKAGES = ("psycopg", "psycopg_pool", "pgvector")
 _LOADED_AT_ONCE = {"numpy": "numpy.ma", "OpenSSL": "OpenSSL.SSL", "psycopg": "psycopg.pq"}
 """What a package imports at first use only, when a cleaner may have taken the folder."""
-_CARRIED = "carried.zip"
+_CARRIED, _INDEX = "carried.zip", "carried.json"
 _SHARED = Path("/var/tmp")  # noqa: S108 - what lies in it is used only after `_check_trusted`
 _UNFINISHED = ".unpacking-"
 _ABANDONED_SECS = 24 * 3600  # a killed process leaves its half; nobody takes a day to unpack
@@ -132,12 +134,12 @@ def _carried() -> Iterator[zipfile.ZipFile | None]:
         yield carried
 
 
+@lru_cache(1)
 def _index() -> dict[str, Any]:
-    """Per part: the `hash` of its list of files, and `files` by path, each (hash of its content, executable)."""
-    with _carried() as carried:
-        assert carried is not None
-        found: dict[str, Any] = json.loads(carried.read("index.json"))
-        return found
+    """Per part: the `hash` of its list of files, and `files`: by path the hash of the content."""
+    importer = globals()["__loader__"]  # knows where everything lies, while a ZipFile would read all names again
+    found: dict[str, Any] = json.loads(importer.get_data(f"{importer.archive}{os.sep}{_INDEX}"))
+    return found
 
 
 def _unpacked(part: str, *, executable: bool) -> Path:

@@ -2,7 +2,8 @@
 
 In the zip: `__main__.py` (scripts/bootstrap.py); `python/` with the sources; `python311/` and so on with the same
 modules compiled for each interpreter that this machine has, unchecked-hash, so that a start compiles nothing; and
-`carried.zip` with native packages, model and licences (see aimem/unpack.py). Another Python runs the sources.
+`carried.zip` with native packages, model and licences, whose index is `carried.json` (see aimem/unpack.py). Another
+Python runs the sources.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ def main() -> int:
             f"python{version.replace('.', '')}/{name}": data for name, data in compiled(version, sources).items()
         }
     carried = carried_parts(versions)
+    with zipfile.ZipFile(io.BytesIO(carried)) as archive:
+        members["carried.json"] = archive.read("index.json")
     out: Path = options.out
     out.parent.mkdir(parents=True, exist_ok=True)
     fresh = out.with_name(f".{out.name}.{os.getpid()}")

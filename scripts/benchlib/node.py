@@ -44,6 +44,7 @@ class Node:
         self.database = self.folder / "bench.db"
         if copy_of is not None:
             shutil.copyfile(copy_of, self.database)
+            os.sync()  # else the first minute of fsyncs waits for the copy
         self._where = ("--store-url", store_url) if store_url else ("--db", str(self.database))
         self.program = (sys.executable, *program)
         self._flags = flags
