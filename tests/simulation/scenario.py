@@ -237,7 +237,7 @@ def large(seed: int) -> Scenario:
         rand.choice((None, 2, 3)),
         rand.choice((CALM, MILD, WILD)),
         callers=8,
-        requests=rand.randint(20, 60),
+        requests=rand.randint(8, 24),
         keys=rand.choice((1, 4, 8)),
         racks=rand.choice((1, 2)),
         rack_lost=True,
