@@ -146,8 +146,8 @@ class Faults:
     async def _set_clock(self, member: Member, offset: int) -> None:
         self.ahead = max(self.ahead, offset)
         member.jumped, member.offset = offset - member.offset, offset
+        member.jumped_at = asyncio.get_running_loop().time()
         await asyncio.sleep(0.01)
-        member.jumped = 0
 
     async def _away(self) -> None:
         """A node comes back after days; or it was there all the time, and then its disk is as it was days ago."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -61,7 +62,8 @@ class Member:
     disk: Disk
     offset: int = 0
     jumped: int = 0
-    """How far (ns) its clock jumped just now: what was judged by the clock before may be written yet."""
+    jumped_at: float = -math.inf
+    """How far (ns) its clock jumped last, and when (loop time)."""
     node: Node | None = None
     store: DiskStore | None = None
     mesh: Mesh | None = None
@@ -200,7 +202,7 @@ class World:
     def _synced(self, member: Member, store: DiskStore, changes: Sequence[Change]) -> None:
         taken = [each.record.version for each in changes if not _held_before(each)]
         newest = max((version.time for version in taken if version.origin != store.start), default=0)
-        if newest > self.now(member) + abs(member.jumped) + 2 * member.settings.max_skew and not store.shared:
+        if newest > self.now(member) + self._slack(member) + 2 * member.settings.max_skew and not store.shared:
             self.ledger.breaks(
                 f"{member.name} took a version {(newest - self.now(member)) / 1e9:.1f} s ahead of its clock"
             )
@@ -208,6 +210,12 @@ class World:
             self.ledger.restamped(member.name, changes, ahead=self.true_time() + member.settings.max_skew)
         else:
             self.ledger.synced(member.name, store.start, changes)
+
+    def _slack(self, member: Member) -> int:
+        """By how much (ns) a clock was off that a node went by when it judged what it writes now. What it decides is
+        written after two rounds of asking."""
+        lately = asyncio.get_running_loop().time() - member.jumped_at <= 2 * member.settings.timeout + 0.01
+        return abs(member.jumped) if lately else 0
 
     def call(self, name: str) -> Node:
         """The node under a name, which is up."""
