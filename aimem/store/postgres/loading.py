@@ -90,9 +90,10 @@ async def end(session: Session, say: Told) -> None:
     indexes. The last of these comes last: until then the store counts as one that is being loaded."""
     if not await missing(session):
         return
-    await _settle(session, say)
     say("gathering statistics")
-    await session.execute("ANALYZE record, words, embedding")
+    await session.execute("ANALYZE record, words")  # by which vectors are read too
+    await _settle(session, say)
+    await session.execute("ANALYZE embedding")
     await build(session, say)
 
 
