@@ -124,6 +124,23 @@ async def test_only_an_empty_store_that_nobody_serves_is_loaded(database: Make, 
         assert postgres.sql(_ARE_THERE, name_of(url)) == _ALL
 
 
+async def test_a_role_that_does_not_own_the_tables_fills_them_row_by_row(
+    database: Make, postgres: PostgresServer
+) -> None:
+    url = database()
+    async with opened(url):
+        pass
+    name = name_of(url)
+    for (table,) in postgres.sql("SELECT tablename FROM pg_tables WHERE tableowner = 'aimem'", name):
+        postgres.sql(f"ALTER TABLE {table} OWNER TO postgres", name)
+        postgres.sql(f"GRANT ALL ON {table} TO aimem", name)
+    async with opened_target(url) as store:
+        assert postgres.sql(_ARE_THERE, name) == _ALL
+        await written(store, putting(elsewhere("x", "x", NOW)))
+        await store.end_load(lambda what: None)
+        assert await store.check() == []
+
+
 async def test_a_node_that_comes_during_a_load_is_turned_away(database: Make, postgres: PostgresServer) -> None:
     url = database()
     async with opened_target(url) as store:

@@ -92,7 +92,8 @@ async def opened_target(url: str) -> AsyncIterator[PostgresStore]:
         async with _session(connections, target) as session:
             if await one(session, "SELECT pg_try_advisory_lock(%s)", (FILLING,)) != (True,):
                 raise Locked(
-                    f"another migration into {target.shown} is running", hint="run this again when it has ended"
+                    f"another migration into {target.shown} is running, or a node ends one that was broken off",
+                    hint="run this again when it has ended",
                 )
             store = await open_store(target, now=ServersClock(time.time_ns), filling=True)
             try:

@@ -50,7 +50,7 @@ async def begin(session: Session) -> bool:
     where such a load was broken off. The caller holds FILLING."""
     async with session.transaction():
         await session.execute("SELECT pg_advisory_xact_lock(%s)", (CREATING,))  # which every node takes that opens it
-        if await _is_served(session):
+        if await _is_served(session) or not await _is_owned(session):
             return False
         if await one(session, "SELECT 1 FROM record LIMIT 1"):
             return bool(await missing(session))
@@ -67,6 +67,13 @@ async def _is_served(session: Session) -> bool:
         (NODE,),
     )
     return found is not None
+
+
+async def _is_owned(session: Session) -> bool:
+    """Whether this role may make and drop indexes."""
+    owned = "SELECT bool_and(pg_has_role(relowner, 'USAGE')) FROM pg_class WHERE oid IN ({})"
+    tables = ("record", "words", "embedding")
+    return await one(session, owned.format(", ".join(f"to_regclass('{name}')" for name in tables))) == (True,)
 
 
 async def seen(session: Session) -> Seen:
