@@ -18,7 +18,8 @@ from benchlib.node import ROOT
 class Figure:
     """What one row of the table came to at N `rows`. `values` by name: the unit is the end of each name.
 
-    `fsyncs` is None where nothing is written; `of` tells who was measured.
+    `fsyncs` is None where nothing is written; `of` tells who was measured, `commit` at which one, where that is not
+    the one of the file.
     """
 
     row: str
@@ -29,6 +30,7 @@ class Figure:
     fsyncs: int | None = None
     of: str = "aimem"
     values: dict[str, float] = field(default_factory=dict)
+    commit: str | None = None
 
     def line(self) -> str:
         """The figure for people."""
@@ -61,6 +63,16 @@ def read(path: Path) -> tuple[dict[str, Any], list[Figure]]:
     """What was kept: all of it, and its figures."""
     told = json.loads(path.read_text())
     return told, [Figure(**each) for each in told["figures"]]
+
+
+def commits(told: dict[str, Any], found: list[Figure]) -> str:
+    """Where the figures of a file come from, in words: `commit A`, or `commits A and B`."""
+    names = sorted({_short(each.commit or told["commit"]) for each in found})
+    return f"commit{'s' * (len(names) > 1)} {' and '.join(names)}"
+
+
+def _short(commit: str) -> str:
+    return commit[:12] + "+" * commit.endswith("+")
 
 
 def machine() -> dict[str, Any]:

@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from benchlib import figures
@@ -27,10 +28,18 @@ def run(options: argparse.Namespace, measured: Iterable[Figure]) -> int:
         found.append(figure)
     print(f"load of the machine at the end: {figures.machine()['load_before']:.1f}")
     if options.json:
-        before = figures.read(options.json)[1] if options.json.exists() else []
         rows = {figure.row for figure in found}
-        figures.write(options.json, [*(each for each in before if each.row not in rows), *found], machine)
+        before = [each for each in _before(options.json) if each.row not in rows]
+        figures.write(options.json, [*before, *found], machine)
     failed = [each for each in found if each.errors]
     for each in failed:
         print(f"FAILED: {each.errors} errors in {each.row}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _before(path: Path) -> list[Figure]:
+    """The figures of a file, each with its commit."""
+    if not path.exists():
+        return []
+    told, found = figures.read(path)
+    return [replace(each, commit=each.commit or told["commit"]) for each in found]

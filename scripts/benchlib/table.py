@@ -38,10 +38,10 @@ def run(options: argparse.Namespace) -> int:
         README.write_text(with_tables(README.read_text(), (told, found), of_mesh, of_control))
         PAGE.write_text(page((told, found), of_mesh, of_control))
         return 0
-    print(told_of(told) + "\n\n" + table(found))
-    print("\n" + mesh_told(of_mesh[0]) + "\n\n" + mesh_goals.table(of_mesh[1]))
+    print(told_of(told, found) + "\n\n" + table(found))
+    print("\n" + mesh_told(*of_mesh) + "\n\n" + mesh_goals.table(of_mesh[1]))
     if of_control is not None:
-        print("\n" + control_told(of_control[0]) + "\n\n" + control_goals.table(of_control[1]))
+        print("\n" + control_told(*of_control) + "\n\n" + control_goals.table(of_control[1]))
     for line in missed(found):
         print(f"missed: {line}")
     return 0
@@ -49,42 +49,38 @@ def run(options: argparse.Namespace) -> int:
 
 def with_tables(readme: str, speed: Kept, mesh: Kept, control: Kept | None) -> str:
     """The README with the tables of these figures."""
-    readme = _block("speed").sub(lambda _: f"{told_of(speed[0])}\n\n{table(speed[1])}\n", readme)
-    readme = _block("mesh").sub(lambda _: f"{mesh_told(mesh[0])}\n\n{mesh_goals.table(mesh[1])}\n", readme)
+    readme = _block("speed").sub(lambda _: f"{told_of(*speed)}\n\n{table(speed[1])}\n", readme)
+    readme = _block("mesh").sub(lambda _: f"{mesh_told(*mesh)}\n\n{mesh_goals.table(mesh[1])}\n", readme)
     if control is None:
         return readme
-    of_control = f"{control_told(control[0])}\n\n{control_goals.table(control[1])}\n"
+    of_control = f"{control_told(*control)}\n\n{control_goals.table(control[1])}\n"
     return _block("control").sub(lambda _: of_control, readme)
 
 
-def mesh_told(told: dict[str, Any]) -> str:
+def mesh_told(told: dict[str, Any], found: list[Figure]) -> str:
     """Where figures of the mesh come from."""
     cores, load = told["machine"]["cores"], told["machine"]["load_before"]
     return (
-        f"Measured at commit {_short(told['commit'])}; all nodes and the load generator together on the same {cores} "
+        f"Measured at {figures.commits(told, found)}; all nodes and the load generator together on the same {cores} "
         f"cores, whose load was {load:.1f} before. "
         "Below a rate stands what the CPU time that it took allows, were the cores free for it."
     )
 
 
-def control_told(told: dict[str, Any]) -> str:
+def control_told(told: dict[str, Any], found: list[Figure]) -> str:
     """Where figures of the control plane come from."""
     cores, load = told["machine"]["cores"], told["machine"]["load_before"]
     return (
-        f"Measured at commit {_short(told['commit'])}; nodes, load generator and receiver together on the same {cores} "
+        f"Measured at {figures.commits(told, found)}; nodes, load generator and receiver together on the same {cores} "
         f"cores, whose load was {load:.1f} before."
     )
 
 
-def _short(commit: str) -> str:
-    return commit[:12] + "+" * commit.endswith("+")
-
-
-def told_of(told: dict[str, Any]) -> str:
+def told_of(told: dict[str, Any], found: list[Figure]) -> str:
     """Where figures come from."""
-    machine, commit = told["machine"], _short(told["commit"])
+    machine = told["machine"]
     return (
-        f"Measured at commit {commit} on {machine['cores']} cores of an {machine['cpu']}, "
+        f"Measured at {figures.commits(told, found)} on {machine['cores']} cores of an {machine['cpu']}, "
         f"{machine['memory_gb']:.0f} GB, Python {machine['python']}, load generator on the same machine, "
         f"whose load was {machine['load_before']:.1f} before; "
         f"{told['embedded']:,} texts really embedded, the vectors of all further rows mixed from those."
@@ -112,7 +108,7 @@ Policies, agents, pending actions and webhooks, by
 .B scripts/bench control
 and
 .BR "scripts/bench webhooks" .
-{control_told(told)}
+{control_told(told, found)}
 The gate looks at every write, also where no policy stands; what it takes is measured beside the same writes without it.
 A decision takes two rounds among the electors and two quorum writes.
 .PP
@@ -129,14 +125,14 @@ aimem-limits \\- how fast a node is, and how large it can get
 .SH DESCRIPTION
 What a node was measured to do, by
 .BR "scripts/bench \\-\\-all \\-\\-big" .
-{told_of(told)}
+{told_of(told, found)}
 .PP
 {_as_roff(table(found))}
 .SH A MESH
 Nodes that are one memory, by
 .BR "scripts/bench mesh \\-\\-all" ,
 each write acknowledged on W of them.
-{mesh_told(of_mesh)}
+{mesh_told(of_mesh, meshed)}
 A copy of a row costs the same however many nodes there are, so what a fleet can store goes down as it grows where all
 of it shares one machine; on machines of their own the entry node is what ends it.
 .PP
