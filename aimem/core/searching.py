@@ -15,6 +15,7 @@ from aimem.limits import EXACT_SEARCH_ROWS_MAX, EXACT_SEARCH_TRIED_MAX
 SHARE_MIN = 0.03  # of all rows, from which on a graph meets enough that pass
 OVERFETCH = 3  # the graph's own order is roughly right: of so many times what is asked for, the true best are kept
 EF_MIN, EF_LARGE, EF_MAX = 100, 200, 1_000  # rows that a graph keeps in view: 1,000 is the server's bound
+EF_OF_SEVERAL = 40  # of each of several graphs at least: together they see enough, and more takes twice as long
 _LARGE = 1_000_000  # from here on the smaller view finds under .98 of the ten nearest
 
 

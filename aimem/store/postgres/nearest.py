@@ -17,13 +17,13 @@ from typing import Any
 
 from psycopg import errors
 
-from aimem.core.searching import EXACT, Search, falls_short, plan
+from aimem.core.searching import EF_OF_SEVERAL, EXACT, Search, falls_short, plan
 from aimem.limits import EXACT_SEARCH_ROWS_MAX, PASSING_COUNTED_SECS, SEARCH_SECS
 from aimem.store.base import Filter, Nearest, Pieces
 from aimem.store.postgres.filtering import where
 from aimem.store.postgres.graph import has_graph
 from aimem.store.postgres.halves import from_server, to_server
-from aimem.store.postgres.partitions import EMBEDDING, HOLD, IS_CUT, ROOT, roots_of
+from aimem.store.postgres.partitions import EMBEDDING, HOLD, PARTS, ROOT, roots_of
 from aimem.store.postgres.session import Connection, one, rows
 from aimem.store.postgres.text import stored
 
@@ -168,14 +168,14 @@ class Asked:
 
     async def _tried(self, search: Search) -> Nearest | None:
         """What a search found; None when there was no time for it."""
-        settings = ", ".join(_setting(*each) for each in _settings(search))
-        begun = await self._connection.execute(f"{HOLD}; SAVEPOINT search; SELECT {IS_CUT}, {settings}")
+        settings = ", ".join(_setting(*each) for each in self._settings(search))
+        begun = await self._connection.execute(f"{HOLD}; SAVEPOINT search; SELECT parts, {settings} FROM ({PARTS}) cut")
         while begun.nextset():
             pass
-        cut, *_ = await begun.fetchone()  # as it is here and now: a standby may lag behind
-        if cut is None:
+        found = await begun.fetchone()  # as it is here and now: a standby may lag behind
+        if found is None:
             raise errors.SerializationFailure("the vectors were cut anew behind this state")  # the next one has them
-        statement = self._statement(search, cut=cut)
+        statement = self._statement(search, cut=found[0] > 0)
         try:
             found = await rows(self._connection, statement, self._values | _inner(search))
         except Exception as error:
@@ -184,6 +184,18 @@ class Asked:
             await self._connection.execute("ROLLBACK TO SAVEPOINT search")
             return None
         return _nearest(found, self._k)
+
+    def _settings(self, search: Search) -> list[tuple[str, str]]:
+        """Names, and what is to be computed for each."""
+        settings = [("statement_timeout", f"'{SEARCH_SECS:.0f}s'"), ("jit", "'off'")]
+        if search.graph:
+            roots = self._values["roots"]
+            asked = "parts" if roots is None else f"least(parts, {len(roots)})"
+            ef = f"least({search.ef}, greatest({EF_OF_SEVERAL}, {search.ef} / greatest(1, {asked})))"
+            settings += [(f"enable_{other}", "'off'") for other in ("sort", "hashjoin", "mergejoin", "seqscan")]
+            settings += [("hnsw.iterative_scan", "'relaxed_order'"), ("hnsw.ef_search", ef)]
+            settings += [("hnsw.max_scan_tuples", f"{_SCANNED_MAX}"), ("hnsw.scan_mem_multiplier", "4")]
+        return settings
 
     def _statement(self, search: Search, *, cut: bool) -> str:
         free = self._which == Filter(self._which.now)
@@ -230,17 +242,8 @@ def _inner(search: Search) -> dict[str, int]:
     return {"inner": search.inner} if search.graph else {}
 
 
-def _settings(search: Search) -> list[tuple[str, str]]:
-    settings = [("statement_timeout", f"{SEARCH_SECS:.0f}s"), ("jit", "off")]
-    if search.graph:
-        settings += [(f"enable_{other}", "off") for other in ("sort", "hashjoin", "mergejoin", "seqscan")]
-        settings += [("hnsw.iterative_scan", "relaxed_order"), ("hnsw.ef_search", str(search.ef))]
-        settings += [("hnsw.max_scan_tuples", str(_SCANNED_MAX)), ("hnsw.scan_mem_multiplier", "4")]
-    return settings
-
-
 def _setting(name: str, value: str) -> str:
-    return f"set_config('{name}', '{value}', true)"
+    return f"set_config('{name}', ({value})::text, true)"
 
 
 def _nearest(found: Sequence[tuple[Any, ...]], k: int) -> Nearest:

@@ -17,7 +17,7 @@ from typing import Final
 from psycopg import errors
 
 from aimem.store.postgres.graph import build_part, wants_graph
-from aimem.store.postgres.partitions import EMBEDDING, NEXT, ROOT, parts
+from aimem.store.postgres.partitions import EMBEDDING, NEXT, OLD, ROOT, parts
 from aimem.store.postgres.session import Connection, one, together
 from aimem.store.postgres.settling import settle
 from aimem.store.postgres.upkeep import alone
@@ -43,12 +43,14 @@ FROM progress old LEFT JOIN progress new ON new.name = '{NEXT}:' || old.name
 WHERE starts_with(old.name, 'settled:') ORDER BY old.position DESC LIMIT 1
 """
 _SWAP = (
-    f"DROP TABLE {EMBEDDING}",
+    f"ALTER TABLE {EMBEDDING} RENAME TO {OLD}",  # dropping its parts would take longer
+    f"ALTER INDEX IF EXISTS {EMBEDDING}_graph RENAME TO {OLD}_graph",
     f"ALTER TABLE {NEXT} RENAME TO {EMBEDDING}",
     f"ALTER INDEX IF EXISTS {NEXT}_graph RENAME TO {EMBEDDING}_graph",
     "UPDATE progress old SET position = greatest(old.position, new.position) "
     f"FROM progress new WHERE new.name = '{NEXT}:' || old.name",
 )
+_DROP_OLD = f"DROP TABLE IF EXISTS {OLD}"
 _FORGET = f"DELETE FROM progress WHERE starts_with(name, '{NEXT}:')"
 
 
@@ -60,6 +62,7 @@ async def partition(connection: Connection, count: int, tell: Tell = lambda word
         Locked: another one is at it, or at the upkeep.
     """
     await alone(connection)
+    await connection.execute(_DROP_OLD)
     begun = len(await parts(connection, NEXT))
     if len(await parts(connection)) == count:
         await _drop(connection)
@@ -78,6 +81,8 @@ async def partition(connection: Connection, count: int, tell: Tell = lambda word
             part = await build_part(connection, NEXT)
         tell(f"the graph of {part} is built")
     waited = await _swap(connection, tell)
+    tell("searches look in the new table")
+    await connection.execute(_DROP_OLD)
     return [f"partitions = {count}; searches waited {waited * 1_000:.0f} ms at most"]
 
 

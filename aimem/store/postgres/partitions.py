@@ -18,11 +18,17 @@ from aimem.store.postgres.text import stored
 EMBEDDING = "embedding"
 NEXT = "embedding_next"
 """The table that is to take its place, while it is filled."""
+OLD = "embedding_old"
+"""The table whose place was taken, until it is dropped."""
 
 ROOT = "coalesce(split_part(r.namespace, '/', 1), '')"
 """Of the memory `r`."""
-IS_CUT = f"(SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass('{EMBEDDING}') AND relname = '{EMBEDDING}')"
-"""Whether rows have roots. NULL in a state from before the table took its place: rows are missing from it there."""
+PARTS = (
+    "SELECT CASE relkind WHEN 'p' THEN (SELECT count(*) FROM pg_inherits WHERE inhparent = oid) ELSE 0 END AS parts "
+    f"FROM pg_class WHERE oid = to_regclass('{EMBEDDING}') AND relname = '{EMBEDDING}'"
+)
+"""How many there are, 0 where the table is not cut. No row in a state from before the table took its place: rows are
+missing from it there."""
 HOLD = f"LOCK TABLE {EMBEDDING} IN ACCESS SHARE MODE"
 """Nobody cuts the table anew until the transaction ends."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from aimem.errors import Locked
-from aimem.store.postgres.partitions import parts
+from aimem.store.postgres.partitions import OLD, parts
 from aimem.store.postgres.session import Connection, one, rows
 
 MAINTAINING: Final = 0x61696D650009
@@ -36,6 +36,7 @@ async def maintain(connection: Connection) -> list[str]:
         Locked: another one is at it.
     """
     await alone(connection)
+    await connection.execute(f"DROP TABLE IF EXISTS {OLD}")  # of a cutting that ended there
     done = []
     tables = await parts(connection)
     for (left,) in await rows(
