@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from aimem.core.kinds import TOUCH
@@ -24,6 +25,7 @@ from aimem.store.moving.running import move
 from aimem.store.moving.shared import opened_target
 from aimem.store.postgres.known import PAIR, Family, mark_of
 from aimem.store.postgres.opening import open_store
+from aimem.store.postgres.partitioning import partition
 from aimem.store.postgres.schema import INDEXES
 from aimem.store.postgres.seen import Seen
 from aimem.store.postgres.store import PostgresStore
@@ -82,11 +84,12 @@ async def tables(url: str, server: PostgresServer) -> dict[str, list[tuple[Any, 
     return {name: server.sql(statement, name_of(url)) for name, statement in _TABLES.items()}
 
 
-@pytest.mark.parametrize("origin", ["ours", "old"])
+@pytest.mark.parametrize(("origin", "cut"), [("ours", 0), ("ours", 3), ("old", 0)])
 async def test_the_same_rows_as_one_by_one(
-    origin: str, database: Make, postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    origin: str, cut: int, database: Make, postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aimem.store.migrate.running.MIGRATE_SHARED_INTENTS", 7)  # so that groups meet earlier ones
+    monkeypatch.setattr("aimem.store.postgres.graph.EXACT_SEARCH_ROWS_MAX", 10)
     found = []
     async with AsyncExitStack() as stack:
         old = stack.enter_context(opened_files([REAL], tmp_path / "x")).old if origin == "old" else []
@@ -99,15 +102,20 @@ async def test_the_same_rows_as_one_by_one(
         for fast in (False, True):
             url, said = database(), list[str]()
             async with target(url) as store:
+                if cut:
+                    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+                        await partition(connection, cut)
                 if fast:
                     assert await store.load()
                     assert postgres.sql(_ARE_THERE, name_of(url)) == [(0,)]
                 report = await move(old, ours, store, now=NOW, shown=lambda rows: None, told=said.append)
-                while await store.settle_vectors(MODEL if origin == "ours" else "none"):
-                    pass
+                for _ in range(cut + 1):  # each time the graph of one part
+                    while await store.settle_vectors(MODEL if origin == "ours" else "none"):
+                        pass
                 assert await store.check() == []
                 assert report.failed == 0
             assert ("building the index words_found" in said) == fast
+            assert any("building the graph" in each for each in said) == (fast and origin == "ours")
             found.append(await tables(url, postgres))
     assert found[0]["record"]
     assert bool(found[0]["embedding"]) == (origin == "ours")
@@ -209,8 +217,6 @@ async def test_a_load_that_is_killed_while_it_makes_an_index_is_ended_by(
 
 
 async def connected(server: PostgresServer, name: str) -> Any:
-    import psycopg
-
     return await psycopg.AsyncConnection.connect(server.url(name), autocommit=True)
 
 
