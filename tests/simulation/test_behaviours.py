@@ -439,19 +439,24 @@ def test_a_narrowed_peer_learns_nothing_of_the_rest() -> None:
     run(story)
 
 
-def test_what_is_told_of_and_can_not_be_taken_in_makes_a_write_unordered() -> None:
-    """Two of three clocks ran ahead together, so a write far ahead was acknowledged; the third refuses it."""
+async def written_far_ahead() -> tuple[World, str]:
+    """Three nodes, of which two had clocks that ran ahead together, so that they acknowledged a write far ahead. One of
+    them is left, its clock set right again, and a third that refuses the write. The world, and the write's id."""
+    world = await up(fleet(max_skew=2 * SECOND_NS))
+    for name in ("n0", "n1"):
+        world.members[name].offset = 40 * SECOND_NS
+    await asyncio.sleep(3)
+    made = await world.call("n0").create(memory("t", "far ahead"), caller())
+    assert made.body["quorum_acks"] == 2
+    await world.crash("n1")
+    world.members["n0"].offset = 0
+    await asyncio.sleep(1)
+    return world, made.body["id"]
 
+
+def test_what_is_told_of_and_can_not_be_taken_in_makes_a_write_unordered() -> None:
     async def story() -> None:
-        world = await up(fleet(max_skew=2 * SECOND_NS))
-        for name in ("n0", "n1"):
-            world.members[name].offset = 40 * SECOND_NS
-        await asyncio.sleep(3)
-        made = await world.call("n0").create(memory("t", "far ahead"), caller())
-        assert made.body["quorum_acks"] == 2
-        await world.crash("n1")
-        world.members["n0"].offset = 0
-        await asyncio.sleep(1)
+        world, _ = await written_far_ahead()
         with pytest.raises(QuorumNotMet):
             await world.call("n2").create(memory("t", "below it"), caller())
 
@@ -462,17 +467,10 @@ def test_who_tells_of_what_can_not_be_taken_in_counts_as_not_asked() -> None:
     """Else an action would be reopened as one of which nobody knows a decision."""
 
     async def story() -> None:
-        world = await up(fleet(max_skew=2 * SECOND_NS))
-        for name in ("n0", "n1"):
-            world.members[name].offset = 40 * SECOND_NS
-        await asyncio.sleep(3)
-        made = await world.call("n0").create(memory("t", "far ahead"), caller())
-        await world.crash("n1")
-        world.members["n0"].offset = 0
-        await asyncio.sleep(1)
+        world, memory_id = await written_far_ahead()
         mesh = world.call("n2").fleet
         assert mesh is not None
-        unasked = await mesh.ask_all([Ref("memory", made.body["id"])])
+        unasked = await mesh.ask_all([Ref("memory", memory_id)])
         assert len(unasked) == 2
         assert len(await mesh.ask_all([Ref("memory", "nothing")])) == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -127,16 +128,21 @@ def test_electors_that_come_back_find_that_it_was_reopened() -> None:
     run(story)
 
 
+async def accepted(world: World, pending: str, at: Callable[[int], int]) -> None:
+    """The elector n0 has accepted that an action is approved, with a version of this time (ns; `at` gets its clock)."""
+    store = world.members["n0"].store
+    assert store is not None
+    version = str(Version(at(store.clock), "b" * 16))
+    value = {"outcome": "approved", "decided_by": "ai:a", "decided_at": 1, "records": [], "version": version}
+    await store.write([elect(pending, ACCEPT, Ballot(9, "b" * 16), value)])
+
+
 def test_what_an_elector_that_is_left_had_accepted_is_finished() -> None:
     async def story() -> None:
         world = await governed(fleet(3), count=1)
         pending = await park(world)
         await asyncio.sleep(3)
-        store = world.members["n0"].store
-        assert store is not None
-        version = f"{1:016x}-{'b' * 16}"
-        value = {"outcome": "approved", "decided_by": "ai:a", "decided_at": 1, "records": [], "version": version}
-        await store.write([elect(pending, ACCEPT, Ballot(9, "b" * 16), value)])
+        await accepted(world, pending, lambda clock: 1)
         lost = await lose(world, "n1", "n2")
         answer = await world.call("n1").reopen(pending, lost_ones(lost), OPS)
         assert (answer.body["outcome"], answer.body["decided_by"]) == ("approved", "ai:a")
@@ -151,11 +157,7 @@ def test_an_accepted_end_that_lies_far_ahead_waits_for_the_clocks_and_says_so() 
         world = await governed(fleet(3), count=1)
         pending = await park(world)
         await asyncio.sleep(3)
-        store = world.members["n0"].store
-        assert store is not None
-        version = str(Version(store.clock + 3600 * SECOND_NS, "b" * 16))
-        value = {"outcome": "approved", "decided_by": "ai:a", "decided_at": 1, "records": [], "version": version}
-        await store.write([elect(pending, ACCEPT, Ballot(9, "b" * 16), value)])
+        await accepted(world, pending, lambda clock: clock + 3600 * SECOND_NS)
         lost = await lose(world, "n1", "n2")
         with pytest.raises(ClockSkewed) as refused:
             await world.call("n1").reopen(pending, lost_ones(lost), OPS)

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import psycopg
+import pytest
 
 from aimem.core.kinds import MEMORY, VECTOR
 from aimem.core.record import Record
+from aimem.core.searching import EXACT
 from aimem.core.version import Version
 from aimem.store.base import Filter, Nearest
 from aimem.store.postgres import schema, settling
@@ -125,3 +127,16 @@ async def wrong_vectors(planted: Planted) -> list[str]:
     """What a check says of the table that searches look in."""
     async with planted.connection.transaction():
         return await check_vectors(planted.connection)
+
+
+def note_searches(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """What will be tried from now on: of each search whether it goes by the graph."""
+    tried: list[bool] = []
+    real = Asked._tried
+
+    async def noted(asked: Asked, search: object) -> Nearest | None:
+        tried.append(search is not EXACT)
+        return await real(asked, search)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Asked, "_tried", noted)
+    return tried

@@ -21,7 +21,6 @@ import pytest
 from aimem.core import upkeep, writes
 from aimem.core.kinds import MEMORY
 from aimem.core.record import Record
-from aimem.core.searching import EXACT
 from aimem.store.base import Filter, Nearest, Written
 from aimem.store.postgres import graph, nearest, partitioning, settling, tuning
 from aimem.store.postgres.nearest import Asked, Sizes
@@ -41,6 +40,7 @@ from tests.store.planted import (
     drawn,
     find,
     memory,
+    note_searches,
     settle,
     vector,
     vector_body,
@@ -155,14 +155,7 @@ async def test_a_search_in_one_root_looks_at_one_part_also_by_the_graph(
         assert len(built) == number + 1
     assert await graph.has_graph(planted.connection)
     assert not await graph.wants_graph(planted.connection)
-    tried: list[bool] = []
-    real = Asked._tried
-
-    async def noted(asked: Asked, search: object) -> Nearest | None:
-        tried.append(search is not EXACT)
-        return await real(asked, search)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Asked, "_tried", noted)
+    tried = note_searches(monkeypatch)
     assert len(await touched(planted, namespaces=("alpha/0",))) == 1
     assert len(await touched(planted)) == 4
     assert tried == [True, True]

@@ -11,11 +11,11 @@ import pytest
 from aimem.core.kinds import MEMORY, VECTOR
 from aimem.core.record import Record
 from aimem.core.searching import EXACT
-from aimem.store.base import Filter, Nearest
+from aimem.store.base import Filter
 from aimem.store.postgres import graph, leases, nearest, settling
 from aimem.store.postgres.nearest import Asked, Sizes
 from tests.store.conftest import NOW
-from tests.store.planted import MODEL, VERSION, Planted, Vector, drawn, find, memory, settle, vector
+from tests.store.planted import MODEL, VERSION, Planted, Vector, drawn, find, memory, note_searches, settle, vector
 from tests.waiting import PATIENCE_SECS
 
 MANY = 3_000
@@ -138,14 +138,7 @@ async def test_a_small_namespace_is_computed_and_a_graph_that_finds_too_few_is_f
     async with planted.connection.transaction():
         await settling.build_graph(planted.connection, MODEL)
     small_rows = {row(planted, each) for each in records if each.kind == MEMORY and each.body["namespace"] == "small"}
-    tried: list[bool] = []
-    real = Asked._tried
-
-    async def noted(asked: Asked, search: object) -> Nearest | None:
-        tried.append(search is not EXACT)
-        return await real(asked, search)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Asked, "_tried", noted)
+    tried = note_searches(monkeypatch)
     assert {number for number, _ in (await find(planted, common, namespaces=("small",))).near} == small_rows
     assert tried == [False]
     sizes = Sizes()
