@@ -20,7 +20,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.laws import all_decided, check_all
 from tests.simulation.loop import simulate
 from tests.simulation.on_call import OnCall
-from tests.simulation.scenario import Scenario, large, scenario
+from tests.simulation.scenario import Scenario, governed, large, scenario
 from tests.simulation.workload import Request, Workload
 from tests.simulation.world import World, caller
 
@@ -150,11 +150,13 @@ def main() -> int:
     parser.add_argument(
         "--resume", type=Path, metavar="FILE", help="go on after the seed that FILE names; keep it there"
     )
-    parser.add_argument(
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--governed", action="store_true", help="seeds in which most requests rule and decide")
+    kind.add_argument(
         "--large", action="store_true", help="seeds of 100 and 200 nodes that have five peers each and lose a rack"
     )
     options = parser.parse_args()
-    made = large if options.large else scenario
+    made = governed if options.governed else large if options.large else scenario
     logging.getLogger("aimem").addHandler(logging.NullHandler())
     logging.getLogger("aimem").propagate = options.seed is not None
     if options.seed is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aimem.core.quorum import majority
@@ -27,7 +27,8 @@ Graph = dict[str, list[str]]
 @dataclass
 class Scenario:
     """See the module. `losses` is how many disks may be lost, `skew` (ns) how far clocks may be off from the start;
-    `pause` is how long (s) a caller waits between requests; `governed`: most requests rule and decide."""
+    `pause` is how long (s) a caller waits between requests; `governed`: most requests rule and decide; `option` is what
+    `scripts/simulate` is told for seeds of this kind."""
 
     seed: int
     shape: str
@@ -46,14 +47,14 @@ class Scenario:
     rush: bool = False
     store_of: dict[str, str] = field(default_factory=dict)
     governed: bool = False
-    large: bool = False
+    option: str = ""
     mesh: dict[str, Any] = field(default_factory=dict)
     node: dict[str, Any] = field(default_factory=dict)
 
     @property
     def command(self) -> str:
         """What runs it again."""
-        return f"scripts/simulate {'--large ' if self.large else ''}--seed {self.seed}"
+        return f"scripts/simulate {self.option}--seed {self.seed}"
 
     @property
     def catchup_secs(self) -> float:
@@ -81,8 +82,19 @@ def scenario(seed: int) -> Scenario:
         return _away(seed, rand)
     if seed % SHARED_EVERY == SHARED_EVERY - 8:
         return _shared(seed, rand)
+    return _plain(seed, rand)
+
+
+def governed(seed: int) -> Scenario:
+    """One in which most requests rule and decide; of every ten, one with nodes that speak for one store."""
+    rand = random.Random(f"governed {seed}")
+    made = _shared(seed, rand) if seed % SHARED_EVERY == 0 else _plain(seed, rand, share=1.0)
+    return replace(made, governed=True, option="--governed ")
+
+
+def _plain(seed: int, rand: random.Random, share: float = 0.6) -> Scenario:
     count = rand.choice((3, 3, 3, 4, 4, 5, 5, 6, 7, 8, 10, 12, 25))
-    governed = rand.random() < 0.6
+    governs = rand.random() < share
     shape, graph, rack_of = _shape(rand, count)
     least = min(len(peers) + 1 for peers in graph.values())
     writes = rand.choice((None, None, 1, 2, rand.randint(1, least), least))
@@ -98,7 +110,7 @@ def scenario(seed: int) -> Scenario:
         writes,
         weather,
         callers=rand.randint(1, 6),
-        requests=rand.randint(15, 60) * (2 if governed else 1),
+        requests=rand.randint(15, 60) * (2 if governs else 1),
         keys=rand.choice((1, 2, 4, 8)),
         racks=racks,
         losses=0 if weather == CALM else rand.randint(0, fewest - 1),
@@ -114,7 +126,7 @@ def scenario(seed: int) -> Scenario:
             "collect_grace_secs": rand.choice((0, 3, 3_600)),
             "archive_superseded": rand.random() < 0.2,
         },
-        governed=governed,
+        governed=governs,
     )
 
 
@@ -242,7 +254,7 @@ def large(seed: int) -> Scenario:
         racks=rand.choice((1, 2)),
         rack_lost=True,
         governed=rand.random() < 0.5,
-        large=True,
+        option="--large ",
         mesh={"catchup_secs": rand.choice((10.0, 30.0))},
     )
 
