@@ -241,6 +241,7 @@ DECISION_PATIENCE_SECS = 2.0  # how long a vote that decides waits for the elect
 DECIDE_CLOCK_SECS = 30.0  # how late an action may end when the clock is set: a look at it costs nothing
 DECIDE_RETRY_SECS = 1.0, 5.0  # between attempts while no majority of the electors can be reached
 PENDING_SECS_MAX = 31_536_000  # how long a policy lets an action wait: a year, as long as a store may be away
+QUEUE_SHOWN_BYTES = 8 * 1_048_576  # JSON of open actions kept once shown: 8,000 of 1 KB, 40 MB; a page costs half
 PENDING_LIMIT_DEFAULT, PENDING_LIMIT_MAX = 100, 1_000  # parked actions of one list (wire)
 
 # Nodes of the existing system.

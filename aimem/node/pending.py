@@ -198,11 +198,10 @@ class Pending:
     async def _shown(self, ids: Sequence[str], caller: Caller) -> list[dict[str, Any]]:
         """Actions as the caller sees them, those that are there: read together, since a queue is long."""
         doubtful = [each for each in ids if not self._deciding.is_open(each)]
-        held = await self._store.get(
-            [*(Ref(PENDING, each) for each in ids), *(Ref(DECISION, each) for each in doubtful)]
-        )
-        decisions = dict(zip(doubtful, held[len(ids) :], strict=True))
-        there = [pending for pending in held[: len(ids)] if pending is not None and not pending.deleted]
+        held = await self._deciding.open.records(self._store, ids)
+        decided = await self._store.get([Ref(DECISION, each) for each in doubtful]) if doubtful else []
+        decisions = dict(zip(doubtful, decided, strict=True))
+        there = [pending for pending in held if pending is not None and not pending.deleted]
         (seen,) = await self._store.rehearse([_seeing(there, caller.speaker(()))])
         return [
             await self._one_shown(pending, decisions.get(pending.key), seen=seen.reply[pending.key])

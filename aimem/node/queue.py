@@ -1,6 +1,6 @@
 """Which pending actions are open, kept in memory from the store's changes: so a queue is read without searching.
 
-Of each only what queues are asked by is kept; the records are read when they are shown.
+Of each only what queues are asked by is kept. The records are read when they are shown, and stay for the next look.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 from aimem.core.kinds import DECISION, PENDING, VOTE
 from aimem.core.namespace import is_within
 from aimem.core.policy import EVERYWHERE
-from aimem.core.record import Record
-from aimem.limits import EXPORT_PAGE_BYTES, EXPORT_PAGE_ROWS
+from aimem.core.record import Record, Ref
+from aimem.core.version import Version
+from aimem.limits import EXPORT_PAGE_BYTES, EXPORT_PAGE_ROWS, QUEUE_SHOWN_BYTES
+from aimem.node.recent import RecentlyRead
 from aimem.store.base import Change, Store
 
 
@@ -29,6 +31,7 @@ class Waiting(NamedTuple):
     namespace: str
     approver: str
     expires: int | None
+    version: Version
 
 
 class OpenActions:
@@ -39,6 +42,7 @@ class OpenActions:
         self._by_root: dict[str, list[Waiting]] = defaultdict(list)  # sorted: a page of a queue is at an end
         self._decided: set[str] = set()
         self._voted: set[str] = set()
+        self._shown = RecentlyRead(QUEUE_SHOWN_BYTES)
 
     def __iter__(self) -> Iterator[Waiting]:
         return iter(self._waiting.values())
@@ -100,6 +104,21 @@ class OpenActions:
                 found._add(record)
         return found.ids(namespace, approver, len(found))
 
+    async def records(self, store: Store, ids: Sequence[str]) -> list[Record | None]:
+        """The actions under these ids, decided ones too."""
+        found = {each: self._shown.get(each) for each in ids}
+        missing = [each for each, record in found.items() if record is None]
+        if missing:
+            found |= zip(missing, await store.get([Ref(PENDING, each) for each in missing]), strict=True)
+        for record in map(found.get, missing):
+            if record is not None and record.key in self._waiting:
+                self._keep(record)
+        return [found[each] for each in ids]
+
+    def _keep(self, record: Record) -> None:
+        if record.version == self._waiting[record.key].version:  # else it changed while it was read
+            self._shown.keep(record)
+
     def _add(self, record: Record) -> None:
         body = record.body
         namespace = str(body.get("namespace", EVERYWHERE))
@@ -110,12 +129,14 @@ class OpenActions:
             namespace,
             approver_name(body.get("approver")),
             expires if isinstance(expires, int) else None,
+            record.version,
         )
         self._remove(record.key)
         self._waiting[record.key] = waiting
         insort(self._by_root[namespace.partition("/")[0]], waiting)
 
     def _remove(self, pending_id: str) -> None:
+        self._shown.drop(pending_id)
         gone = self._waiting.pop(pending_id, None)
         if gone is not None:
             root = gone.namespace.partition("/")[0]
