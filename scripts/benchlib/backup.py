@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchlib.load import Outcome, drive, request
 from benchlib.node import DIST, Node
-from benchlib.store import fill, memory
+from benchlib.stores import fill, memory
 from benchlib.texts import Texts
 
 _MB = 1e6

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +17,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures there, beside those of other parts")
 
 
-def run(options: argparse.Namespace, measured: Iterable[Figure]) -> int:
-    """1 when one of them had errors."""
+def run(
+    options: argparse.Namespace,
+    measured: Iterable[Figure],
+    same: Callable[[Figure], Hashable] = lambda figure: figure.row,
+) -> int:
+    """1 when one of them had errors. Those of the file go for which `same` says what it says of one of these."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the nodes are ended first
     machine = figures.machine()
     print(f"load of the machine before: {machine['load_before']:.1f}")
@@ -28,8 +32,8 @@ def run(options: argparse.Namespace, measured: Iterable[Figure]) -> int:
         found.append(figure)
     print(f"load of the machine at the end: {figures.machine()['load_before']:.1f}")
     if options.json:
-        rows = {figure.row for figure in found}
-        before = [each for each in _before(options.json) if each.row not in rows]
+        new = {same(figure) for figure in found}
+        before = [each for each in _before(options.json) if same(each) not in new]
         figures.write(options.json, [*before, *found], machine)
     failed = [each for each in found if each.errors]
     for each in failed:

@@ -11,7 +11,7 @@ import select
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 _PIECE = 262_144
@@ -79,11 +79,12 @@ def _length(head: bytes) -> int:
     return int(head[at + 16 :].partition(b"\r\n")[0]) if at >= 0 else 0
 
 
-def drive(port: int, clients: int, next_request: Callable[[], bytes | None]) -> Outcome:
-    """Run `clients` connections until `next_request` gives None."""
+def drive(port: int | Sequence[int], clients: int, next_request: Callable[[], bytes | None]) -> Outcome:
+    """Run `clients` connections, spread over the ports, until `next_request` gives None."""
     outcome, poll = Outcome(), select.epoll()
     waiting: dict[int, _Client] = {}
-    opened = [_Client(port) for _ in range(clients)]
+    ports = [port] if isinstance(port, int) else port
+    opened = [_Client(ports[number % len(ports)]) for number in range(clients)]
     collecting = gc.isenabled()
     gc.disable()
     began, cpu = time.perf_counter(), time.process_time()

@@ -20,7 +20,7 @@ from benchlib.fleet import Fleet, full, running
 from benchlib.load import Outcome, request
 from benchlib.mesh_four import fill
 from benchlib.mesh_sizes import PATIENT
-from benchlib.store import memory
+from benchlib.stores import memory
 from benchlib.texts import Texts
 
 CASES = ((2_000, 1, 60.0), (5_000, 12, 60.0))

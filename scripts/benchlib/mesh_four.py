@@ -19,7 +19,7 @@ from benchlib.figures import Figure
 from benchlib.fleet import Fleet, full, running
 from benchlib.load import Outcome, drive
 from benchlib.mesh_sizes import by_cpu
-from benchlib.store import memory, supply
+from benchlib.stores import memory, supply
 from benchlib.texts import Texts
 
 NODES = 4

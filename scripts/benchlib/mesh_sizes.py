@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from benchlib.figures import Figure
 from benchlib.fleet import Fleet, Graph, full, running
 from benchlib.load import drive
-from benchlib.store import supply
+from benchlib.stores import supply
 from benchlib.texts import Texts
 
 FULL = (2, 5, 10, 25, 50)

@@ -1,8 +1,8 @@
 """Taking in a database of the existing system, then what came of it: rows a second, and the peak memory.
 
 With `--to postgres` both go to a PostgreSQL of the tests, started for it on this machine with fsync and 1 GB of memory
-(run it with build/venv/bin/python), and so does one of our files in which every memory has a vector: drawn ones, see
-`shared`. How long the server took for each index stands in its log.
+(run it with build/venv/bin/python), and so does one of our files in which every memory has a vector: see `drawn`. How
+long the server took for each index stands in its log.
 
 The source is made of the rows of the real one among the tests' data, again and again under ids and titles of their own,
 with new text; so it has that one's share of links, archived rows, counters and vectors.
@@ -11,10 +11,8 @@ with new text; so it has that one's share of links, archived rows, counters and 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import json
-import multiprocessing
 import os
 import re
 import sqlite3
@@ -24,10 +22,13 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchlib import drawn
 from benchlib.node import DIST, ROOT
+from benchlib.stores import cpu_of_children, new_store, postgres
 from benchlib.texts import Texts
 
 _REAL = ROOT / "tests" / "data" / "v063.db"
@@ -61,7 +62,7 @@ def _repeated(rows: Sequence[sqlite3.Row], texts: Texts, turns: int, most: int) 
         yield list(row.values())
 
 
-def make_source(path: Path, memories: int, *, vectors: bool) -> None:
+def make_source(path: Path, memories: int, *, vectors: bool = True) -> None:
     """A database of schema 16 with so many live memories."""
     real = sqlite3.connect(f"{_REAL.as_uri()}?mode=ro&immutable=1", uri=True)
     made = sqlite3.connect(path)
@@ -92,62 +93,85 @@ def run(options: argparse.Namespace) -> int:
         old, ours, again = (Path(folder, name) for name in ("old.db", "ours.db", "again.db"))
         make_source(old, options.rows, vectors=not options.no_vectors)
         if options.to == "postgres":
-            return _to_postgres(options, old, ours)
-        return max(_measured("migrate", old, str(ours)), _measured("migrate, ours to ours", ours, str(again)))
+            return _to_postgres(old, drawn.source(options.rows))
+        for what, source, target in (("migrate", old, ours), ("migrate, ours to ours", ours, again)):
+            _print(what, found := taken(source, str(target)))
+            if found.errors:
+                return 1
+    return 0
 
 
-def _to_postgres(options: argparse.Namespace, old: Path, ours: Path) -> int:
-    sys.path.insert(0, str(ROOT))
-    from aimem.store.sqlite.store import open_sqlite
-    from benchlib.shared import fill
-    from benchlib.store import cpu_of_children
-    from tests.postgres_server import ROLE, running_postgres
-
-    async def make_ours() -> None:
-        store = await open_sqlite(ours)
-        await fill("the source", store, options.rows)
-        await store.close()
-
-    settings = {"shared_buffers": "1GB", "autovacuum": "on", "max_wal_size": "4GB", "log_min_duration_statement": "100"}
+def _to_postgres(*sources: Path) -> int:
     failed = 0
-    with running_postgres(fsync=True, **settings) as server:
-        for what, source in (("migrate to postgres", old), ("migrate, ours with vectors to postgres", ours)):
-            if source is ours:  # in a process of its own: the peak of this one would count as that of the command
-                making = multiprocessing.get_context("fork").Process(target=lambda: asyncio.run(make_ours()))
-                making.start()
-                making.join()
+    with postgres() as server:
+        for what, source in zip(
+            ("migrate to postgres", "migrate, ours with vectors to postgres"), sources, strict=True
+        ):
             said = len(server.log())
-            url = server.url(server.new_database(), role=ROLE)
-            failed |= _measured(what, source, url, lambda: cpu_of_children(server.data))
-            for seconds, index in re.findall(r"duration: (\d+)\.\d* ms .*CREATE INDEX (\w+)", server.log()[said:]):
-                print(f"  {index}: {int(seconds) / 1_000:.1f} s")
-    return failed
+            _print(what, found := taken(source, new_store(server), lambda: cpu_of_children(server.data)))
+            for index, seconds in indexes(server.log()[said:]).items():
+                print(f"  {index}: {seconds:.1f} s", flush=True)
+            failed |= found.errors
+    return min(failed, 1)
 
 
-def _measured(what: str, source: Path, target: str, server_cpu: Callable[[], float] = lambda: 0.0) -> int:
-    """One run of the command, and its figures; 1 when anything was not taken."""
-    said, cpu = source.with_suffix(".json"), server_cpu()
+def indexes(log: str) -> dict[str, float]:
+    """The seconds that each index took, by the log of the server."""
+    found = re.findall(r"duration: (\d+)\.\d* ms .*CREATE INDEX (\w+)", log)
+    return {index: int(duration) / 1_000 for duration, index in found}
+
+
+@dataclass
+class Taken:
+    """What a run of the command came to. Times in seconds; `kinds` has how many were written of each, what is counted
+    among the memories left out; `steps` how long each took."""
+
+    kinds: dict[str, int]
+    steps: dict[str, float]
+    errors: int
+    seconds: float
+    cpu: float
+    server_cpu: float
+    peak_mb: float
+
+    @property
+    def rows(self) -> int:
+        return sum(self.kinds.values())
+
+
+def taken(source: Path, target: str, server_cpu: Callable[[], float] = lambda: 0.0) -> Taken:
+    """Run the command. Anything that was not taken is an error."""
     command = [sys.executable, str(DIST), "migrate", "--from", str(source), "--to", target, "--json"]
-    began = time.perf_counter()
-    with said.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file)
-    _, status, usage = os.wait4(process.pid, 0)  # not `wait`: only this tells the peak of just this process
-    seconds = time.perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in (0, 1):
-        raise SystemExit(f"aimem migrate ended with {process.returncode}")
-    report = json.loads(said.read_text(encoding="utf-8"))
-    kinds = {name: count for name, count in report["kinds"].items() if name not in _KINDS_OF_MEMORIES}
-    rows = sum(count["written"] for count in kinds.values())
-    errors = report["failed"]
-    print(f"{what}: {rows:,} rows in {seconds:.1f} s, {rows / seconds:,.0f} rows/s, errors {errors}")
-    print("  " + ", ".join(f"{name} {count['written']:,}" for name, count in kinds.items() if count["written"]))
-    print(
-        f"  {kinds['memories']['written'] / seconds:,.0f} memories/s, memory at most {usage.ru_maxrss / 1024:.0f} MB, "
-        f"{usage.ru_utime + usage.ru_stime:.1f} s of CPU"
+    before, began = server_cpu(), time.perf_counter()
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdout=said)
+        _, status, usage = os.wait4(process.pid, 0)  # not `wait`: only this tells the peak of just this process
+        seconds = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode not in (0, 1):
+            raise SystemExit(f"aimem migrate ended with {process.returncode}")
+        said.seek(0)
+        report = json.load(said)
+    return Taken(
+        {name: each["written"] for name, each in report["kinds"].items() if name not in _KINDS_OF_MEMORIES},
+        report["seconds"],
+        max(report["failed"], process.returncode),
+        seconds,
+        usage.ru_utime + usage.ru_stime,
+        server_cpu() - before,
+        usage.ru_maxrss / 1024,
     )
-    told = ", ".join(f"{step} {took:.1f} s" for step, took in report["seconds"].items())
-    print(f"  {told}; {rows / report['seconds']['loading']:,.0f} rows/s while loading")
-    if cpu := server_cpu() - cpu:
-        print(f"  server: {cpu:.1f} s of CPU", flush=True)
-    return 1 if errors or process.returncode else 0
+
+
+def _print(what: str, found: Taken) -> None:
+    rows, seconds = found.rows, found.seconds
+    print(f"{what}: {rows:,} rows in {seconds:.1f} s, {rows / seconds:,.0f} rows/s, errors {found.errors}")
+    print("  " + ", ".join(f"{name} {count:,}" for name, count in found.kinds.items() if count))
+    print(
+        f"  {found.kinds['memories'] / seconds:,.0f} memories/s, memory at most {found.peak_mb:.0f} MB, "
+        f"{found.cpu:.1f} s of CPU"
+    )
+    told = ", ".join(f"{step} {took:.1f} s" for step, took in found.steps.items())
+    print(f"  {told}; {rows / found.steps['loading']:,.0f} rows/s while loading")
+    if found.server_cpu:
+        print(f"  server: {found.server_cpu:.1f} s of CPU", flush=True)

@@ -1,32 +1,34 @@
 """Hybrid search in both stores, side by side: milliseconds, and recall@10 against exact search, by share that passes.
 
 In this process, through the code that a node runs once a question is embedded; run it with build/venv/bin/python. The
-PostgreSQL is started for it, with 1 GB of memory; with --partitions its vectors are cut then, and asked for again, and
---only-postgres leaves the other store out. Vectors are drawn, not embedded: a common part, a topic, a narrower
-one, and noise; questions come of the same law. Namespaces of 1 % and .1 % hold rows of any topic.
+PostgreSQL is started for it; with --partitions its vectors are cut then, and asked for again, and --only-postgres
+leaves the other store out. What is stored and asked is drawn: see `drawn`.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import shutil
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from benchlib import drawn
+from benchlib.migrate import taken
+from benchlib.node import ROOT
+from benchlib.stores import new_store, postgres
 from benchlib.texts import Texts
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-_BATCH = 500
-_MODEL = "drawn"
-_DIMS = 384
 _K = 50  # as a recall of ten asks
 _SHOWN = 10
-_SHARES = {"all": None, "1 %": ("one",), ".1 %": ("tenth",)}
+Asked = list[tuple[str, Any]]
+"""Questions: words, and a vector."""
+Answered = dict[str, dict[str, float]]
+"""By share that passes: p50 and p95 in ms, and the share of the true nearest that was found."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,133 +40,90 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     sys.path.insert(0, str(ROOT))
-    drawn = _Drawn()
-    asked = [(Texts(1_000 + number).content(5), drawn.vector()) for number in range(options.questions)]
+    import psycopg  # noqa: F401 - before a store is made for a Python that could not go on
+
+    source = drawn.source(options.rows)
     if not options.only_postgres:
-        asyncio.run(_sqlite(options.rows, asked))
-    asyncio.run(_postgres(options.rows, asked, options.partitions))
+        with tempfile.TemporaryDirectory(prefix="aimem-bench-") as folder:
+            _print("sqlite", of_sqlite(Path(shutil.copy(source, folder)), options.questions))
+    from tests.postgres_server import name_of
+
+    with postgres(options.rows) as server:
+        url = new_store(server)
+        taken(source, url)
+        server.sql("VACUUM ANALYZE", name_of(url))
+        _print("postgres", of_postgres(url, options.questions))
+        if options.partitions:
+            asyncio.run(_cut(url, options.partitions))
+            _print("postgres", of_postgres(url, options.questions))
     return 0
 
 
-async def _sqlite(rows: int, asked: list[tuple[str, Any]]) -> None:
+def _print(name: str, answered: Answered) -> None:
+    for share, values in answered.items():
+        told = ", ".join(f"{of} {value:.3f}" for of, value in values.items())
+        print(f"{name}, {share} of the rows pass: {told}", flush=True)
+
+
+def of_sqlite(database: Path, questions: int) -> Answered:
+    """Ask this file, which nobody else has open."""
+    return asyncio.run(_of_sqlite(database, questions))
+
+
+async def _of_sqlite(database: Path, questions: int) -> Answered:
     from aimem.node.indexing import Indexing
     from aimem.store.sqlite.store import open_sqlite
 
-    with tempfile.TemporaryDirectory(prefix="aimem-bench-") as folder:
-        sqlite = await open_sqlite(Path(folder) / "a.db")
-        await fill("sqlite", sqlite, rows)
-        indexing = Indexing(sqlite, _MODEL, _DIMS)
-        await _timed("sqlite: index built", indexing.build)
-        await _ask("sqlite", sqlite, indexing, asked)
-        await sqlite.close()
+    store = await open_sqlite(database)
+    indexing = Indexing(store, drawn.model(), drawn.DIMS)
+    await indexing.build()
+    answered = await _asked(store, indexing, questions)
+    await store.close()
+    return answered
 
 
-async def _postgres(rows: int, asked: list[tuple[str, Any]], partitions: int) -> None:
+def of_postgres(url: str, questions: int) -> Answered:
+    """Ask this store, whose vectors are settled."""
+    return asyncio.run(_of_postgres(url, questions))
+
+
+async def _of_postgres(url: str, questions: int) -> Answered:
     from aimem.node.searching import InStore
     from aimem.store.postgres.opening import open_store
     from aimem.store.postgres.url import read_target
-    from tests.postgres_server import ROLE, running_postgres
 
-    with running_postgres(fsync=True, shared_buffers="1GB", autovacuum="on", max_wal_size="4GB") as server:
-        name = server.new_database()
-        postgres = await open_store(read_target(server.url(name, role=ROLE)))
-        await fill("postgres", postgres, rows)
-
-        async def settle() -> None:
-            while await postgres.settle_vectors(_MODEL):
-                pass
-
-        await _timed("postgres: vectors settled, graph built", settle)
-        server.sql("VACUUM ANALYZE", name)
-        await _ask("postgres", postgres, InStore(postgres, _MODEL), asked)
-        if partitions:
-            await _timed(f"postgres: {partitions} partitions", lambda: _cut(postgres, partitions))
-            await _ask("postgres", postgres, InStore(postgres, _MODEL), asked)
-        await postgres.close()
+    store = await open_store(read_target(url))
+    answered = await _asked(store, InStore(store, drawn.model()), questions)
+    await store.close()
+    return answered
 
 
-async def _cut(store: Any, partitions: int) -> None:
+async def _cut(url: str, partitions: int) -> None:
+    from aimem.store.postgres.opening import open_store
     from aimem.store.postgres.partitioning import partition
+    from aimem.store.postgres.url import read_target
 
+    store = await open_store(read_target(url))
+    began = time.perf_counter()
     connection = await store.connections.alone()
     for line in await partition(connection, partitions, lambda words: print(f"  {words}", flush=True)):
         print(f"  {line}")
     await connection.close()
+    await store.close()
+    print(f"postgres: {partitions} partitions: {time.perf_counter() - began:.1f} s", flush=True)
 
 
-async def _timed(what: str, work: Callable[[], Awaitable[None]]) -> None:
-    began = time.perf_counter()
-    await work()
-    print(f"{what}: {time.perf_counter() - began:.1f} s", flush=True)
-
-
-class _Drawn:
-    """Vectors of length 1, the same in every run."""
-
-    def __init__(self, seed: int = 1) -> None:
-        import numpy as np
-
-        self._chance = np.random.default_rng(seed)
-        law = np.random.default_rng(0)
-        self._mean = self._unit(law.standard_normal(_DIMS))
-        self._topics = [self._unit(law.standard_normal(_DIMS)) for _ in range(300)]
-        self._narrow = [self._unit(law.standard_normal(_DIMS)) for _ in range(20_000)]
-
-    def _unit(self, vector: Any) -> Any:
-        return vector / float((vector @ vector) ** 0.5)
-
-    def vector(self) -> Any:
-        import numpy as np
-
-        chance = self._chance
-        narrow = int(chance.integers(len(self._narrow)))
-        noise = self._unit(chance.standard_normal(_DIMS)) * chance.uniform(0.45, 0.85)
-        mixed = 0.25 * self._mean + 0.6 * self._topics[narrow % 300] + 0.62 * self._narrow[narrow] + noise
-        return self._unit(mixed).astype(np.float32)
-
-
-def _namespace(number: int) -> str:
-    if number % 1_000 == 7:
-        return "tenth"
-    return "one" if number % 100 == 3 else f"other-{number % 50}/notes"
-
-
-async def fill(name: str, store: Any, rows: int) -> None:
-    from aimem.core import upkeep, writes
-    from aimem.core.memory import clean_create
-    from aimem.core.text import embedded_text
-    from aimem.recall.vector_record import encode
-
-    texts, drawn = Texts(1), _Drawn(2)
-    began = time.perf_counter()
-    for start in range(0, rows, _BATCH):
-        raws = [
-            {"title": f"memory {number}", "content": texts.content(), "namespace": _namespace(number), "tier": "long"}
-            for number in range(start, min(start + _BATCH, rows))
-        ]
-        now = time.time_ns()
-        outcomes = await store.write([writes.create(clean_create(raw, now, anonymous="bench")) for raw in raws])
-        records = [outcome.records[0] for outcome in outcomes]
-        await store.write(
-            [
-                upkeep.keep_vector(
-                    record.key, record.version, encode(_MODEL, embedded_text(record), drawn.vector()[None, :])
-                )
-                for record in records
-            ]
-        )
-    took = time.perf_counter() - began
-    print(f"{name}: {rows:,} rows with their vectors written, {rows / took:,.0f} rows/s", flush=True)
-
-
-async def _ask(name: str, store: Any, searching: Any, asked: list[tuple[str, Any]]) -> None:
+async def _asked(store: Any, searching: Any, questions: int) -> Answered:
     from aimem.core.text import recall_terms
     from aimem.store.base import Filter, Words
 
-    for share, namespaces in _SHARES.items():
-        which = Filter(time.time_ns(), namespaces=namespaces)
+    vectors = drawn.Drawn()
+    asked: Asked = [(Texts(1_000 + number).content(5), vectors.vector()) for number in range(questions)]
+    answered: Answered = {}
+    for share, namespace in drawn.SHARES.items():
+        which = Filter(time.time_ns(), namespaces=None if namespace is None else (namespace,))
         times: list[float] = []
-        found_all: list[float] = []
+        shares: list[float] = []
         for warm in (True, False):
             for text, vector in asked[: 20 if warm else None]:
                 began = time.perf_counter()
@@ -173,13 +132,13 @@ async def _ask(name: str, store: Any, searching: Any, asked: list[tuple[str, Any
                 await store.by_rows([row for row, _ in found.near])
                 if not warm:
                     times.append(1_000 * (time.perf_counter() - began))
-                    found_all.append(await _recall(store, searching, vector, which, found))
-        ordered = sorted(times)
-        print(
-            f"{name}, {share} of the rows pass: p50 {statistics.median(times):.1f} ms, "
-            f"p95 {ordered[int(0.95 * len(ordered))]:.1f} ms, recall@{_SHOWN} {statistics.mean(found_all):.3f}",
-            flush=True,
-        )
+                    shares.append(await _recall(store, searching, vector, which, found))
+        answered[share] = {
+            "search_p50_ms": statistics.median(times),
+            "search_p95_ms": sorted(times)[int(0.95 * len(times))],
+            "recall_at_10": statistics.mean(shares),
+        }
+    return answered
 
 
 async def _recall(store: Any, searching: Any, vector: Any, which: Any, found: Any) -> float:
@@ -199,7 +158,7 @@ async def _computed(store: Any, vector: Any, which: Any) -> list[int]:
     from aimem.store.postgres.nearest import Asked
 
     async def read(connection: Any) -> list[int]:
-        found = await Asked(connection, vector.tolist(), _MODEL, which, _SHOWN, ())._tried(EXACT)
+        found = await Asked(connection, vector.tolist(), drawn.model(), which, _SHOWN, ())._tried(EXACT)
         return [row for row, _ in found.near] if found is not None else []
 
     result: list[int] = await store._read(read)

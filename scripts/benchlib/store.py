@@ -1,142 +1,191 @@
-"""Stores per second through the HTTP API, every one fsynced, by number of rows: SQLite and PostgreSQL, side by side.
+"""A shared PostgreSQL and a file of SQLite, side by side, as they grow: stores, recalls, load, disk; and what only
+nodes that share a store do. Run it with build/venv/bin/python.
 
-The PostgreSQL is one of the tests' (run it with build/venv/bin/python), on this machine, with fsync and 1 GB of memory.
-CPU of the server counts all its processes.
+What they hold is drawn once and kept (`drawn`), and loaded into a PostgreSQL that is started for it on this machine.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import sys
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-from benchlib.load import drive, request
-from benchlib.node import ROOT, Node
-from benchlib.texts import Texts
+from benchlib import drawn, kept, shared, store_nodes
+from benchlib.drawn import apart
+from benchlib.figures import Figure
+from benchlib.load import request
+from benchlib.migrate import indexes, make_source, taken
+from benchlib.node import Node
+from benchlib.prepared import questions
+from benchlib.rows import Subject, backlog
+from benchlib.shared import Answered
+from benchlib.stores import cpu_of_children, new_store, postgres
 
-_BULK = 500
+if TYPE_CHECKING:
+    from tests.postgres_server import PostgresServer
+
+SIZES, BIG, SMALL = [10_000, 100_000], [10_000, 100_000, 1_000_000], [300]
+_MAIN = 100_000  # rows beneath what is measured at one size alone
+ROWS = {"all": "recall-all", "1 %": "recall-hundredth", ".1 %": "recall-thousandth"}
+"""The row of the recalls that so many memories pass."""
+_CLIENTS = 64
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rows", type=int, nargs="+", default=[100_000], help="rows that are there before (100,000)")
-    parser.add_argument("--stores", nargs="+", choices=("sqlite", "postgres"), default=["sqlite", "postgres"])
-    parser.add_argument("--clients", type=int, default=64)
-    parser.add_argument("--seconds", type=float, default=15.0)
-    parser.add_argument("--tier", choices=("keyword", "semantic"), default="keyword")
+    parser.add_argument("--rows", type=int, nargs="+", default=SIZES, help="that are there before (10,000 and 100,000)")
+    parser.add_argument("--big", action="store_const", dest="rows", const=BIG, help="and 1,000,000")
+    parser.add_argument("--small", action="store_true", help="little of everything, to see that it runs")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each load (10)")
+    kept.arguments(parser)
 
 
-def memory(texts: Texts, number: int) -> dict[str, object]:
-    """One memory of the benchmark; its title is its own."""
-    return {"title": f"note {number}", "content": texts.content(), "namespace": f"bench/{number % 50}"}
+@dataclass(frozen=True)
+class _Effort:
+    """How much is done."""
 
-
-def fill(node: Node, texts: Texts, rows: int, first: int = 0) -> float:
-    """Put rows in by bulk, numbered from `first` on: rows per second."""
-    began = time.perf_counter()
-    for start in range(first, first + rows, _BULK):
-        items = [memory(texts, number) for number in range(start, min(first + rows, start + _BULK))]
-        reply = node.call("POST", "/memories/bulk", items)
-        if reply["errors"]:
-            raise SystemExit(f"bulk: {reply['errors'][:3]}")
-    return rows / (time.perf_counter() - began)
-
-
-def supply(texts: Texts, first: int, seconds: float, count: int = 20_000) -> Callable[[], bytes | None]:
-    """Requests made beforehand, handed out until the time is up."""
-    ready = [
-        request("POST", "/api/v1/memories", json.dumps(memory(texts, first + number)).encode())
-        for number in range(count)
-    ]
-    ready.reverse()
-    end = 0.0
-
-    def following() -> bytes | None:
-        nonlocal end
-        end = end or time.perf_counter() + seconds
-        return ready.pop() if ready and time.perf_counter() < end else None
-
-    return following
+    seconds: float
+    questions: int = 100
+    changes: int = 100
+    nodes: int = store_nodes.NODES
 
 
 def run(options: argparse.Namespace) -> int:
-    failed = False
-    for name in options.stores:
-        with _subject(name, options.tier) as (node, server_cpu):
-            texts, there = Texts(1), 0
-            for rows in sorted(options.rows):
-                if rows > there:
-                    bulk = fill(node, texts, rows - there, there)
-                    print(f"{name}, bulk of {_BULK} from {there:,} to {rows:,} rows: {bulk:,.0f} rows/s, text included")
-                there = max(rows, there)
-                following = supply(texts, there, options.seconds, int(4_500 * options.seconds))
-                stored = _measured(name, node, options, there, following, server_cpu)
-                there += stored
-                failed |= not stored
-    return int(failed)
+    sizes = SMALL if options.small else sorted(options.rows)
+    effort = _Effort(0.5, 5, 5, 2) if options.small else _Effort(options.seconds)
+    return kept.run(options, _measured(sizes, effort), lambda figure: (figure.row, figure.tier, figure.rows))
 
 
-@contextmanager
-def _subject(name: str, tier: str) -> Iterator[tuple[Node, Callable[[], float]]]:
-    """A node over a store of its own, and what tells the CPU (s) of the store's server."""
-    if name == "sqlite":
-        with Node("--tier", tier) as node:
-            yield node, lambda: 0.0
-        return
-    sys.path.insert(0, str(ROOT))
-    from tests.postgres_server import ROLE, running_postgres
-
-    settings: dict[str, Any] = {"shared_buffers": "1GB", "autovacuum": "on", "max_wal_size": "4GB"}
-    with running_postgres(fsync=True, **settings) as server:
-        url = server.url(server.new_database(), role=ROLE)
-        with Node("--tier", tier, store_url=url) as node:
-            yield node, lambda: cpu_of_children(server.data)
+def _measured(sizes: list[int], effort: _Effort) -> Iterator[Figure]:
+    main = _MAIN if _MAIN in sizes or max(sizes) > _MAIN else max(sizes)
+    if main in sizes:
+        yield _migrated(main)
+    for rows in sizes:
+        source = drawn.source(rows)
+        yield from _of_postgres(source, rows, effort, rows == main)
+        yield from _of_sqlite(source, rows, effort)
 
 
-def cpu_of_children(data: Path) -> float:
-    """Seconds of the server with this folder, those of its processes that have ended included."""
-    first = int((data / "postmaster.pid").read_text().split()[0])
-    ticks = 0
-    for place in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            number, fields = int(place.parent.name), place.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if number == first:
-            ticks += sum(map(int, fields[11:15]))  # its own, and of the children that it has waited for
-        elif int(fields[1]) == first:
-            ticks += sum(map(int, fields[11:13]))
-    return ticks / os.sysconf("SC_CLK_TCK")
+def _migrated(rows: int) -> Figure:
+    """A database of the existing system, taken into a shared store."""
+    with tempfile.TemporaryDirectory(prefix="aimem-bench-") as folder, postgres(rows) as server:
+        old = Path(folder, "old.db")
+        apart(make_source, old, rows)
+        found = taken(old, new_store(server), lambda: cpu_of_children(server.data))
+    values = {
+        "rows_per_second": found.rows / found.seconds,
+        "memories_per_second": found.kinds["memories"] / found.seconds,
+        "peak_mb": found.peak_mb,
+        "cpu_us": found.cpu / found.rows * 1e6,
+        "server_cpu_us": found.server_cpu / found.rows * 1e6,
+        "rows_of_all_kinds": found.rows,
+        **{f"{step.replace(' ', '_')}_s": took for step, took in found.steps.items()},
+    }
+    return Figure("postgres-migrate", rows, "keyword", errors=found.errors, values=values)
 
 
-def _measured(
+def _of_postgres(source: Path, rows: int, effort: _Effort, alone: bool) -> Iterator[Figure]:
+    with postgres(rows) as server:
+        url = new_store(server)
+        yield _loaded(server, source, url, rows)
+        answered = apart(shared.of_postgres, url, effort.questions)
+
+        def server_cpu() -> float:
+            return cpu_of_children(server.data)
+
+        yield from _served(
+            "postgres", rows, effort, answered, server_cpu, lambda tier: Node("--tier", tier, store_url=url)
+        )
+        if alone:
+            yield from store_nodes.contended(server, url, rows, effort.seconds, effort.nodes)
+            yield from store_nodes.staleness(url, rows, effort.changes)
+
+
+def _loaded(server: PostgresServer, source: Path, url: str, rows: int) -> Figure:
+    """Filling an empty store from a file, and what it is then."""
+    from tests.postgres_server import name_of
+
+    found, database = taken(source, url, lambda: cpu_of_children(server.data)), name_of(url)
+    took = indexes(server.log())
+    server.sql("VACUUM ANALYZE", database)
+    values = {
+        "rows_per_second": found.rows / found.steps["loading"],
+        "memories_per_second": found.kinds["memories"] / found.seconds,
+        "peak_mb": found.peak_mb,
+        "cpu_us": found.cpu / found.rows * 1e6,
+        "server_cpu_us": found.server_cpu / found.rows * 1e6,
+        "indexes_s": sum(took.values()),
+        "disk_mb": _mb(server, database, "pg_database_size(current_database())"),
+        "words_mb": _mb(server, database, "pg_total_relation_size('words_found')"),
+        **{f"{step.replace(' ', '_')}_s": seconds for step, seconds in found.steps.items()},
+    }
+    if "embedding_graph" in took:
+        values["graph_s"] = took["embedding_graph"]
+        values["indexes_s"] -= values["graph_s"]
+        values["graph_mb"] = _mb(server, database, "pg_relation_size('embedding_graph')")
+    return Figure("postgres-load", rows, "semantic", errors=found.errors, values=values)
+
+
+def _mb(server: PostgresServer, database: str, what: str) -> float:
+    return float(server.sql(f"SELECT {what}", database)[0][0]) / 2**20
+
+
+def _of_sqlite(source: Path, rows: int, effort: _Effort) -> Iterator[Figure]:
+    with tempfile.TemporaryDirectory(prefix="aimem-bench-") as folder:
+        place = Path(folder)
+        copy = Path(shutil.copy(source, place / "bench.db"))
+        yield Figure("sqlite-load", rows, "semantic", values={"disk_mb": copy.stat().st_size / 2**20})
+        answered = apart(shared.of_sqlite, copy, effort.questions)
+        yield from _served("sqlite", rows, effort, answered, None, lambda tier: Node("--tier", tier, folder=place))
+
+
+def _served(
     name: str,
-    node: Node,
-    options: argparse.Namespace,
     rows: int,
-    following: Callable[[], bytes | None],
-    server_cpu: Callable[[], float],
-) -> int:
-    """One load, and its figures. How many it stored; 0 when a request failed, or nothing was put on disk."""
-    fsyncs, cpu, server = node.metric("aimem_fsyncs_total"), node.cpu_seconds(), server_cpu()
-    outcome = drive(node.port, options.clients, following)
-    fsyncs, cpu, server = node.metric("aimem_fsyncs_total") - fsyncs, node.cpu_seconds() - cpu, server_cpu() - server
-    stored = len(outcome.latencies)
-    print(
-        f"{name}, store, {options.clients} clients, tier {options.tier}, {rows:,} rows: {outcome.rate:,.0f}/s, "
-        f"p50 {outcome.percentile(0.5):.1f} ms, p99 {outcome.percentile(0.99):.1f} ms, errors {outcome.errors()}"
-    )
-    print(
-        f"  {stored} stores in {outcome.seconds:.1f} s, {fsyncs:.0f} fsyncs, {stored / max(fsyncs, 1):.1f} stores each"
-    )
-    print(
-        f"  node: {cpu / stored * 1e6:.0f} us of CPU per store, {node.memory_mb():.0f} MB resident"
-        + (f"; server: {server / stored * 1e6:.0f} us" if server else ""),
-        flush=True,
-    )
-    return 0 if outcome.errors() or not fsyncs else stored
+    effort: _Effort,
+    answered: Answered,
+    server_cpu: Callable[[], float] | None,
+    node_of: Callable[[str], Node],
+) -> Iterator[Figure]:
+    """Recalls and stores through a node on this store; vectors follow the stores of the first one, not those of the
+    second."""
+    with node_of("semantic") as node:
+        subject = Subject(node, rows, "semantic", effort.seconds)
+        _await_meaning(node)
+        for share, namespace in drawn.SHARES.items():
+            asked = questions(len(share))
+            within = "" if namespace is None else f"&namespace={namespace}"
+            figure = subject.reading(
+                f"{name}-{ROWS[share]}",
+                1,
+                lambda asked=asked, within=within: request(
+                    "GET", f"/api/v1/recall?context={quote(next(asked))}{within}"
+                ),
+            )
+            figure.values |= answered[share]
+            yield figure
+        yield _stored(name, subject, server_cpu)
+    with node_of("keyword") as node:
+        yield _stored(name, Subject(node, rows, "keyword", effort.seconds), server_cpu)
+
+
+def _await_meaning(node: Node) -> None:
+    """Until it recalls by meaning too, all that is stored."""
+    while backlog(node) or node.call("GET", "/recall?context=begin")["mode"] != "hybrid":
+        time.sleep(0.1)
+
+
+def _stored(name: str, subject: Subject, server_cpu: Callable[[], float] | None) -> Figure:
+    """Stores of many clients; nothing on disk is an error."""
+    before = server_cpu() if server_cpu else 0.0
+    figure = subject.storing(f"{name}-store", _CLIENTS)
+    if server_cpu:
+        figure.values["server_cpu_us"] = (server_cpu() - before) / figure.values["requests"] * 1e6
+    figure.values["backlog_after"] = backlog(subject.node)
+    figure.errors += not figure.fsyncs
+    return figure

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from benchlib.node import Node
-from benchlib.store import fill
+from benchlib.stores import fill
 from benchlib.texts import Texts
 
 _LINES = "application/x-ndjson"
