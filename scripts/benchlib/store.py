@@ -157,8 +157,8 @@ def _served(
     with node_of("semantic") as node:
         subject = Subject(node, rows, "semantic", effort.seconds)
         _await_meaning(node)
-        for share, namespace in drawn.SHARES.items():
-            asked = questions(len(share))
+        for seed, (share, namespace) in enumerate(drawn.SHARES.items(), 11):
+            asked = questions(seed)
             within = "" if namespace is None else f"&namespace={namespace}"
             figure = subject.reading(
                 f"{name}-{ROWS[share]}",
