@@ -98,6 +98,7 @@ GROUP_INTENTS_MAX = 512  # writers that share one fsync; above some hundred the 
 WRITE_QUEUE_MAX = 20_000  # intents that wait; at 2,000 a second that is ten seconds, longer than anybody should wait
 WAL_BYTES_MAX = 64 * 1024 * 1024  # the existing system's log grew to 8.4 GB; at this size ours waits for its readers
 READERS = 2  # read connections, each a thread: 16 recalls at once come to 226/s with two, 179 with one, 129 with four
+FEED_RARE_ROWS = 10_000  # rows of some kinds that a page of the feed looks up one by one, some 20 ms at most
 READ_HERE_MAX = 4  # keys looked up on the event loop: some 30 us each, while a thread costs 150 us
 REHEARSED_HERE_MAX = 32  # intents rehearsed on the event loop: some 20 us each, while a thread costs 150 us
 MATCH_ROWS_BUDGET = 10_000  # rows that the words of a question may find: 1 ms, 8 if all are ranked

@@ -76,6 +76,22 @@ async def test_a_page_without_any_record_of_its_kinds_still_goes_forward(store: 
     assert (page.changes, page.cursor.seq, page.more) == ([], 3, False)
 
 
+async def test_what_few_rows_are_of_is_found_among_many_others_page_by_page(store: Store) -> None:
+    """A store may look these up by their kind: they come by their place all the same, and none of them is passed."""
+    ids = [(await stored(store, creating(title))).key for title in "CAB"]
+    touches = [fold(each, Touched(1, NOW), {}) for each in (*ids, *ids[:1])]
+    await written(store, *touches[:3], *(creating(f"other {number}") for number in range(40)), touches[3])
+    after, found, more = 3, list[tuple[int, str]](), True
+    while more:
+        page = await store.changes(after, 2, LARGE, (TOUCH, IDEMPOTENCY))
+        found += [(seq, each.key.partition("/")[0]) for seq, each in page.changes]
+        assert len(page.changes) <= 2
+        after, more = page.cursor.seq, page.more
+    assert found == [(5, ids[1]), (6, ids[2]), (47, ids[0])]
+    assert after == store.head
+    assert len((await store.changes(4, 10, 1, (TOUCH,))).changes) == 1
+
+
 async def test_a_cursor_names_incarnation_and_start(store: Store) -> None:
     assert (await store.changes(0, 1, LARGE)).cursor == Cursor(store.incarnation, store.start, 0)
 

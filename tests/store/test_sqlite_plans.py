@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aimem.store.sqlite import reading, schema, table
+from aimem.store.sqlite import feed, reading, schema, table
 
 
 class Spy:
@@ -34,9 +34,24 @@ def spy(tmp_path: Path) -> Spy:
 @pytest.mark.parametrize("kinds", [None, ("memory",), ("memory", "link")])
 def test_a_page_of_the_feed_is_read_by_its_place_whatever_the_kinds(spy: Spy, kinds: tuple[str, ...] | None) -> None:
     """By kind it would read and sort all of them for every page: a quarter of a second at 100,000."""
-    reading.changes(spy, 0, 10, 1_000, kinds)  # type: ignore[arg-type]
+    feed.changes(spy, 0, 10, 1_000, kinds)  # type: ignore[arg-type]
     assert any("record_seq" in plan for plan in spy.plans)
     assert not [plan for plan in spy.plans if "TEMP B-TREE" in plan or "record_key" in plan]
+
+
+def test_what_few_rows_are_of_is_not_looked_for_in_all_others(spy: Spy) -> None:
+    """Every start asks for votes and events: by their place it read a million rows, 5 s before the first recall."""
+    spy.execute("UPDATE state SET head = 1000000")
+    feed.changes(spy, 0, 10, 1_000, ("decision", "vote"))  # type: ignore[arg-type]
+    assert [plan for plan in spy.plans if "record_key" in plan]
+    assert not [plan for plan in spy.plans if "record_seq" in plan or plan == "SCAN record"]
+
+
+def test_the_last_tombstone_is_looked_for_among_tombstones(spy: Spy) -> None:
+    """Not among all rows, the latest first: where there is no tombstone that is every row of the store."""
+    reading.last_tombstone(spy, 1)  # type: ignore[arg-type]
+    assert any("record_stored" in plan for plan in spy.plans)
+    assert not [plan for plan in spy.plans if "record_seq" in plan]
 
 
 def test_touches_of_many_memories_are_found_by_key(spy: Spy) -> None:

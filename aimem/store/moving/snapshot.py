@@ -13,7 +13,7 @@ from aimem.errors import Damaged
 from aimem.limits import MIGRATE_BATCH_BYTES, MIGRATE_BATCH_RECORDS
 from aimem.store.migrate.copying import copy_aside
 from aimem.store.moving.source import Page
-from aimem.store.sqlite import opening, reading, schema
+from aimem.store.sqlite import feed, opening, reading, schema
 from aimem.store.sqlite.faults import meaning
 from aimem.store.state import unpack
 
@@ -52,9 +52,7 @@ class Snapshot:
 
     async def page(self, after: int) -> Page:
         with self._faults_told():
-            found, seq, more = reading.changes(
-                self._connection, after, MIGRATE_BATCH_RECORDS, MIGRATE_BATCH_BYTES, None
-            )
+            found, seq, more = feed.changes(self._connection, after, MIGRATE_BATCH_RECORDS, MIGRATE_BATCH_BYTES, None)
         last = self._starts[-1][0] if self._starts else "none"
         return Page([record for _, record in found], Cursor(self.incarnation, last, seq), more)
 

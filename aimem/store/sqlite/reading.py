@@ -253,21 +253,8 @@ def expired(connection: Connection, before: int, limit: int) -> list[str]:
     return [key for (key,) in found]
 
 
-def changes(
-    connection: Connection, after: int, limit: int, size: int, kinds: tuple[str, ...] | None
-) -> tuple[list[tuple[int, Record]], int, bool]:
-    """The feed after `after`: the changes, the position after them, and whether the bounds cut it."""
-    head = connection.execute("SELECT head FROM state").fetchone()[0]
-    # The plus keeps SQLite from choosing the index on kinds, which reads and sorts all of a kind for every page.
-    condition = "" if kinds is None else "AND +kind IN (SELECT value FROM json_each(:kinds))"
-    found: list[tuple[int, Record]] = []
-    for values in connection.execute(
-        f"SELECT {COLUMNS} FROM record WHERE seq > :after {condition} ORDER BY seq",
-        {"after": after, "kinds": json.dumps(kinds)} if kinds is not None else {"after": after},
-    ):
-        row = row_of(values)
-        size -= len(row.record.raw)
-        if found and (len(found) >= limit or size < 0):
-            return found, found[-1][0], True
-        found.append((row.seq, row.record))
-    return found, max(head, after), False
+def last_tombstone(connection: Connection, before: int) -> int:
+    """The highest `seq` of a tombstone that was stored before `before`."""
+    # The plus keeps SQLite from looking for the highest by way of all rows, the latest first.
+    (seq,) = connection.execute("SELECT max(+seq) FROM record WHERE stored < ? AND deleted = 1", (before,)).fetchone()
+    return int(seq or 0)

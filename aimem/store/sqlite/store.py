@@ -32,7 +32,7 @@ from aimem.store.base import (
 )
 from aimem.store.grouping import tell
 from aimem.store.ids import random_id
-from aimem.store.sqlite import reading, scanning, schema
+from aimem.store.sqlite import feed, reading, scanning, schema
 from aimem.store.sqlite.beginning import Opened, Opening
 from aimem.store.sqlite.checking import check
 from aimem.store.sqlite.lexical import match, matching
@@ -153,13 +153,7 @@ class SqliteStore:
         return swept
 
     async def last_tombstone(self, before: int) -> int:
-        def read(connection: sqlite3.Connection) -> int:
-            (seq,) = connection.execute(
-                "SELECT max(seq) FROM record WHERE stored < ? AND deleted = 1", (before,)
-            ).fetchone()
-            return int(seq or 0)
-
-        return await self._readers.run(read)
+        return await self._readers.run(reading.last_tombstone, before)
 
     async def restamp(self, limit: int) -> int:
         count = 0
@@ -245,7 +239,7 @@ class SqliteStore:
         return await self._readers.run(reading.expired, before, limit)
 
     async def changes(self, after: int, limit: int, size: int, kinds: tuple[str, ...] | None = None) -> FeedPage:
-        found, position, more = await self._readers.run(reading.changes, after, limit, size, kinds)
+        found, position, more = await self._readers.run(feed.changes, after, limit, size, kinds)
         return FeedPage(found, Cursor(self.incarnation, self.start, position), more)
 
     async def progress(self, name: str) -> int:
