@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,8 +108,9 @@ class Indexing:
     async def build(self) -> None:
         """Put all stored vectors in, once."""
         if self._gone is not None:
-            async for batch in self._store.scan_vectors():
-                await asyncio.to_thread(self._add_batch, batch)
+            async with aclosing(_read_ahead(self._store.scan_vectors())) as batches:
+                async for batch in batches:
+                    await asyncio.to_thread(self._add_batch, batch)
             gone, self._gone = self._gone, None
             for row in gone:
                 self.index.remove(row)
@@ -250,6 +252,18 @@ class Indexing:
             self._changed[record.key] = None
         if self._changed:
             self._news.set()
+
+
+async def _read_ahead(batches: AsyncIterator[Sequence[Vector]]) -> AsyncGenerator[Sequence[Vector], None]:
+    """The same, the next of them being read while one is used."""
+    coming = asyncio.ensure_future(anext(batches, None))
+    try:
+        while (batch := await coming) is not None:
+            coming = asyncio.ensure_future(anext(batches, None))
+            yield batch
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
 
 
 def _warn(memory_id: str, error: Invalid) -> None:

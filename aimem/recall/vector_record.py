@@ -91,7 +91,7 @@ def decode_many(bodies: Sequence[bytes], model: str, dims: int, unusable: Callab
     for length, numbers in by_length.items():
         part = forms[length].read(bodies, numbers) if length in forms else _nothing(dims)
         parts.append(part)
-        others = sorted(set(numbers).difference(part.numbers.tolist()))
+        others = sorted(set(numbers).difference(part.numbers.tolist())) if len(part.numbers) < len(numbers) else ()
         parts += (_one(bodies[number], number, model, dims, unusable) for number in others)
     return Many(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 

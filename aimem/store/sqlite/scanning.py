@@ -5,6 +5,7 @@ A scan sees one committed state, however long it takes; other reads never wait f
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -32,35 +33,28 @@ def records_of(kind: str) -> tuple[str, tuple[Any, ...]]:
     return select, (MEMORY, kind)
 
 
-# The pairs come out of the index on keys alone; then the bodies are read in the order in which they lie in the file.
-# Without the LIMIT, SQLite may drop the order; without the plus, it would look up every memory for every vector.
-VECTORS = f"""
-SELECT pair.memory, v.key, CAST(v.body AS BLOB)
-FROM (
-    SELECT r.row AS vector, m.row AS memory
-    FROM record r CROSS JOIN record m ON m.kind = '{MEMORY}' AND m.key = r.key
-    WHERE r.kind = '{VECTOR}' AND +m.row IN (SELECT row FROM record WHERE visible = 1)
-    ORDER BY vector LIMIT -1
-) pair CROSS JOIN record v ON v.row = pair.vector
-WHERE v.deleted = 0
-"""
-"""The live vectors of all visible memories: the memory's row, its key, the body."""
-
-
 async def batches(path: Path, select: str, values: tuple[Any, ...] = ()) -> AsyncIterator[list[Any]]:
-    """The rows of a SELECT.
-
-    Raises:
-        Damaged, StorageFailed: when the file can't be read.
-    """
-    connection = await aiosqlite.connect(path)
-    try:
-        await connection.execute("PRAGMA query_only = 1")
-        await connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    """The rows of a SELECT. Raises as `connected`."""
+    async with connected(path) as connection:
         await connection.create_function("source_key", 2, source_key, deterministic=True)
         rows = await connection.execute(select, values)
         while batch := await rows.fetchmany(SCAN_BATCH):
             yield list(batch)
+
+
+@contextlib.asynccontextmanager
+async def connected(path: Path) -> AsyncIterator[aiosqlite.Connection]:
+    """A connection that can only read, and its thread. All that is read sees the state of the first statement.
+
+    Raises:
+        Damaged, StorageFailed: when the file can't be read.
+    """
+    connection = await aiosqlite.connect(path, isolation_level=None)
+    try:
+        await connection.execute("PRAGMA query_only = 1")
+        await connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        await connection.execute("BEGIN")
+        yield connection
     except sqlite3.Error as error:
         raise meaning(error, path) from error
     finally:

@@ -270,8 +270,10 @@ class SqliteStore:
             yield [(values[-1] or 0, row_of(values[:-1]).record) for values in batch]
 
     async def scan_vectors(self) -> AsyncIterator[list[Vector]]:
-        async for batch in scanning.batches(self.path, scanning.VECTORS):
-            yield [Vector(*values) for values in batch]
+        from aimem.store.sqlite.vectors import vectors  # a native library, which the keyword tier must not need
+
+        async for batch in vectors(self.path):
+            yield batch
 
     async def check(self) -> list[str]:
         return await self._readers.run(check)
