@@ -168,27 +168,27 @@ def chain_of(namespace: str) -> Generator[Read, Any, Sequence[Standing]]:
     return found
 
 
-def standing_over(namespace: str, held: Callable[[Ref], Record | None]) -> Sequence[Standing]:
+def standing_over(namespace: str, standing: Callable[[str], Standing]) -> Sequence[Standing]:
     """Everything that has a say in `namespace`, nearest first: itself, its ancestors, the parents that were named for
-    its root, and `*`. A parent named twice ends the walk. `held` gives what stands under an address."""
+    its root, and `*`. A parent named twice ends the walk. `standing` gives the records of one: see `standing_in`."""
     found: list[Standing] = []
     names = list(lineage(namespace)) if namespace != EVERYWHERE else []
     seen: set[str] = set()
     while names:
         name = names.pop(0)
         seen.add(name)
-        found.append(_standing(name, held))
+        found.append(standing(name))
         parent = found[-1].standard.body.get("parent") if found[-1].standard is not None else None
         if not names and isinstance(parent, str) and parent not in seen and len(seen) < 2 * NAMESPACE_DEPTH_MAX:
             names.append(parent)
     if EVERYWHERE not in seen:
-        found.append(_standing(EVERYWHERE, held))
+        found.append(standing(EVERYWHERE))
     return found
 
 
-def _standing(name: str, held: Callable[[Ref], Record | None]) -> Standing:
-    standard, policy = (held(Ref(kind, name)) for kind in (STANDARD, POLICY))
-    return Standing(name, _live(standard), _live(policy))
+def standing_in(held: Callable[[Ref], Record | None]) -> Callable[[str], Standing]:
+    """What gives the records of one namespace, where `held` gives what stands under an address."""
+    return lambda name: Standing(name, _live(held(Ref(STANDARD, name))), _live(held(Ref(POLICY, name))))
 
 
 def _live(record: Record | None) -> Record | None:

@@ -6,11 +6,19 @@ Any thread may read here while one takes in what it has committed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from aimem.core.kinds import POLICY, STANDARD
-from aimem.core.policy import Standing, standing_over
+from aimem.core.policy import Standing, standing_in, standing_over
 from aimem.core.record import Record, Ref
 from aimem.limits import CHAINS_MAX
+
+
+class _Kept(NamedTuple):
+    """What was found: chains by namespace, and their links, which namespaces below the same ones share."""
+
+    chains: dict[str, Sequence[Standing]]
+    links: dict[str, Standing]
 
 
 class Resident:
@@ -18,7 +26,8 @@ class Resident:
 
     def __init__(self, records: Iterable[Record]) -> None:
         self._records = {record.ref: record for record in records}
-        self._chains: dict[str, Sequence[Standing]] = {}
+        self._standing = standing_in(self.get)
+        self._kept = _Kept({}, {})
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self._records.values())
@@ -29,12 +38,18 @@ class Resident:
 
     def chain(self, namespace: str) -> Sequence[Standing]:
         """All that has a say in a namespace: see `policy.chain_of`. Kept until a rule changes."""
-        chains = self._chains  # taken first: `take` leaves it behind, so nothing old is kept in its successor
-        found = chains.get(namespace)
+        kept = self._kept  # taken first: `take` leaves it behind, so nothing old is kept in its successor
+        found = kept.chains.get(namespace)
         if found is None:
-            if len(chains) >= CHAINS_MAX:
-                chains.clear()
-            found = chains[namespace] = standing_over(namespace, self.get)
+            if len(kept.chains) >= CHAINS_MAX:
+                kept = self._kept = _Kept({}, {})
+            found = kept.chains[namespace] = standing_over(namespace, lambda name: self._link(kept.links, name))
+        return found
+
+    def _link(self, links: dict[str, Standing], name: str) -> Standing:
+        found = links.get(name)
+        if found is None:
+            found = links[name] = self._standing(name)
         return found
 
     def take(self, records: Iterable[Record]) -> None:
@@ -42,9 +57,9 @@ class Resident:
         taken = {record.ref: record for record in records}
         self._records.update(taken)
         if any(ref.kind in (STANDARD, POLICY) for ref in taken):
-            self._chains = {}
+            self._kept = _Kept({}, {})
 
     def clear(self) -> None:
         """Forget everything."""
         self._records.clear()
-        self._chains = {}
+        self._kept = _Kept({}, {})

@@ -18,7 +18,7 @@ from aimem.core.digest import stage
 from aimem.core.intent import Chain, Get, Holding, Intent, Links, Look, Read, Rehearsed, decide, rehearse
 from aimem.core.kinds import LINK, MEMORY, RESIDENT, SUPERSEDED, TOUCH, VECTOR, kind_of, source_key
 from aimem.core.pairs import Pair, PairState, by_age, pair_of, plain_id, resolve
-from aimem.core.policy import Standing, standing_over
+from aimem.core.policy import Standing, standing_in, standing_over
 from aimem.core.record import Record, Ref
 from aimem.core.restamping import in_order, restamped
 from aimem.core.upkeep import outlives
@@ -125,8 +125,9 @@ class Transaction(ABC):
         if isinstance(read, Look):
             return self._in_force(read.ref)
         if isinstance(read, Chain):
-            written = bool(self.resident)  # perhaps a rule, which then is in force for what follows in this group
-            return standing_over(read.namespace, self._in_force) if written else self._resident.chain(read.namespace)
+            if self.resident:  # perhaps a rule, which then is in force for what follows in this group
+                return standing_over(read.namespace, standing_in(self._in_force))
+            return self._resident.chain(read.namespace)
         if isinstance(read, Holding):
             return resolve(read.pair, self._lookup, (row.record for row in self._others(read.pair)))
         if isinstance(read, Links):

@@ -21,6 +21,7 @@ from aimem.core.policy import (
     judge,
     parse_policy,
     rule_of,
+    standing_in,
     standing_over,
 )
 from aimem.core.record import Record, Ref
@@ -124,7 +125,7 @@ class Rules:
 
     def read(self, read: Read) -> Sequence[Standing]:
         assert isinstance(read, Chain)
-        return standing_over(read.namespace, self._held.get)
+        return standing_over(read.namespace, standing_in(self._held.get))
 
     def chain(self, namespace: str) -> list[Any]:
         def plan(stamp: Any) -> Plan:

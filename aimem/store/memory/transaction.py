@@ -10,7 +10,7 @@ from aimem.core.digest import stage
 from aimem.core.intent import Chain, Get, Holding, Intent, Links, Look, Read, Rehearsed, decide, rehearse
 from aimem.core.kinds import KINDS, MEMORY, TOUCH, source_key
 from aimem.core.pairs import PairState, pair_of, resolve
-from aimem.core.policy import Standing, standing_over
+from aimem.core.policy import Standing, standing_in, standing_over
 from aimem.core.record import Record, Ref
 from aimem.core.restamping import in_order, restamped, too_far
 from aimem.core.upkeep import outlives
@@ -58,7 +58,7 @@ class Transaction:
         if isinstance(read, Get | Look):
             return self._held(read.ref)
         if isinstance(read, Chain):
-            return standing_over(read.namespace, self._held)
+            return standing_over(read.namespace, standing_in(self._held))
         if isinstance(read, Holding):
             return resolve(read.pair, self.state.memory, self.state.claimants(read.pair))
         if isinstance(read, Links):
