@@ -60,7 +60,8 @@ class Grave(NamedTuple):
     version: str
 
 
-_NONE = Columns()
+NONE = Columns()
+"""Of what is found by its address only."""
 
 
 def pair_text(pair: Pair) -> str:
@@ -75,7 +76,7 @@ def columns_of(record: Record) -> Columns:
     if record.kind == MEMORY or (record.kind == SUPERSEDED and not record.deleted):
         kept = record.kind == SUPERSEDED or is_archived(record)
         return Columns(namespace=record.body.get("namespace"), archived=archived_at(record) if kept else None)
-    return _NONE
+    return NONE
 
 
 class Transaction(ABC):

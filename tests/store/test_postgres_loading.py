@@ -28,6 +28,8 @@ from aimem.store.postgres.opening import open_store
 from aimem.store.postgres.partitioning import partition
 from aimem.store.postgres.schema import INDEXES
 from aimem.store.postgres.seen import Seen
+from aimem.store.postgres.speller import Speller
+from aimem.store.postgres.spelling import lines
 from aimem.store.postgres.store import PostgresStore
 from aimem.store.postgres.url import read_target
 from aimem.store.sqlite.store import open_sqlite
@@ -39,6 +41,7 @@ from tests.store.shared import opened
 from tests.store.store_source import StoreSource
 from tests.store.test_migrate_ours import fill
 from tests.store.test_moving import filled
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.bad_luck
 
@@ -84,10 +87,17 @@ async def tables(url: str, server: PostgresServer) -> dict[str, list[tuple[Any, 
     return {name: server.sql(statement, name_of(url)) for name, statement in _TABLES.items()}
 
 
-@pytest.mark.parametrize(("origin", "cut"), [("ours", 0), ("ours", 3), ("old", 0)])
+@pytest.mark.parametrize(("origin", "cut", "beside"), [("ours", 0, True), ("ours", 3, False), ("old", 0, True)])
 async def test_the_same_rows_as_one_by_one(
-    origin: str, cut: int, database: Make, postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    origin: str,
+    cut: int,
+    beside: bool,
+    database: Make,
+    postgres: PostgresServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("aimem.store.postgres.speller.LOAD_SPELL_BESIDE", 1 if beside else 1_000_000)
     monkeypatch.setattr("aimem.store.migrate.running.MIGRATE_SHARED_INTENTS", 7)  # so that groups meet earlier ones
     monkeypatch.setattr("aimem.store.postgres.graph.EXACT_SEARCH_ROWS_MAX", 10)
     found = []
@@ -120,6 +130,50 @@ async def test_the_same_rows_as_one_by_one(
     assert found[0]["record"]
     assert bool(found[0]["embedding"]) == (origin == "ours")
     assert found[0] == found[1]
+
+
+async def test_what_a_process_spells_is_what_this_one_would_also_when_it_is_gone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("aimem.store.postgres.speller.LOAD_SPELL_BESIDE", 2)
+    memories = [elsewhere(f"m{at}", f"Naïve title {at}\t\\n", NOW, content="running 'quoted' 東京") for at in range(5)]
+    texts = [(at, each.born.time, each.raw) for at, each in enumerate(memories)]
+    speller = Speller()
+    assert await speller.begin(texts[:1])() == lines(texts[:1])
+    answers = [speller.begin(texts[at:]) for at in range(4)]
+    never_asked, cancelled = answers.pop(), asyncio.ensure_future(answers.pop()())
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    assert [await answer() for answer in answers] == [lines(texts), lines(texts[1:])]
+    assert await speller.begin(texts)() == lines(texts)
+    assert await never_asked() == lines(texts[3:])
+    process = speller._process
+    assert process is not None
+    process.kill()
+    await process.wait()
+    assert await speller.begin(texts)() == lines(texts)
+    assert "this one does its work" in caplog.text
+    await speller.close()
+
+
+async def test_a_process_that_spells_ends_with_the_one_that_started_it() -> None:
+    program = """
+import asyncio, os
+from aimem.store.postgres.speller import Speller
+
+async def main():
+    speller = Speller()
+    await speller.begin([(1, 0, b'{"content":"","metadata":{},"tags":[],"title":""}')] * 200)()
+    print(speller._process.pid, flush=True)
+    os.kill(os.getpid(), 9)
+
+asyncio.run(main())
+"""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    beside = Path("/proc", (await process.stdout.readline()).decode().strip())
+    assert await process.wait() == -signal.SIGKILL
+    await asyncio.to_thread(eventually, lambda: not beside.exists() or " Z " in (beside / "stat").read_text())
 
 
 async def test_only_an_empty_store_that_nobody_serves_is_loaded(database: Make, postgres: PostgresServer) -> None:

@@ -5,7 +5,7 @@ In a load rows that are new are copied in: that takes the server half of what it
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,9 @@ from aimem.core.visibility import scope_of
 from aimem.store.postgres.known import pair_hash
 from aimem.store.postgres.session import Connection, copying
 from aimem.store.postgres.text import array, stored
-from aimem.store.postgres.words import lexemes
-from aimem.store.transaction import Columns
+from aimem.store.transaction import NONE, Columns
+
+_NOTHING = (None,) * 12  # of what reads search by
 
 
 @dataclass(slots=True)
@@ -33,12 +34,20 @@ class Put:
     def values(self, row: int) -> tuple[Any, ...]:
         """In the order of `TYPES`."""
         record, columns = self.record, self.columns
-        shown: tuple[str | None, ...] = (None, None, None)
-        if columns.tier is not None:
-            metadata = record.body["metadata"]
-            author = metadata.get("agent_id")
-            tags = array([tag for tag in record.body["tags"] if isinstance(tag, str)])
-            shown = (stored(scope_of(metadata)), stored(author) if isinstance(author, str) else None, tags)
+        shown: tuple[Any, ...] = _NOTHING
+        if columns is not NONE:
+            shown = (
+                None if columns.target is None else stored(columns.target),
+                _integer(columns.archived),
+                None if columns.namespace is None else stored(columns.namespace),
+                None if columns.pair is None else pair_hash(columns.pair),
+                columns.tier,
+                _integer(columns.priority),
+                _integer(columns.created),
+                _integer(columns.updated),
+                self.expires,
+                *self._shown(),
+            )
         return (
             row,
             stored(record.kind),
@@ -53,17 +62,18 @@ class Put:
             record.extra.decode(),
             self.stored,
             self.visible,
-            None if columns.target is None else stored(columns.target),
-            _integer(columns.archived),
-            None if columns.namespace is None else stored(columns.namespace),
-            None if columns.pair is None else pair_hash(columns.pair),
-            columns.tier,
-            _integer(columns.priority),
-            _integer(columns.created),
-            _integer(columns.updated),
-            self.expires,
             *shown,
         )
+
+    def _shown(self) -> tuple[str | None, ...]:
+        """Scope, author and tags of a live memory."""
+        if self.columns.tier is None:
+            return None, None, None
+        body = self.record.body
+        metadata = body["metadata"]
+        author = metadata.get("agent_id")
+        tags = array([tag for tag in body["tags"] if isinstance(tag, str)])
+        return stored(scope_of(metadata)), stored(author) if isinstance(author, str) else None, tags
 
 
 def _integer(value: Any) -> int | None:
@@ -135,9 +145,8 @@ async def copy_rows(connection: Connection, puts: Iterable[tuple[int, Put]]) -> 
             await copy.write_row(put.values(row))
 
 
-async def copy_words(connection: Connection, texts: Iterable[tuple[int, Record]]) -> None:
-    """Write the words of memories that had none, by the numbers of their rows."""
+async def copy_words(connection: Connection, spelled: Iterable[Callable[[], Awaitable[bytes]]]) -> None:
+    """Write the words of memories that had none: the lines that `spelling.lines` gives."""
     async with copying(connection, "COPY words (row, size, found) FROM STDIN") as copy:
-        for row, record in texts:
-            found, size = lexemes(record)
-            await copy.write_row((row, size, found))
+        for lines in spelled:
+            await copy.write(await lines())

@@ -273,11 +273,11 @@ class PostgresStore:
         async with self._alone() as session:
             if not await loading.begin(session):
                 return False
-            self._writer.load(await loading.seen(session))
+            await self._writer.load(await loading.seen(session))
         return True
 
     async def end_load(self, told: Callable[[str], None]) -> None:
-        self._writer.load(None)
+        await self._writer.load(None)
         async with self._alone() as session:
             await loading.end(session, told)
 

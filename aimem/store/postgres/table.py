@@ -15,9 +15,11 @@ from aimem.core.kinds import EMBEDDING, LINK, MEMORY, TOUCH
 from aimem.core.pairs import Pair
 from aimem.core.record import Record, Ref
 from aimem.core.text import indexed_text
+from aimem.limits import LOAD_SPELL_TEXTS
 from aimem.store import transaction
 from aimem.store.postgres.known import PAIR, Family, Known, Missing, Recent, families_of, paired
 from aimem.store.postgres.session import Connection
+from aimem.store.postgres.speller import Speller
 from aimem.store.postgres.standing import Standing
 from aimem.store.postgres.statements import (
     SET,
@@ -184,17 +186,18 @@ class Transaction(transaction.Transaction):
         noted = (self._put, self._dropped, self._shown, self._expiries, self._stored, self._texts, self._positions)
         return any(noted)
 
-    async def copy(self, connection: Connection) -> None:
+    async def copy(self, connection: Connection, speller: Speller) -> None:
         """In a load: write what is new by COPY; `save` does the rest. All of it where rows go whose places new ones may
         take."""
         if self._dropped:
             return
         new = {row: put for row, put in self._put.items() if row > self._last_before}
-        texts = {row: record for row, record in self._texts.items() if record is not None and row in new}
+        texts = [(row, each.born.time, each.raw) for row, each in self._texts.items() if each and row in new]
+        spelled = [speller.begin(texts[at : at + LOAD_SPELL_TEXTS]) for at in range(0, len(texts), LOAD_SPELL_TEXTS)]
         if new:
             await copy_rows(connection, new.items())
-        if texts:
-            await copy_words(connection, texts.items())
+        if spelled:
+            await copy_words(connection, spelled)
         self._put = {row: put for row, put in self._put.items() if row not in new}
         self._texts = {row: record for row, record in self._texts.items() if row not in new}
 

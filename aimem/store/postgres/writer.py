@@ -39,6 +39,7 @@ from aimem.store.postgres.known import Known, Recent, ask
 from aimem.store.postgres.past import Past
 from aimem.store.postgres.schema import WRITING
 from aimem.store.postgres.seen import Seen
+from aimem.store.postgres.speller import Speller
 from aimem.store.postgres.standing import SAVE_STATE, STATE, identity_of, saved, standing_of, state_values
 from aimem.store.postgres.table import Program, Transaction
 
@@ -80,7 +81,7 @@ class Writer:
         self._identity = node.state.identity
         self._recent = Recent()
         self._alone = True  # nobody else wrote between the last two groups
-        self._loading = False
+        self._speller: Speller | None = None  # in a load
         self._busy = asyncio.Lock()
         self._jobs = Jobs[Work]()
         self._wake = asyncio.Event()
@@ -94,9 +95,10 @@ class Writer:
         """Do `work` in a transaction of its own."""
         await self._submit((), work)
 
-    def load(self, seen: Seen | None) -> None:
+    async def load(self, seen: Seen | None) -> None:
         """From now on what is new is copied in, and nothing is asked for that `seen` denies; with None no longer."""
-        self._loading = seen is not None
+        await self._end_spelling()
+        self._speller = None if seen is None else Speller()
         self._recent.load(self.node.state, seen)
 
     def _submit(self, intents: Sequence[Intent], work: Work | None = None) -> asyncio.Future[list[Outcome]]:
@@ -114,7 +116,13 @@ class Writer:
         following.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await following
+        await self._end_spelling()
         self._hang_up()
+
+    async def _end_spelling(self) -> None:
+        speller, self._speller = self._speller, None
+        if speller is not None:
+            await speller.close()
 
     async def _run(self) -> None:
         while jobs := await self._next_group():
@@ -256,8 +264,8 @@ class Writer:
         if after.revision == self.node.state.revision:
             await session.execute("COMMIT")
         else:
-            if self._loading:
-                await transaction.copy(session)
+            if self._speller is not None:
+                await transaction.copy(session, self._speller)
             async with session.pipeline():
                 await transaction.save(session, after.digest.sums)
                 await session.execute(SAVE_STATE, saved(after))

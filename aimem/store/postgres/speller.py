@@ -1,0 +1,73 @@
+"""The words of what is loaded are spelled by a process beside this one: on the other core, where there is one.
+
+It is sent texts, some at a time, and answers with the lines that COPY takes. Its input ends with this process, however
+that ends, and it ends with its input. Where it can't be started, or is gone, its work is done here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import pickle
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import aimem
+from aimem.limits import LOAD_SPELL_BESIDE
+from aimem.store.postgres.spelling import SIZE_BYTES, Text, lines
+
+log = logging.getLogger(__name__)
+
+_SERVE = "import sys; sys.path.insert(0, sys.argv[1]); from aimem.store.postgres.spelling import serve; serve()"
+_PLACE = str(Path(aimem.__file__).parents[1])  # a folder, or a path in the one file
+
+
+class Speller:
+    """Spells, from the first longer list of texts on by a process, until it is closed."""
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._wanted = True
+        self._turn = asyncio.Lock()
+
+    def begin(self, texts: Sequence[Text]) -> Callable[[], asyncio.Future[bytes]]:
+        """Have texts spelled. What is given back is asked for the lines when they are needed; who is cancelled then, or
+        never asks, disturbs nothing."""
+        task = asyncio.create_task(self._lines(texts))
+        return lambda: asyncio.shield(task)
+
+    async def _lines(self, texts: Sequence[Text]) -> bytes:
+        async with self._turn:
+            if self._wanted and (self._process or len(texts) >= LOAD_SPELL_BESIDE):
+                try:
+                    return await self._spelled_beside(texts)
+                except (OSError, asyncio.IncompleteReadError) as error:
+                    log.warning("the process that spells words is gone, this one does its work: %s", error)
+                    await self.close()
+        return lines(texts)
+
+    async def _spelled_beside(self, texts: Sequence[Text]) -> bytes:
+        if self._process is None:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-c", _SERVE, _PLACE),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+            )
+        asked, answered = self._process.stdin, self._process.stdout
+        assert asked is not None
+        assert answered is not None
+        asked.write(pickle.dumps(texts))
+        await asked.drain()
+        size = await answered.readexactly(SIZE_BYTES)
+        return await answered.readexactly(int.from_bytes(size, "big"))
+
+    async def close(self) -> None:
+        """End the process. What is still to be spelled is spelled here."""
+        self._wanted = False
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
