@@ -15,7 +15,7 @@ from aimem.errors import AimemError, Usage
 if TYPE_CHECKING:
     from aimem.store.migrate.report import Note, Report
 
-_COLLECT_AFTER = 50_000  # objects; records form no cycles, yet to walk all in flight again and again took a tenth
+_COLLECT_AFTER = 500_000  # objects, more than are in flight: records form no cycles, yet to walk them took a twentieth
 
 
 def _with_shared(command: click.Command) -> click.Command:

@@ -28,6 +28,7 @@ from aimem.core.kinds import (
     compound_key,
     link_key,
 )
+from aimem.core.record import canonical
 from aimem.core.timestamp import format_timestamp, parse_timestamp
 from aimem.core.wire import memory_json
 from tests.store.old_database import NOW, REAL, OldDatabase, into, migrated, records
@@ -145,7 +146,9 @@ async def test_old_vectors_are_kept_apart_from_ours(tmp_path: Path, old: sqlite3
     rows = old.execute("SELECT id, embedding FROM memories WHERE embedding IS NOT NULL").fetchall()
     assert {kind for kind, _ in found} == {EMBEDDING}
     for row in rows:
-        body = found[EMBEDDING, f"{row['id']}/all-MiniLM-L6-v2"].body
+        record = found[EMBEDDING, f"{row['id']}/all-MiniLM-L6-v2"]
+        body = record.body
+        assert record.raw == canonical(body)
         assert base64.b64decode(body["data"]) == row["embedding"]
         assert body["dims"] == 384
 

@@ -235,8 +235,9 @@ def embedding_of(memory: Record, data: bytes) -> Record:
     """The vector that the old program made of a memory."""
     dims = len(data) // _FLOAT_BYTES
     model = _MODELS.get(dims, f"unknown-{dims}")
-    body = {"model": model, "dims": dims, "data": base64.b64encode(data).decode()}
-    return Record.make(EMBEDDING, f"{memory.key}/{model}", memory.version.base(), memory.born, body)
+    rest = canonical({"model": model, "dims": dims})  # base64 needs no escape, and to look for one takes twice as long
+    raw = b'{"data":"' + base64.b64encode(data) + b'",' + rest[1:]
+    return Record(EMBEDDING, f"{memory.key}/{model}", memory.version.base(), memory.born, raw)
 
 
 def agent_of(memory: Record, notes: Notes) -> Record | None:

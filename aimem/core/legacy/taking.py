@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aimem.core.automatic import settled, use_of
-from aimem.core.intent import Decision, Intent, Plan, Stamp, get, touches
+from aimem.core.intent import Decision, Get, Intent, Plan, Stamp, get, touches
 from aimem.core.kinds import MEMORY, TOUCH
 from aimem.core.record import Record
 from aimem.core.upkeep import receive
@@ -37,7 +37,7 @@ def take_new(records: Sequence[Record]) -> Intent:
 
     def plan(lent: Stamp) -> Plan:
         for record in records:
-            if (yield from get(record.kind, record.key)) is not None:
+            if (yield Get(record.ref)) is not None:
                 return Decision((), None)
             if record.kind == MEMORY and (yield from touches(record.key)):
                 return Decision((), None)

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from aimem.core.intent import Intent
 from aimem.core.legacy.taking import take, take_new
 from aimem.core.legacy.values import Horizon
 from aimem.core.upkeep import advance
-from aimem.limits import MIGRATE_BATCH_BYTES, MIGRATE_BATCH_RECORDS, MIGRATE_BATCHES_IN_FLIGHT, MIGRATE_SHARED_INTENTS
+from aimem.limits import (
+    MIGRATE_BATCH_BYTES,
+    MIGRATE_BATCH_RECORDS,
+    MIGRATE_BATCHES_IN_FLIGHT,
+    MIGRATE_SHARED_INTENTS,
+    MIGRATE_YIELD_GROUPS,
+)
 from aimem.store.base import Outcome, Store, Written
 from aimem.store.migrate.mapping import Item, Mapping
 from aimem.store.migrate.report import Report
@@ -48,9 +54,8 @@ async def migrate(sources: Sequence[Source], store: Store | None, *, now: int, s
         return report
     running: deque[asyncio.Task[None]] = deque()
     try:
-        for batch in _batches(mapping.groups()):
+        async for batch in _batches(mapping.groups()):
             running.append(asyncio.create_task(_take(store, batch, first, report)))
-            await asyncio.sleep(0)  # hands the batch to the writer; the next one is read meanwhile
             if len(running) >= MIGRATE_BATCHES_IN_FLIGHT:
                 await running.popleft()
             shown(mapping.rows)
@@ -75,11 +80,14 @@ def _begun(sources: Sequence[Source]) -> Report:
     return report
 
 
-def _batches(groups: Iterable[list[Item]]) -> Iterator[list[list[Item]]]:
-    """Groups for one write each, bounded in records and in bytes."""
+async def _batches(groups: Iterable[list[Item]]) -> AsyncIterator[list[list[Item]]]:
+    """Groups for one write each, bounded in records and in bytes. They are read while the writer waits for its disk or
+    its server, and stand in its way no longer than a few of them take."""
     batch: list[list[Item]] = []
     records = size = 0
-    for group in groups:
+    for number, group in enumerate(groups):
+        if not number % MIGRATE_YIELD_GROUPS:
+            await asyncio.sleep(0)
         batch.append(group)
         records += len(group)
         size += sum(len(item.record.raw) for item in group)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from itertools import islice
 from typing import Any, NamedTuple
@@ -53,6 +54,7 @@ def row_of(values: tuple[Any, ...]) -> Row:
     return Row(row, seq, visible, record)
 
 
+@lru_cache(maxsize=1024)  # of one memory it is wanted several times
 def pair_hash(pair: str) -> bytes:
     """A pair's text as the column has it."""
     return sha256(pair.encode()).digest()
