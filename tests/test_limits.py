@@ -1,4 +1,5 @@
-"""The speed table in README and aimem-limits(7) is that of the figures that are kept, and those have no errors."""
+"""The tables in README, aimem-limits(7) and aimem-store(7) are those of the figures that are kept, and these have no
+errors."""
 
 from __future__ import annotations
 
@@ -13,7 +14,9 @@ ROOT = Path(__file__).parent.parent
 def test_the_tables_are_made_of_the_kept_figures() -> None:
     readme = (ROOT / "README.md").read_text()
     page = (ROOT / "man" / "aimem-limits.7").read_text().replace("\\-", "-")
-    kept = [path for name in ("speed", "mesh", "control") if (path := ROOT / "scripts" / f"{name}.json").exists()]
+    kept = [
+        path for name in ("speed", "mesh", "control", "store") if (path := ROOT / "scripts" / f"{name}.json").exists()
+    ]
     for path in kept:
         told = json.loads(path.read_text())
         assert sum(each["errors"] for each in told["figures"]) == 0
@@ -31,3 +34,8 @@ def test_the_tables_are_made_of_the_kept_figures() -> None:
         for row in table[2:]:
             for cell in row.strip("| ").replace("**", "").split(" | "):
                 assert cell.strip() in page
+
+
+def test_no_table_was_made_of_other_figures() -> None:
+    checked = subprocess.run([sys.executable, ROOT / "scripts" / "bench", "table", "--check"], capture_output=True)
+    assert (checked.returncode, checked.stdout) == (0, b"")

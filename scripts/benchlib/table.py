@@ -1,4 +1,5 @@
-"""The tables of speed, of the mesh and of the control plane, as they stand in README.md and in aimem-limits(7)."""
+"""The tables of speed, of the mesh, of the control plane and of the shared store, as they stand in README.md, in
+aimem-limits(7), and in aimem-store(7) what stores take."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from benchlib import control_goals, figures, mesh_goals
+from benchlib import control_goals, figures, mesh_goals, store_goals, store_sizes
 from benchlib.figures import Figure
 from benchlib.goals import missed, table
 from benchlib.node import ROOT
@@ -15,8 +16,11 @@ from benchlib.node import ROOT
 KEPT = ROOT / "scripts" / "speed.json"
 MESH = ROOT / "scripts" / "mesh.json"
 CONTROL = ROOT / "scripts" / "control.json"
+STORE = ROOT / "scripts" / "store.json"
 Kept = tuple[dict[str, Any], list[Figure]]
 README, PAGE = ROOT / "README.md", ROOT / "man" / "aimem-limits.7"
+STORE_PAGE = ROOT / "man" / "aimem-store.7"
+_SIZES = re.compile(r"(?<=^\.\\\" sizes: scripts/bench table --write\n).*?(?=^\.\\\" end of the sizes$)", re.S | re.M)
 
 
 def _block(name: str) -> re.Pattern[str]:
@@ -27,34 +31,67 @@ def _block(name: str) -> re.Pattern[str]:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, nargs="?", default=KEPT, help="written by scripts/bench --all --json")
-    parser.add_argument("--write", action="store_true", help="put it into README.md and man/aimem-limits.7")
+    parser.add_argument("--write", action="store_true", help="put them into README.md and the man pages")
+    parser.add_argument("--check", action="store_true", help="write nothing, and fail where one of these differs")
 
 
 def run(options: argparse.Namespace) -> int:
     told, found = figures.read(options.file)
     of_mesh = figures.read(MESH)
-    of_control = figures.read(CONTROL) if CONTROL.exists() else None
-    if options.write:
-        README.write_text(with_tables(README.read_text(), (told, found), of_mesh, of_control))
-        PAGE.write_text(page((told, found), of_mesh, of_control))
-        return 0
+    of_control, of_store = (figures.read(path) if path.exists() else None for path in (CONTROL, STORE))
+    if options.write or options.check:
+        all_of_it = (told, found), of_mesh, of_control, of_store
+        made = {README: with_tables(README.read_text(), *all_of_it), PAGE: page(*all_of_it)}
+        if of_store is not None:
+            made[STORE_PAGE] = with_sizes(STORE_PAGE.read_text(), of_store)
+        stale = [path for path, text in made.items() if path.read_text() != text]
+        for path in stale:
+            if options.check:
+                print(f"{path.relative_to(ROOT)} differs: run scripts/bench table --write")
+            else:
+                path.write_text(made[path])
+        return 1 if stale and options.check else 0
     print(told_of(told, found) + "\n\n" + table(found))
     print("\n" + mesh_told(*of_mesh) + "\n\n" + mesh_goals.table(of_mesh[1]))
     if of_control is not None:
         print("\n" + control_told(*of_control) + "\n\n" + control_goals.table(of_control[1]))
-    for line in missed(found):
+    stores = "" if of_store is None else store_goals.table(of_store[1])
+    if of_store is not None:
+        print("\n" + store_told(*of_store) + "\n\n" + stores)
+    for line in (*missed(table(found)), *missed(stores)):
         print(f"missed: {line}")
     return 0
 
 
-def with_tables(readme: str, speed: Kept, mesh: Kept, control: Kept | None) -> str:
+def with_tables(readme: str, speed: Kept, mesh: Kept, control: Kept | None, store: Kept | None) -> str:
     """The README with the tables of these figures."""
-    readme = _block("speed").sub(lambda _: f"{told_of(*speed)}\n\n{table(speed[1])}\n", readme)
-    readme = _block("mesh").sub(lambda _: f"{mesh_told(*mesh)}\n\n{mesh_goals.table(mesh[1])}\n", readme)
-    if control is None:
-        return readme
-    of_control = f"{control_told(*control)}\n\n{control_goals.table(control[1])}\n"
-    return _block("control").sub(lambda _: of_control, readme)
+    tables = {
+        "speed": f"{told_of(*speed)}\n\n{table(speed[1])}\n",
+        "mesh": f"{mesh_told(*mesh)}\n\n{mesh_goals.table(mesh[1])}\n",
+    }
+    if control is not None:
+        tables["control"] = f"{control_told(*control)}\n\n{control_goals.table(control[1])}\n"
+    if store is not None:
+        tables["store"] = f"{store_told(*store)}\n\n{store_goals.table(store[1])}\n"
+    for name, text in tables.items():
+        readme = _block(name).sub(lambda _, text=text: text, readme)  # type: ignore[misc]
+    return readme
+
+
+def with_sizes(page: str, store: Kept) -> str:
+    """aimem-store(7) with what stores take by these figures."""
+    if not (sizes := store_sizes.table(store[1])):
+        return page
+    return _SIZES.sub(lambda _: f"{store_told(*store)}\n{sizes}\n", page)
+
+
+def store_told(told: dict[str, Any], found: list[Figure]) -> str:
+    """Where figures of the shared store come from."""
+    cores, load = told["machine"]["cores"], told["machine"]["load_before"]
+    return (
+        f"Measured at {figures.commits(told, found)}; server, nodes and load generator together on the same {cores} "
+        f"cores, whose load was {load:.1f} before."
+    )
 
 
 def mesh_told(told: dict[str, Any], found: list[Figure]) -> str:
@@ -115,9 +152,23 @@ A decision takes two rounds among the electors and two quorum writes.
 {_as_roff(control_goals.table(found))}"""
 
 
-def page(speed: Kept, mesh: Kept, control: Kept | None) -> str:
+def _of_store(told: dict[str, Any], found: list[Figure]) -> str:
+    return f"""
+.SH THE SHARED STORE
+A PostgreSQL that nodes share, beside the file of a node alone, by
+.BR "scripts/bench store \\-\\-big" .
+{store_told(told, found)}
+Vectors are drawn, in topics and narrower ones; of a recall, the question is embedded too. Rows of a load are memories
+and vectors, each one record; those of a migration are all that a file of the existing system has, its links, archive
+and agents among it. What a change takes to be known to another node is counted from the reply to it.
+.PP
+{_as_roff(store_goals.table(found))}"""
+
+
+def page(speed: Kept, mesh: Kept, control: Kept | None, store: Kept | None) -> str:
     """aimem-limits(7)."""
     (told, found), (of_mesh, meshed) = speed, mesh
+    more = ("" if control is None else _of_control(*control)) + ("" if store is None else _of_store(*store))
     return f"""'\\" t
 .TH AIMEM-LIMITS 7 "" "aimem {_version()}" "aimem manual"
 .SH NAME
@@ -136,7 +187,7 @@ each write acknowledged on W of them.
 A copy of a row costs the same however many nodes there are, so what a fleet can store goes down as it grows where all
 of it shares one machine; on machines of their own the entry node is what ends it.
 .PP
-{_as_roff(mesh_goals.table(meshed))}{"" if control is None else _of_control(*control)}
+{_as_roff(mesh_goals.table(meshed))}{more}
 .SH WHERE IT ENDS
 The vector index is in memory and takes some 0.9 KB a row. At the ceiling given by
 .B \\-\\-memory\\-max
