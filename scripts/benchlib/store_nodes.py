@@ -37,14 +37,17 @@ def contended(server: PostgresServer, url: str, rows: int, seconds: float, nodes
             opened = [stack.enter_context(Node("--tier", "keyword", store_url=url)) for _ in range(count)]
             ports = [node.port for node in opened]
 
-            def cpu() -> float:
-                return sum(node.cpu_seconds() for node in opened) + cpu_of_children(server.data)  # noqa: B023
+            def cpu() -> tuple[float, float]:
+                return sum(node.cpu_seconds() for node in opened), cpu_of_children(server.data)  # noqa: B023
 
             drive(ports, _CLIENTS * count, for_seconds(_WARM_SECS, lambda: random.choice(made)))
-            before, broken = cpu(), _deadlocks(server)
+            broken = _deadlocks(server)
+            before = cpu()
             outcome = drive(ports, _CLIENTS * count, for_seconds(seconds, lambda: random.choice(made)))
-            values = of_load(outcome, cpu() - before)
-        values["write_cpu_us"] = values.pop("node_cpu_us")
+            of_nodes, of_server = (after - then for after, then in zip(cpu(), before, strict=True))
+        values = of_load(outcome, of_nodes)
+        values["server_cpu_us"] = of_server / values["requests"] * 1e6
+        values["write_cpu_us"] = values["node_cpu_us"] + values["server_cpu_us"]
         values["deadlocks"] = _deadlocks(server) - broken
         values |= {"nodes": count, "keys": _KEYS}
         one = one or values["write_cpu_us"]
