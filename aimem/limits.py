@@ -101,6 +101,7 @@ READERS = 2  # read connections, each a thread: 16 recalls at once come to 226/s
 FEED_RARE_ROWS = 10_000  # rows of some kinds that a page of the feed looks up one by one, some 20 ms at most
 READ_HERE_MAX = 4  # keys looked up on the event loop: some 30 us each, while a thread costs 150 us
 REHEARSED_HERE_MAX = 32  # intents rehearsed on the event loop: some 20 us each, while a thread costs 150 us
+MATCH_ALL_ROWS = 2_000  # in a store below all words are matched: 2 ms, and the common ones fill a short list
 MATCH_ROWS_BUDGET = 10_000  # rows that the words of a question may find: 1 ms, 8 if all are ranked
 RANKED_ROWS_BUDGET = 500  # of them ranked for one word that they hold: at 100,000 rows 995 of 1,000 best stay the same
 RANKED_OF_ONE_WORD = 2_000  # of a shared store, the newest that hold it where a question has one: 15 ms

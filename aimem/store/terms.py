@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from aimem.core.text import Term
-from aimem.limits import MATCH_ROWS_BUDGET, RANKED_ROWS_BUDGET, TERM_COUNTS_KEPT
+from aimem.limits import MATCH_ALL_ROWS, MATCH_ROWS_BUDGET, RANKED_ROWS_BUDGET, TERM_COUNTS_KEPT
 
 GROWN = 1.25  # what is counted is counted anew when the store has grown or shrunk by a quarter
 _WEIGHT_MIN = 1e-6  # FTS5's own: for words that more than half of all rows hold
@@ -45,12 +45,16 @@ def about_as_large(before: int, now: int) -> bool:
     return before / GROWN <= now <= before * GROWN
 
 
-def deciding(held: Sequence[Held]) -> list[Held]:
-    """The terms to match by, of all with the rarest first: while their rows fit the budget; one at least."""
+def deciding(held: Sequence[Held], total: int) -> list[Held]:
+    """The terms to match by, of all with the rarest first, in a store of about `total` rows: one at least. In a small
+    store all; else none that more than half of the rows hold, as it weighs nothing; and only while their rows fit the
+    budget."""
+    if total < MATCH_ALL_ROWS:
+        return list(held)
     chosen: list[Held] = []
     left = MATCH_ROWS_BUDGET
     for each in held:
-        if chosen and each.rows > left:
+        if chosen and (each.rows > left or 2 * each.rows > total):
             break
         left -= each.rows
         chosen.append(each)

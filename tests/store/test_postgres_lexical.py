@@ -113,8 +113,9 @@ async def test_matching_leaves_nothing_out(both: Both) -> None:
 async def test_in_a_large_store_the_same_rows_are_ranked(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the size of a test: the bounds are lowered, so that for most questions some rows are not ranked."""
     await fill(both)
-    for module in (lexical, sqlite_lexical, terms):
+    for module in (sqlite_lexical, terms):
         monkeypatch.setattr(module, "MATCH_ROWS_BUDGET", 100)
+    monkeypatch.setattr(terms, "MATCH_ALL_ROWS", 100)
     monkeypatch.setattr(lexical, "RANKED_OF_ONE_WORD", 100)
     everything = [await both.match(Words(recall_terms(text)), 1_000) for text in questions()]
     monkeypatch.setattr(terms, "RANKED_ROWS_BUDGET", 10)
@@ -141,10 +142,10 @@ async def test_in_a_large_store_common_words_do_not_count_and_the_server_tells_h
     postgres = both.postgres
     asked = Words((("turn",), ("balcony",)))
     before = await postgres.match(asked, Filter(NOW), 1_000)
-    monkeypatch.setattr(lexical, "MATCH_ROWS_BUDGET", 20)
     monkeypatch.setattr(lexical, "RANKED_OF_ONE_WORD", 20)
-    monkeypatch.setattr("aimem.store.terms.RANKED_ROWS_BUDGET", 10)
-    monkeypatch.setattr("aimem.store.terms.MATCH_ROWS_BUDGET", 20)
+    monkeypatch.setattr(terms, "RANKED_ROWS_BUDGET", 10)
+    monkeypatch.setattr(terms, "MATCH_ALL_ROWS", 20)
+    monkeypatch.setattr(terms, "MATCH_ROWS_BUDGET", 20)
     monkeypatch.setattr(lexical, "COUNTED_EXACTLY_ROWS", 10)
     async with postgres.connections.use() as connection:
         await connection.execute("ANALYZE words")

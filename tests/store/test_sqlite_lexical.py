@@ -68,6 +68,18 @@ async def test_few_rows_are_all_ranked(store: SqliteStore, monkeypatch: pytest.M
     assert await titles(store, "red", "boat") == ["boat", "red 0", "red 1"]
 
 
+async def test_but_in_a_tiny_store_what_more_than_half_of_the_rows_hold_is_left_out(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await written(store, creating("boat", content="x"))
+    assert len(await titles(store, "red", "boat")) == 3
+    monkeypatch.setattr(terms, "MATCH_ALL_ROWS", 41)
+    assert await titles(store, "red", "boat") == ["boat"]
+    assert len(await titles(store, "red")) == 3  # of nothing else
+    await written(store, *(creating(f"blue {number}", content="x") for number in range(39)))
+    assert len(await titles(store, "red", "boat")) == 3  # half of the rows do not
+
+
 async def test_of_a_single_word_the_newest_of_the_budget_are_ranked(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 from aimem.core.text import Term, stems
 from aimem.limits import (
     COUNTED_EXACTLY_ROWS,
-    MATCH_ROWS_BUDGET,
     RANKED_OF_ONE_WORD,
     RANKED_UNDER_FILTER,
     TERM_STATISTICS_SECS,
@@ -138,8 +137,8 @@ async def match(
         return []
     held = sorted(await statistics.count(connection, words.terms, total))
     whole = sum(weight(each.rows, total) for each in held)
-    if not words.all_of and total > MATCH_ROWS_BUDGET:
-        held = deciding(held)
+    if not words.all_of:
+        held = deciding(held, total)
     # As in SQLite: the share is of what words weigh everywhere, and each counts as it weighs where it is looked for.
     terms = [each.term for each in held]
     counted = await statistics.count(connection, terms, total, everywhere=words.everywhere)

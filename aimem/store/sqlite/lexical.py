@@ -28,8 +28,8 @@ def match(
         return []
     held = sorted(Held(_counted(connection, term, counts, total), term) for term in words.terms)
     whole = sum(weight(each.rows, total) for each in held)
-    if not words.all_of and total > MATCH_ROWS_BUDGET:
-        held = deciding(held)
+    if not words.all_of:
+        held = deciding(held, total)
     if which == Filter(which.now):
         found = _ranked_first(connection, words, held, which, limit)
     else:

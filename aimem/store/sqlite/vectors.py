@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from itertools import starmap
 from pathlib import Path
 
 import aiosqlite
@@ -42,7 +43,8 @@ async def vectors(path: Path) -> AsyncIterator[list[Vector]]:
             ((places, ids, bodies),) = await connection.execute_fetchall(_BODIES, (asked,))
             if bodies is not None:
                 held = memories[start + np.array(json.loads(places))].tolist()
-                yield list(map(Vector, held, json.loads(ids), bodies.split(b"\n")))
+                each = zip(held, json.loads(ids), bodies.split(b"\n"), strict=True)
+                yield list(starmap(Vector, each))
 
 
 async def _pairs(connection: aiosqlite.Connection) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
