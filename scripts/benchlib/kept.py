@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from benchlib import figures
 from benchlib.figures import Figure
@@ -21,8 +22,10 @@ def run(
     options: argparse.Namespace,
     measured: Iterable[Figure],
     same: Callable[[Figure], Hashable] = lambda figure: figure.row,
+    **more: Any,
 ) -> int:
-    """1 when one of them had errors. Those of the file go for which `same` says what it says of one of these."""
+    """1 when one of them had errors. Those of the file go for which `same` says what it says of one of these; `more`
+    is kept with them."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the nodes are ended first
     machine = figures.machine()
     print(f"load of the machine before: {machine['load_before']:.1f}")
@@ -34,10 +37,10 @@ def run(
     if options.json:
         new = {same(figure) for figure in found}
         before = [each for each in _before(options.json) if same(each) not in new]
-        figures.write(options.json, [*before, *found], machine)
+        figures.write(options.json, [*before, *found], machine, **more)
     failed = [each for each in found if each.errors]
     for each in failed:
-        print(f"FAILED: {each.errors} errors in {each.row}", file=sys.stderr)
+        print(f"FAILED: {each.errors} errors in {each.row}, {each.tier}, {each.rows:,} rows", file=sys.stderr)
     return 1 if failed else 0
 
 

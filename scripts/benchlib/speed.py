@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchlib import figures, prepared, rows, start
+from benchlib import kept, prepared, rows, start
 from benchlib.figures import Figure
 from benchlib.node import DIST, ROOT, Node
 from benchlib.peer import Peer
@@ -36,25 +36,26 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tier", choices=("keyword", "semantic"), help="this tier only")
     parser.add_argument("--seconds", type=float, default=15.0, help="of each load (15)")
     parser.add_argument("--embedded", type=int, default=prepared.EMBEDDED, help="texts really embedded (20,000)")
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="keep the raw figures; `scripts/bench table` reads it"
-    )
+    kept.arguments(parser)
     parser.add_argument("--peer", type=Path, metavar="PATH", help="a binary of the existing system to compare with")
 
 
 def run(options: argparse.Namespace) -> int:
     found: list[Figure] = []
-    for figure in _measured(options):
-        print(figure.line(), flush=True)
-        found.append(figure)
+
+    def noted() -> Iterator[Figure]:
+        for figure in _measured(options):
+            found.append(figure)
+            yield figure
+
+    code = kept.run(options, noted(), _same, embedded=options.embedded, seconds=options.seconds)
     if options.peer:
         print(_ratios(found))
-    if options.json:
-        figures.write(options.json, found, embedded=options.embedded, seconds=options.seconds)
-    failed = [each for each in found if each.errors]
-    for each in failed:
-        print(f"FAILED: {each.errors} errors in {each.row}, {each.tier}, {each.rows:,} rows", file=sys.stderr)
-    return 1 if failed else 0
+    return code
+
+
+def _same(figure: Figure) -> tuple[str, str, str, int]:
+    return figure.row, figure.of, figure.tier, figure.rows
 
 
 def _measured(options: argparse.Namespace) -> Iterator[Figure]:
