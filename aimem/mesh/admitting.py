@@ -63,13 +63,13 @@ class Admission:
         """When most peers agree with this node's clock and its store is far ahead of it, the store was wrong.
 
         They are asked now: what they said before may be about the clock as it was before it was set back."""
-        skew = self._max_skew
-        if self._store.clock <= self._now() + 2 * skew:
+        skew, before = self._max_skew, self._now()
+        if self._store.clock <= before + 2 * skew:
             return
         peers = self._peers
         said = await asyncio.gather(*(peer.hello() for peer in peers), return_exceptions=True)
         right = [peer for peer, failed in zip(peers, said, strict=True) if failed is None and peer.agrees(skew)]
-        limit = self._now() + 2 * skew
+        limit = max(before, self._now()) + 2 * skew  # they agreed with a clock that may have been set back meanwhile
         if self._store.clock > limit and 2 * len(right) > len(peers):
             self.restamped += await self._store.restamp(limit)
             log.error("%d records were written under a clock that ran ahead: they have new versions", self.restamped)

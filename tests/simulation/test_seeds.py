@@ -22,7 +22,13 @@ def test_no_law_is_broken(seed: int) -> None:
     assert done.acked, "a run in which nothing is acknowledged proves nothing"
 
 
-@pytest.mark.parametrize("seed", range(20))
+GOVERNED_FOUND = (
+    31243,  # records of now were taken for ones from ahead: the clock was set back while peers were asked about it
+    30331,  # the judge blamed a node whose only peer had a clock as wrong as its own
+)
+
+
+@pytest.mark.parametrize("seed", [*range(20), *GOVERNED_FOUND])
 def test_no_law_is_broken_where_most_requests_rule_and_decide(seed: int) -> None:
     done = run(governed(seed))
     assert not done.broken, str(done)

@@ -207,9 +207,17 @@ class World:
                 f"{member.name} took a version {(newest - self.now(member)) / 1e9:.1f} s ahead of its clock"
             )
         if store.anybody_restamps:
-            self.ledger.restamped(member.name, changes, ahead=self.true_time() + member.settings.max_skew)
+            self.ledger.restamped(member.name, changes, ahead=self._believed_time(member) + member.settings.max_skew)
         else:
             self.ledger.synced(member.name, store.start, changes)
+
+    def _believed_time(self, member: Member) -> int:
+        """The true time (ns); of a member whose clock is behind together with those of most of its peers, what these
+        say: it can't know better."""
+        bound, peers = member.settings.max_skew, self.graph[member.name]
+        alike = [peer for peer in peers if abs(self.members[peer].offset - member.offset) <= bound]
+        misled = member.offset < -bound and 2 * len(alike) > len(peers)
+        return self.now(member) if misled else self.true_time()
 
     def _slack(self, member: Member) -> int:
         """By how much (ns) a clock was off that a node went by when it judged what it writes now. What it decides is
