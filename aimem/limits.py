@@ -103,6 +103,7 @@ READ_HERE_MAX = 4  # keys looked up on the event loop: some 30 us each, while a 
 REHEARSED_HERE_MAX = 32  # intents rehearsed on the event loop: some 20 us each, while a thread costs 150 us
 MATCH_ALL_ROWS = 2_000  # in a store below all words are matched: 2 ms, and the common ones fill a short list
 MATCH_ROWS_BUDGET = 10_000  # rows that the words of a question may find: 1 ms, 8 if all are ranked
+MATCH_FILTERED_ROWS = 4_000  # in the namespaces asked for, looked up before the words: 2 us each, as each row of a word
 RANKED_ROWS_BUDGET = 500  # of them ranked for one word that they hold: at 100,000 rows 995 of 1,000 best stay the same
 RANKED_OF_ONE_WORD = 2_000  # of a shared store, the newest that hold it where a question has one: 15 ms
 RANKED_UNDER_FILTER = 1_000  # likewise, that are expected to pass a filter and hold a word: then all are ranked

@@ -6,6 +6,7 @@ import itertools
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,3 +93,22 @@ async def test_where_those_ranked_first_have_expired_the_others_are_found(store:
     short = (creating(f"soon gone {number}", content="red", tier="short", expires_at=NOW + 1) for number in range(8))
     await written(store, creating("boat", content="x"), *short)
     assert await titles(store, "red", "boat", now=NOW + HOUR) == ["boat", "red 0", "red 1"]
+
+
+@pytest.mark.parametrize("names", [("a",), ("a", "b"), ("b", "none"), ("none",)])
+async def test_of_a_namespace_the_same_is_found_whether_its_rows_or_those_of_the_words_are_looked_up_first(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
+) -> None:
+    for number in range(24):
+        kept: dict[str, Any] = {"tier": "short", "expires_at": NOW + HOUR} if number % 5 else {}
+        named = creating(f"{number}", content="red " + "boat " * (number % 4), namespace="ab"[number % 2], **kept)
+        await written(store, named)
+    for now in (NOW, NOW + 2 * HOUR):
+        which, found = Filter(now, namespaces=names), []
+        for bound in (0, 1_000):
+            monkeypatch.setattr(lexical, "MATCH_FILTERED_ROWS", bound)
+            found.append(await store.match(Words((("red",), ("boat",))), which, 10))
+        assert found[0] == found[1]
+        held = [memory for memory in await store.by_rows([hit.row for hit in found[0]]) if memory]
+        assert {memory.record.body["namespace"] for memory in held} <= set(names)
+        assert len(held) == min(10, len(await store.rows(which)))

@@ -7,12 +7,13 @@ looked up, so of the rows found those are ranked that can come out well: that ho
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from aimem.core.text import Term, match_all, match_any
-from aimem.limits import MATCH_ROWS_BUDGET
+from aimem.limits import MATCH_FILTERED_ROWS, MATCH_ROWS_BUDGET
 from aimem.store.base import Filter, Hit, Words
 from aimem.store.sqlite.filtering import where
 from aimem.store.terms import Held, TermCounts, deciding, halves, promising, weight
@@ -77,14 +78,36 @@ def _terms(held: Iterable[Held]) -> list[Term]:
 
 
 def _filtered_first(connection: sqlite3.Connection, asked: str, which: Filter, limit: int) -> list[Hit]:
-    """For a filter that may pass few rows: it decides before the ranking."""
+    """For a filter that may pass few rows: it decides before the ranking. A row that words found takes as long to look
+    up as one that the filter passes: where these are fewer, they are found first."""
     condition, values = where(which)
+    if _are_few(connection, which):
+        statement = (
+            "SELECT best.row, r.key, best.score FROM (SELECT rowid AS row, -bm25(words) AS score FROM words "
+            f"WHERE words MATCH :asked AND +rowid IN (SELECT r.row FROM record r WHERE {condition})) best "
+            "JOIN record r ON r.row = best.row"
+        )
+    else:
+        statement = (
+            "SELECT r.row, r.key, -bm25(words) AS score FROM words JOIN record r ON r.row = words.rowid "
+            f"WHERE words MATCH :asked AND {condition}"
+        )
     found = connection.execute(
-        "SELECT r.row, r.key, -bm25(words) AS score FROM words JOIN record r ON r.row = words.rowid "
-        f"WHERE words MATCH :asked AND {condition} ORDER BY score DESC, r.row DESC LIMIT :limit",
-        {**values, "asked": asked, "limit": limit},
+        f"{statement} ORDER BY score DESC, r.row DESC LIMIT :limit", {**values, "asked": asked, "limit": limit}
     )
     return [Hit(*each) for each in found]
+
+
+def _are_few(connection: sqlite3.Connection, which: Filter) -> bool:
+    """Whether the filter names namespaces that hold few rows."""
+    if which.namespaces is None:
+        return False
+    (held,) = connection.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM record INDEXED BY record_namespace WHERE visible = 1 "
+        "AND namespace IN (SELECT value FROM json_each(:names)) LIMIT :most)",
+        {"names": json.dumps(list(which.namespaces)), "most": MATCH_FILTERED_ROWS + 1},
+    ).fetchone()
+    return int(held) <= MATCH_FILTERED_ROWS
 
 
 def _ranked_first(
