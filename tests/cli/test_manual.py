@@ -87,9 +87,8 @@ def test_lint(name: str) -> None:
 def test_structure(name: str) -> None:
     """What can be seen without a linter: known requests only, every example block closed."""
     lines = page_source(name).split("\n")
-    assert {line.split()[0] for line in lines if line.startswith((".", "'"))} <= {
-        *("'\\\"", ".TH", ".SH", ".PP", ".TP", ".IP", ".EX", ".EE", ".TS", ".TE", ".B", ".I", ".BR", ".IR", ".RB"),
-    }
+    known = """'\\" .\\" .TH .SH .PP .TP .IP .EX .EE .TS .TE .B .I .BR .IR .RB"""
+    assert {line.split()[0] for line in lines if line.startswith((".", "'"))} <= set(known.split())
     for begin, end in ((".EX", ".EE"), (".TS", ".TE")):
         assert lines.count(begin) == lines.count(end)
 
