@@ -46,17 +46,17 @@ def about_as_large(before: int, now: int) -> bool:
 
 
 def deciding(held: Sequence[Held], total: int) -> list[Held]:
-    """The terms to match by, of all with the rarest first, in a store of about `total` rows: one at least. In a small
-    store all; else none that more than half of the rows hold, as it weighs nothing; and only while their rows fit the
-    budget."""
+    """The terms to match by, of all with the rarest first, in a store of about `total` rows. In a small store all; else
+    none that more than half of the rows hold, as it weighs nothing; and only while their rows fit the budget. The first
+    that any row holds is always among them."""
     if total < MATCH_ALL_ROWS:
         return list(held)
     chosen: list[Held] = []
-    left = MATCH_ROWS_BUDGET
+    found = 0
     for each in held:
-        if chosen and (each.rows > left or 2 * each.rows > total):
+        if found and (found + each.rows > MATCH_ROWS_BUDGET or 2 * each.rows > total):
             break
-        left -= each.rows
+        found += each.rows
         chosen.append(each)
     return chosen
 

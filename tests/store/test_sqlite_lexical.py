@@ -77,6 +77,7 @@ async def test_but_in_a_tiny_store_what_more_than_half_of_the_rows_hold_is_left_
     monkeypatch.setattr(terms, "MATCH_ALL_ROWS", 41)
     assert await titles(store, "red", "boat") == ["boat"]
     assert len(await titles(store, "red")) == 3  # of nothing else
+    assert len(await titles(store, "red", "unheard")) == 3  # of nothing else that is there
     await written(store, *(creating(f"blue {number}", content="x") for number in range(39)))
     assert len(await titles(store, "red", "boat")) == 3  # half of the rows do not
 
