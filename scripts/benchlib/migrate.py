@@ -2,7 +2,8 @@
 
 With `--to postgres` both go to a PostgreSQL of the tests, started for it on this machine with fsync and 1 GB of memory
 (run it with build/venv/bin/python), and so does one of our files in which every memory has a vector: see `drawn`. How
-long the server took for each index stands in its log.
+long the server took for each index stands in its log. With `--to round` what was taken into a file goes to such a
+PostgreSQL and from there into another file, and all three must have one digest.
 
 The source is made of the rows of the real one among the tests' data, again and again under ids and titles of their own,
 with new text; so it has that one's share of links, archived rows, counters and vectors.
@@ -23,6 +24,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ _SHAPE = "SELECT sql FROM sqlite_master WHERE type = ? AND sql IS NOT NULL AND n
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, default=100_000, help="memories, live ones (100,000)")
-    parser.add_argument("--to", choices=("file", "postgres"), default="file", help="what is filled (file)")
+    parser.add_argument("--to", choices=("file", "postgres", "round"), default="file", help="what is filled (file)")
     parser.add_argument("--no-vectors", action="store_true", help="a source whose program kept no vectors")
 
 
@@ -94,11 +96,24 @@ def run(options: argparse.Namespace) -> int:
         make_source(old, options.rows, vectors=not options.no_vectors)
         if options.to == "postgres":
             return _to_postgres(old, drawn.source(options.rows))
+        if options.to == "round":
+            return _round(old, ours, again)
         for what, source, target in (("migrate", old, ours), ("migrate, ours to ours", ours, again)):
             _print(what, found := taken(source, str(target)))
             if found.errors:
                 return 1
     return 0
+
+
+def _round(old: Path, ours: Path, again: Path) -> int:
+    """Through a file and a PostgreSQL into another file."""
+    with postgres() as server:
+        places = [str(old), str(ours), new_store(server), str(again)]
+        moves = [taken(source, target, lambda: cpu_of_children(server.data)) for source, target in pairwise(places)]
+    for what, found in zip(("into a file", "on to postgres", "and back into a file"), moves, strict=True):
+        _print(what, found)
+        print(f"  digest {found.digest}")
+    return min(1, sum(found.errors for found in moves) + len({found.digest for found in moves}) - 1)
 
 
 def _to_postgres(*sources: Path) -> int:
@@ -133,13 +148,14 @@ class Taken:
     cpu: float
     server_cpu: float
     peak_mb: float
+    digest: str
 
     @property
     def rows(self) -> int:
         return sum(self.kinds.values())
 
 
-def taken(source: Path, target: str, server_cpu: Callable[[], float] = lambda: 0.0) -> Taken:
+def taken(source: Path | str, target: str, server_cpu: Callable[[], float] = lambda: 0.0) -> Taken:
     """Run the command. Anything that was not taken is an error."""
     command = [sys.executable, str(DIST), "migrate", "--from", str(source), "--to", target, "--json"]
     before, began = server_cpu(), time.perf_counter()
@@ -160,6 +176,7 @@ def taken(source: Path, target: str, server_cpu: Callable[[], float] = lambda: 0
         usage.ru_utime + usage.ru_stime,
         server_cpu() - before,
         usage.ru_maxrss / 1024,
+        report["digest"],
     )
 
 

@@ -1,4 +1,5 @@
-"""`scripts/bench store` runs, with little of everything, and keeps what it measured."""
+"""`scripts/bench store` runs, with little of everything, and keeps what it measured; `bench migrate --to round` comes
+back to where it began."""
 
 from __future__ import annotations
 
@@ -36,3 +37,14 @@ def test_a_shared_store_is_measured_beside_a_file(tmp_path: Path) -> None:
     assert found["postgres-load", "semantic", 300]["values"]["disk_mb"] > 1
     assert found["postgres-migrate", "keyword", 300]["values"]["memories_per_second"] > 0
     assert not sum(each["errors"] for each in figures if "errors" in each)
+
+
+def test_a_database_that_went_to_postgres_and_back_is_the_same() -> None:
+    skip_without_binaries()
+    command = [sys.executable, str(ROOT / "scripts" / "bench"), "migrate", "--to", "round", "--rows", "300"]
+    said = subprocess.run(
+        command, env={**os.environ, "AIMEM": str(FILE)}, check=True, timeout=200, stdout=subprocess.PIPE, text=True
+    ).stdout
+    digests = [line for line in said.splitlines() if line.startswith("  digest ")]
+    assert len(digests) == 3
+    assert len(set(digests)) == 1
