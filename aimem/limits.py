@@ -51,6 +51,7 @@ CONNECTIONS_REFUSED_MAX = 256  # beyond that many are told why and may linger; m
 REQUESTS_IN_FLIGHT_MAX = 256  # beyond, waiting in line costs the caller more than coming back: 503
 BODIES_BYTES_MAX = 128 * 1024 * 1024  # bodies held in memory at once, over all connections: then 503
 RETRY_AFTER_SECS = 1  # what a 503 asks for: a group commit takes milliseconds, a drain seconds
+COLLECT_AFTER = 20_000  # objects between two looks for garbage: more than 64 stores in hand are made of, 10 MB
 SWEEP_SECS = 0.5  # how often deadlines are looked at: one timer for all, and none needs to be sharper
 
 # The shared store.

@@ -31,6 +31,8 @@ _STEP_4 = (
     *("ant", "ent", "ion", "ism", "ate", "iti", "ous", "ive", "ize"),
     *("al", "er", "ic", "ou"),
 )
+# Most words end with none of them, which one call tells.
+_ENDS_2, _ENDS_3 = (tuple(suffix for suffix, _ in step) for step in (_STEP_2, _STEP_3))
 
 
 @lru_cache(maxsize=65_536)
@@ -41,9 +43,12 @@ def stem(word: str) -> str:
     word = _past_and_gerund(_plural(word))
     if word.endswith("y") and _has_vowel(word[:-1]):
         word = word[:-1] + "i"
-    word = _replaced(word, _STEP_2)
-    word = _replaced(word, _STEP_3)
-    word = _residue(word)
+    if word.endswith(_ENDS_2):
+        word = _replaced(word, _STEP_2)
+    if word.endswith(_ENDS_3):
+        word = _replaced(word, _STEP_3)
+    if word.endswith(_STEP_4):
+        word = _residue(word)
     if word.endswith("e"):
         rest = word[:-1]
         if (measure := _measure(rest)) > 1 or (measure == 1 and not _ends_short(rest)):

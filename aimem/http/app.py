@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from aimem.config import ServeSettings
 from aimem.errors import AimemError, StoreUnreachable
 from aimem.http import access, systemd
+from aimem.http.collecting import spare_what_stays
 from aimem.http.door import Door
 from aimem.limits import CONNECTIONS_MAX, CONNECTIONS_REFUSED_MAX
 
@@ -182,6 +183,7 @@ class _Service:
             loop.add_signal_handler(name, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._reload_settings)
         self._node = await self._open()
+        spare_what_stays()
         try:
             router, traffic = Router(ROUTES, self._door.admission.admit), Traffic()
             server = self._server = Server(
@@ -229,6 +231,8 @@ class _Service:
                 continue
             old, self._node = self._node, fresh
             await old.close()
+            del old, fresh
+            spare_what_stays()
 
     def _end(self) -> None:
         """SIGTERM, SIGINT: the first lets requests in flight finish, the next does not."""
