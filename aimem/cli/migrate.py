@@ -85,7 +85,8 @@ def command(
     A source is only read; a file from a copy that is made beside the target: it may lie in a folder that can't be
     written, and its program may be running. Run it again for what was written since, or when it was broken off: it goes
     on where it was, and what is there already is left alone. A target that holds anything else is refused. An empty
-    shared store gets its indexes when all rows are in: start its nodes after that, see aimem-store(7).
+    shared store gets its indexes when all rows are in: start its nodes after that, see aimem-store(7). The password
+    file, sslmode and CA of the configuration are used for the store that its store_url names, and for no other.
 
     The old program's Postgres is taken as its file is, schema 15 of it, in one transaction that only reads, by a role
     that may read all its tables. It keeps times to the microsecond: of a row that lies in a file of that fleet too,
@@ -116,6 +117,7 @@ def command(
         unfence=unfence,
         lost=bool(lost) and not cutover,
         retired=retired,
+        unverified=verify and (dry_run or (follow and not cutover)),
     )
     if unfence:
         return _unfence(invocation, nodes)
@@ -124,7 +126,7 @@ def command(
     if nodes:
         report = _from_nodes(invocation, nodes, target, merge, verify, follow, cutover, lost)
     else:
-        report = _run(sources, target, merge=merge, verify=verify, retired=retired, dry_run=dry_run)
+        report = _run(invocation, sources, target, merge=merge, verify=verify, retired=retired, dry_run=dry_run)
     lacking = sum(each.missing for each in report.verified or ())
     if invocation.json:
         output.print_json(report.as_json())
@@ -152,6 +154,7 @@ def _check(
     unfence: bool,
     lost: bool,
     retired: bool,
+    unverified: bool,
 ) -> None:
     """Flags that do not fit together."""
     if nodes and len(nodes) < len(sources):
@@ -162,6 +165,8 @@ def _check(
         raise Usage("Missing option '--to'.", hint="`aimem migrate --help` tells what it takes")
     if nodes and dry_run:
         raise Usage("--dry-run is for files", hint="aimem stats --to URL counts what a node holds")
+    if unverified:
+        raise Usage("--verify compares what was copied: not with --dry-run or --follow", hint="--cutover compares too")
     if lost:
         raise Usage("--lost is for --cutover")
     if nodes and retired:
@@ -198,12 +203,22 @@ def _unfence(invocation: Invocation, nodes: tuple[str, ...]) -> int:
     return 0
 
 
-def _run(sources: tuple[str, ...], target: str, *, merge: bool, verify: bool, retired: bool, dry_run: bool) -> Report:
+def _run(
+    invocation: Invocation,
+    sources: tuple[str, ...],
+    target: str,
+    *,
+    merge: bool,
+    verify: bool,
+    retired: bool,
+    dry_run: bool,
+) -> Report:
     import asyncio
     import contextlib
     import gc
     import time
 
+    from aimem.cli.migrate_reach import reach_of
     from aimem.cli.progress import Progress
     from aimem.store.moving import opening
     from aimem.store.moving.running import begin, move
@@ -213,12 +228,14 @@ def _run(sources: tuple[str, ...], target: str, *, merge: bool, verify: bool, re
     if ends[-1] in ends[:-1]:
         raise Usage(f"{opening.told(target)} is both source and target", hint="give a new one with --to")
 
+    reach = reach_of(invocation)
+
     async def run() -> Report:
         async with contextlib.AsyncExitStack() as stack:
-            found = await stack.enter_async_context(opening.opened_sources(sources, target))
+            found = await stack.enter_async_context(opening.opened_sources(sources, target, reach))
             progress = Progress(found.rows, "rows", rate=True)
             stack.callback(progress.clear)
-            store = None if dry_run else await stack.enter_async_context(opening.opened_store(target))
+            store = None if dry_run else await stack.enter_async_context(opening.opened_store(target, reach))
             if store is not None:
                 await begin(store, opening.told(target), time.time_ns(), merge=merge)
             return await move(

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from aimem.cli import output
 from aimem.cli.invocation import Invocation
+from aimem.cli.migrate_reach import reach_of
 from aimem.cli.progress import Progress
 from aimem.core.version import ORIGIN_HEX
 from aimem.errors import AimemError, Locked
@@ -54,7 +55,7 @@ def unfence(invocation: Invocation, urls: tuple[str, ...]) -> list[str]:
 
 
 async def _run(invocation: Invocation, plan: Plan) -> Report:
-    report, holder = Report(), list[Store]()
+    report, holder, reach = Report(), list[Store](), reach_of(invocation)
 
     def speaker() -> tuple[str, str]:
         return (holder[0].start, holder[0].incarnation) if holder else _nobody()
@@ -69,9 +70,9 @@ async def _run(invocation: Invocation, plan: Plan) -> Report:
         if plan.cutover:
             fenced = await put_up_fence(nodes, plan.lost, opening.told(plan.target), time.time_ns())
             nodes = [node for node in nodes if node.name in fenced.nodes]
-            store = await _when_free(stack, plan.target, progress.message)
+            store = await _when_free(stack, plan.target, reach, progress.message)
         else:
-            store = await stack.enter_async_context(opening.opened_store(plan.target))
+            store = await stack.enter_async_context(opening.opened_store(plan.target, reach))
         holder.append(store)
         await begin(store, opening.told(plan.target), time.time_ns(), merge=plan.merge)
         following = Following(nodes, store, report, time.time_ns)
@@ -90,12 +91,14 @@ async def _run(invocation: Invocation, plan: Plan) -> Report:
         return report
 
 
-async def _when_free(stack: contextlib.AsyncExitStack, target: str, told: Callable[[str], None]) -> Store:
+async def _when_free(
+    stack: contextlib.AsyncExitStack, target: str, reach: opening.Reach, told: Callable[[str], None]
+) -> Store:
     """The target, once whoever followed until now has let go of it."""
     until, waiting = time.monotonic() + MIGRATE_TARGET_SECS, False
     while True:
         try:
-            return await stack.enter_async_context(opening.opened_store(target))
+            return await stack.enter_async_context(opening.opened_store(target, reach))
         except Locked:
             if time.monotonic() > until:
                 raise

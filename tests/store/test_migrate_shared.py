@@ -16,8 +16,11 @@ import psycopg
 import pytest
 
 from aimem.cli.main import main
+from aimem.store.migrate.workspace import workspace
+from aimem.store.moving.opening import workplace
 from aimem.store.moving.shared import opened_target
-from tests.postgres_server import PostgresServer, name_of
+from aimem.store.postgres.url import read_target, redacted
+from tests.postgres_server import PASSWORD, QUOTED_PASSWORD, PostgresServer, name_of
 from tests.store.conftest import storing
 from tests.store.old_database import REAL
 from tests.store.test_migrate_ours import digest_of, fill, run, titles_of
@@ -89,7 +92,7 @@ def test_one_at_a_time_and_nothing_over_what_is_there(tmp_path: Path, database: 
 
     async def while_held() -> int:
         async with contextlib.AsyncExitStack() as stack:
-            store = await stack.enter_async_context(opened_target(url))
+            store = await stack.enter_async_context(opened_target(read_target(url)))
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "aimem", "migrate", "--from", str(source), "--to", url)
             )
@@ -100,6 +103,34 @@ def test_one_at_a_time_and_nothing_over_what_is_there(tmp_path: Path, database: 
     assert asyncio.run(while_held()) == 75
     assert run("--from", source, "--to", url) == 4
     assert run("--from", source, "--to", url, "--merge") == 0
+
+
+def test_the_target_that_is_held_is_named(
+    tmp_path: Path, database: Callable[[], str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    url = database()
+    with workspace(workplace(url)):
+        assert run("--from", REAL, "--to", url) == 75
+    assert f"another migration into {redacted(url)} is running" in capfd.readouterr().err
+    with workspace(tmp_path / "a.db"):
+        assert run("--from", REAL, "--to", tmp_path / "a.db") == 75
+    assert f"another migration into {tmp_path / 'a.db'} is running" in capfd.readouterr().err
+
+
+def test_the_store_of_the_configuration_is_reached_as_its_nodes_do(
+    tmp_path: Path, database: Callable[[], str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    ours, other = (f"{url.partition('?')[0]}".replace(f":{QUOTED_PASSWORD}", "") for url in (database(), database()))
+    secret, config = tmp_path / "secret", tmp_path / "aimem.toml"
+    secret.write_text(PASSWORD)
+    secret.chmod(0o600)
+    config.write_text(f'store_url = "{ours}"\nstore_password_file = "{secret}"\nstore_sslmode = "disable"\n')
+    assert run("--from", REAL, "--to", ours, "--config", config) == 0
+    assert run("--from", ours, "--to", tmp_path / "back.db", "--config", config, "--verify") == 0
+    capfd.readouterr()
+    assert run("--from", REAL, "--to", other, "--config", config) == 78  # to no other server goes our password
+    assert "no password supplied" in capfd.readouterr().err
+    assert run("--from", REAL, "--to", ours, "--config", "") == 78
 
 
 def test_export_and_import_work_on_a_shared_store(

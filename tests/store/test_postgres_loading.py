@@ -178,12 +178,12 @@ asyncio.run(main())
 
 async def test_only_an_empty_store_that_nobody_serves_is_loaded(database: Make, postgres: PostgresServer) -> None:
     url = database()
-    async with opened(url) as node, opened_target(url) as store:
+    async with opened(url) as node, opened_target(read_target(url)) as store:
         assert postgres.sql(_ARE_THERE, name_of(url)) == _ALL
         await written(store, putting(elsewhere("x", "x", NOW)))
         await node.hear()
         assert await held(node, "memory", "x") is not None
-    async with opened_target(url):
+    async with opened_target(read_target(url)):
         assert postgres.sql(_ARE_THERE, name_of(url)) == _ALL
 
 
@@ -197,7 +197,7 @@ async def test_a_role_that_does_not_own_the_tables_fills_them_row_by_row(
     for (table,) in postgres.sql("SELECT tablename FROM pg_tables WHERE tableowner = 'aimem'", name):
         postgres.sql(f"ALTER TABLE {table} OWNER TO postgres", name)
         postgres.sql(f"GRANT ALL ON {table} TO aimem", name)
-    async with opened_target(url) as store:
+    async with opened_target(read_target(url)) as store:
         assert postgres.sql(_ARE_THERE, name) == _ALL
         await written(store, putting(elsewhere("x", "x", NOW)))
         await store.end_load(lambda what: None)
@@ -206,7 +206,7 @@ async def test_a_role_that_does_not_own_the_tables_fills_them_row_by_row(
 
 async def test_a_node_that_comes_during_a_load_is_turned_away(database: Make, postgres: PostgresServer) -> None:
     url = database()
-    async with opened_target(url) as store:
+    async with opened_target(read_target(url)) as store:
         await written(store, putting(elsewhere("x", "x", NOW)))
         head = postgres.sql("SELECT revision FROM state", name_of(url))
         with pytest.raises(Locked, match="a migration is filling this store"):

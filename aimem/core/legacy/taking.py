@@ -42,10 +42,16 @@ def take_new(records: Sequence[Record]) -> Intent:
             if record.kind == MEMORY and (yield from touches(record.key)):
                 return Decision((), None)
         used = [record for record in records if record.kind == TOUCH]
-        return Decision([_standing(record, used) for record in records], True)
+        return Decision([standing(record, used) for record in records], True)
 
     return plan
 
 
-def _standing(record: Record, used: Sequence[Record]) -> Record:
+def standing(record: Record, used: Sequence[Record]) -> Record:
+    """A migrated record as a store keeps it that had nothing of it: a memory by what `used` says of its use."""
     return settled(record, use_of(record, used)) if used and record.kind == MEMORY else record
+
+
+def is_taken(record: Record, held: Record) -> bool:
+    """Whether `held` is what this migrated record became: also one that was stamped in the future at that time."""
+    return held == record or held.body.get("stamped_at", 0) == record.body.get("stamped_at", record.version.time)

@@ -54,7 +54,7 @@ async def migrate(sources: Sequence[Source], store: Store | None, *, now: int, s
         return report
     running: deque[asyncio.Task[None]] = deque()
     try:
-        async for batch in _batches(mapping.groups()):
+        async for batch in batches(mapping.groups()):
             running.append(asyncio.create_task(_take(store, batch, first, report)))
             if len(running) >= MIGRATE_BATCHES_IN_FLIGHT:
                 await running.popleft()
@@ -80,7 +80,7 @@ def _begun(sources: Sequence[Source]) -> Report:
     return report
 
 
-async def _batches(groups: Iterable[list[Item]]) -> AsyncIterator[list[list[Item]]]:
+async def batches(groups: Iterable[list[Item]]) -> AsyncIterator[list[list[Item]]]:
     """Groups for one write each, bounded in records and in bytes. They are read while the writer waits for its disk or
     its server, and stand in its way no longer than a few of them take."""
     batch: list[list[Item]] = []

@@ -19,8 +19,8 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @contextlib.contextmanager
-def workspace(target: Path) -> Iterator[Path]:
-    """An empty folder for one migration into `target`; removed at the end.
+def workspace(target: Path, named: str | None = None) -> Iterator[Path]:
+    """An empty folder for one migration into `target`, which people know as `named`; removed at the end.
 
     Raises:
         Misconfigured: the target's folder is not there. Damaged: it can't be written.
@@ -39,7 +39,7 @@ def workspace(target: Path) -> Iterator[Path]:
     try:
         if os.fstat(handle).st_uid != os.geteuid():
             raise Damaged(f"{folder} belongs to another user", hint="remove it, or run this as that user")
-        _lock(handle, folder, target)
+        _lock(handle, folder, named or str(target))
         try:
             _clear(folder)
             yield folder
@@ -53,7 +53,7 @@ def workspace(target: Path) -> Iterator[Path]:
         os.close(handle)
 
 
-def _lock(handle: int, folder: Path, target: Path) -> None:
+def _lock(handle: int, folder: Path, target: str) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         ours = folder.stat().st_ino == os.fstat(handle).st_ino  # else another has just ended, and removed it

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,10 +17,13 @@ from aimem.store.migrate.tables import Source as OldSource
 from aimem.store.migrate.workspace import workspace
 from aimem.store.moving.snapshot import is_ours, open_snapshot
 from aimem.store.moving.source import Source
-from aimem.store.postgres.url import is_postgres, read_target, redacted
+from aimem.store.postgres.url import Target, is_postgres, read_target, redacted
 from aimem.store.sqlite.store import open_sqlite
 
 _SQLITE = "sqlite:"
+
+Reach = Callable[[str], Target]
+"""From a URL to the database of a server: what else is known of it, beside the URL."""
 
 
 def is_shared(url: str) -> bool:
@@ -60,12 +63,13 @@ class Sources(NamedTuple):
 
 
 @contextlib.contextmanager
-def opened_files(paths: Sequence[Path], beside: Path) -> Iterator[Sources]:
-    """Files as sources, each read from a private copy that is kept beside `beside`, the target, and goes at the end.
+def opened_files(paths: Sequence[Path], beside: Path, target: str | None = None) -> Iterator[Sources]:
+    """Files as sources, each read from a private copy that is kept beside `beside`, and goes at the end; `target` is
+    what people call the target, where it is not `beside`.
 
     Raises: as `migrate.source.open_source`, `snapshot.open_snapshot` and `migrate.workspace.workspace`.
     """
-    with workspace(beside) as folder, contextlib.ExitStack() as stack:
+    with workspace(beside, target) as folder, contextlib.ExitStack() as stack:
         found = Sources([], [])
         for number, path in enumerate(paths):
             place = folder / str(number)
@@ -81,32 +85,33 @@ def opened_files(paths: Sequence[Path], beside: Path) -> Iterator[Sources]:
 
 
 @contextlib.asynccontextmanager
-async def opened_sources(urls: Sequence[str], target: str) -> AsyncIterator[Sources]:
-    """All that is named. Raises as `opened_files`, `migrate.postgres.open_source` and `shared.opened_source`."""
+async def opened_sources(urls: Sequence[str], target: str, reach: Reach = read_target) -> AsyncIterator[Sources]:
+    """All that is named; `reach` tells how to get at a server. Raises as `opened_files`, `migrate.postgres.open_source`
+    and `shared.opened_source`."""
     async with contextlib.AsyncExitStack() as stack:
         files = [path_of(url) for url in urls if not is_shared(url)]
-        found = stack.enter_context(opened_files(files, workplace(target)))
+        found = stack.enter_context(opened_files(files, workplace(target), told(target)))
         for url in filter(is_shared, urls):
-            await _open_shared(url, stack, found)
+            await _open_shared(reach(url), stack, found)
         yield found
 
 
-async def _open_shared(url: str, stack: contextlib.AsyncExitStack, found: Sources) -> None:
+async def _open_shared(target: Target, stack: contextlib.AsyncExitStack, found: Sources) -> None:
     """Add a database of a server: one of the existing system, or a shared store of ours."""
     from aimem.store.migrate.postgres import open_source as open_old
     from aimem.store.moving.shared import opened_source
 
-    old = open_old(read_target(url))
+    old = open_old(target)
     if old is None:
-        found.ours.append(await stack.enter_async_context(opened_source(url)))
+        found.ours.append(await stack.enter_async_context(opened_source(target)))
     else:
         stack.callback(old.close)
         found.old.append(old)
 
 
 @contextlib.asynccontextmanager
-async def opened_store(url: str) -> AsyncIterator[Store]:
-    """The store that is named, made where there is none.
+async def opened_store(url: str, reach: Reach = read_target) -> AsyncIterator[Store]:
+    """The store that is named, made where there is none; `reach` tells how to get at a server.
 
     Raises:
         Locked: another process holds the file, or fills the shared store. Misconfigured, Damaged, DiskFull,
@@ -115,7 +120,7 @@ async def opened_store(url: str) -> AsyncIterator[Store]:
     if is_shared(url):
         from aimem.store.moving.shared import opened_target
 
-        async with opened_target(url) as shared:
+        async with opened_target(reach(url)) as shared:
             yield shared
         return
     store = await open_sqlite(path_of(url))

@@ -19,7 +19,7 @@ from aimem.store.migrate.tables import Source as OldSource
 from aimem.store.moving.copying import BEGUN, Copy, Shown, begun, bounds_of
 from aimem.store.moving.pending import by_what_they_kept, end_waiting
 from aimem.store.moving.source import Source
-from aimem.store.moving.verifying import verify
+from aimem.store.moving.verifying import verify, verify_old
 
 Told = Callable[[str], None]
 """Told in words what is being done, where that takes long."""
@@ -85,6 +85,7 @@ async def move(
     report.digest = store.digest.root()
     if verified:
         report.verified = [found for source in sources for found in await verify(source, store, now)]
+        report.verified += await verify_old(old, store, now)
     return report
 
 

@@ -23,7 +23,7 @@ from aimem.store.postgres.schema import FILLING
 from aimem.store.postgres.session import one, snapshot, unbounded
 from aimem.store.postgres.standing import Standing, standing
 from aimem.store.postgres.store import PostgresStore
-from aimem.store.postgres.url import Target, read_target
+from aimem.store.postgres.url import Target
 
 
 class SharedSource:
@@ -57,13 +57,12 @@ class SharedSource:
 
 
 @asynccontextmanager
-async def opened_source(url: str) -> AsyncIterator[SharedSource]:
-    """The store that a URL names, as it is now.
+async def opened_source(target: Target) -> AsyncIterator[SharedSource]:
+    """The store of a database, as it is now.
 
     Raises:
         Misconfigured: nobody can connect this way, or it is no store of ours. StoreUnreachable: no answer.
     """
-    target = read_target(url)
     connections = await open_connections(target, most=1, read_only=True)
     try:
         async with _session(connections, target) as session, snapshot(session):
@@ -80,13 +79,13 @@ async def _is_ours(session: Session) -> bool:
 
 
 @asynccontextmanager
-async def opened_target(url: str) -> AsyncIterator[PostgresStore]:
-    """The store that a URL names, to be filled: as a load, where that may be (see `postgres.loading`).
+async def opened_target(target: Target) -> AsyncIterator[PostgresStore]:
+    """The store of a database, to be filled: as a load, where that may be (see `postgres.loading`).
 
     Raises:
         Locked: it is being filled by another. Otherwise as `postgres.opening.open_store`.
     """
-    target = replace(read_target(url), program="aimem migrate")
+    target = replace(target, program="aimem migrate")
     connections = await open_connections(target, most=1)
     try:
         async with _session(connections, target) as session:

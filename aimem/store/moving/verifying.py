@@ -1,4 +1,4 @@
-"""Does a store hold everything that a source holds? Compared record by record, and counted by kind."""
+"""Does a store hold everything that its sources hold? Compared record by record, and counted by kind."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from aimem.core.kinds import QUARANTINE, VECTOR, compound_key
+from aimem.core.kinds import QUARANTINE, TOUCH, VECTOR, compound_key
+from aimem.core.legacy.taking import is_taken, standing
+from aimem.core.legacy.values import Horizon
 from aimem.core.record import Record, Ref
 from aimem.core.taking import outlived
 from aimem.limits import MIGRATE_NOTES_MAX
 from aimem.store.base import Store
+from aimem.store.migrate.mapping import Mapping
+from aimem.store.migrate.report import Report
+from aimem.store.migrate.running import FIRST_TIME, batches
+from aimem.store.migrate.tables import Source as OldSource
 from aimem.store.moving.copying import STAYS, label_of
 from aimem.store.moving.source import Source
 
@@ -33,6 +39,12 @@ class Compared:
         """As a JSON object."""
         return asdict(self)
 
+    def lacks(self, record: Record) -> None:
+        """Count a record that is not here."""
+        self.missing += 1
+        if len(self.keys) < MIGRATE_NOTES_MAX:
+            self.keys.append(record.key)
+
 
 async def verify(source: Source, store: Store, now: int) -> list[Compared]:
     """Compare all records of a source with the store's. Reads the whole source; bounded memory."""
@@ -45,6 +57,27 @@ async def verify(source: Source, store: Store, now: int) -> list[Compared]:
         after = page.cursor.seq
         if not page.more:
             return list(found.values())
+
+
+async def verify_old(sources: Sequence[OldSource], store: Store, now: int) -> list[Compared]:
+    """As `verify`, of databases of the existing system: what their rows become together is looked for, and counted for
+    the database whose row stands. Reads all of them once more."""
+    horizon = Horizon(now, await store.progress(FIRST_TIME) or now)
+    found: dict[tuple[str, str], Compared] = {}
+    async for batch in batches(Mapping(sources, horizon, Report()).groups()):
+        items = [(item.source, item.record, group) for group in batch for item in group]
+        held = await store.get([record.ref for _, record, _ in items])
+        for (name, record, group), here in zip(items, held, strict=True):
+            label = label_of(record)
+            count = found.setdefault((name, label), Compared(name, label))
+            wanted = standing(record, [each.record for each in group if each.record.kind == TOUCH])
+            if here is not None and is_taken(wanted, here):
+                count.equal += 1
+            elif here is not None and here.order > record.order:
+                count.newer += 1
+            else:
+                count.lacks(record)
+    return list(found.values())
 
 
 async def _compare(source: Source, store: Store, records: Sequence[Record], found: dict[str, Compared]) -> None:
@@ -61,9 +94,7 @@ async def _compare(source: Source, store: Store, records: Sequence[Record], foun
         elif record.kind == VECTOR:  # its memory has ended, or came back under another birth: it is made anew
             count.newer += 1
         else:
-            count.missing += 1
-            if len(count.keys) < MIGRATE_NOTES_MAX:
-                count.keys.append(record.key)
+            count.lacks(record)
 
 
 async def _is_aside(source: Source, store: Store, record: Record) -> bool:

@@ -28,6 +28,7 @@ NODE: Final = "aimem"
 SSLMODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _OURS: Final = {"target_session_attrs", "options", "connect_timeout", "application_name", "client_encoding"}
 """What is set for every connection, whatever the URL says."""
+_PLACE: Final = ("host", "hostaddr", "port", "user", "dbname", "service")
 _USERINFO = re.compile(r"^(\w+://[^:@/?]*):.*@", re.DOTALL)  # to the last @: a secret may hold one that is not quoted
 _SECRET_SETTING = re.compile(r"(?<=[?&])((?:ssl)?password|passfile)=[^&]*")
 _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
@@ -53,6 +54,10 @@ class Target:
     def verified(self) -> bool:
         """Whether the server proves who it is, or is on this machine."""
         return self.local or self.settings["sslmode"] in ("verify-ca", "verify-full")
+
+    def is_place_of(self, other: Target) -> bool:
+        """Whether both name one database of one server, as one role, in the same words."""
+        return all(self.settings.get(name) == other.settings.get(name) for name in _PLACE)
 
     def secrets(self) -> dict[str, str]:
         """The password of the password file, read anew each time, so that a changed one needs no restart.
