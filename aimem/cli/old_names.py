@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from aimem.store.postgres.url import is_postgres, redacted
+
 
 @dataclass(frozen=True, slots=True)
 class _Rename:
@@ -44,4 +46,10 @@ def line_to_use(args: Sequence[str]) -> str | None:
             value, equals = rest.pop(0), " "
         if new := rename.flags[flag]:
             line += [f"{new}={value}"] if equals == "=" else [new, value]
-    return shlex.join(line)
+    return shlex.join(map(_shown, line))
+
+
+def _shown(word: str) -> str:
+    """A word of the line, without the password of a shared store."""
+    flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return f"{flag}{equals}{redacted(value)}" if is_postgres(value) else word

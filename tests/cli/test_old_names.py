@@ -31,6 +31,13 @@ def test_a_word_that_store_does_not_know_is_told_what_it_knows(run: Run) -> None
     assert "\n  aimem push chekc\n" in outcome.err
 
 
+def test_a_password_is_not_repeated(run: Run) -> None:
+    for words in (["--store-url", "postgres://me:sesame@h/x"], ["--store-url=postgres://me:sesame@h/x"]):
+        outcome = run("store", "chekc", *words)
+        assert "postgres://me:***@h/x" in outcome.err
+        assert "sesame" not in outcome.err
+
+
 def test_who_calls_does_not_filter(run: Run, node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
     """B-36."""
     monkeypatch.setenv("AI_MEMORY_AGENT_ID", "ai:caller")
