@@ -94,11 +94,27 @@ def test_a_password_file_is_its_owners_alone_and_read_anew(tmp_path: Path) -> No
         "postgres://u@h/db?sslmode=maybe",
         "postgres://u@h/db?nonsense=1",
         "postgres://u@h/db?options=-c",
+        "postgres://u@h:99999/db",
+        "postgres://u@h,i:5432,j:0/db",
     ],
 )
 def test_what_can_not_work_is_refused(url: str) -> None:
     with pytest.raises(Misconfigured):
         read_target(url, env={})
+
+
+@pytest.mark.parametrize("url", ["postgres://u:sec@ret@h/db", "postgres://u:ret/db", "postgres://u@h:5432,i:ret"])
+def test_what_may_be_a_part_of_a_secret_is_not_shown(url: str) -> None:
+    """An @ that is not quoted, or none at all: libpq takes a part of it for the host, or for the port."""
+    with pytest.raises(Misconfigured) as refused:
+        read_target(url, env={})
+    assert "ret" not in str(refused.value.body())
+
+
+def test_several_hosts_and_ports() -> None:
+    target = read_target("postgres://u@[::1]:1,%2Frun%2Fpg,127.0.0.1:65535,localhost/db", env={})
+    assert target.local
+    assert target.settings["port"] == "1,,65535,"
 
 
 def test_local_hosts() -> None:

@@ -28,6 +28,7 @@ NODE: Final = "aimem"
 SSLMODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _OURS: Final = {"target_session_attrs", "options", "connect_timeout", "application_name", "client_encoding"}
 """What is set for every connection, whatever the URL says."""
+_PORT_MAX = 65535
 _PLACE: Final = ("host", "hostaddr", "port", "user", "dbname", "service")
 _USERINFO = re.compile(r"^(\w+://[^:@/?]*):.*@", re.DOTALL)  # to the last @: a secret may hold one that is not quoted
 _SECRET_SETTING = re.compile(r"(?<=[?&])((?:ssl)?password|passfile)=[^&]*")
@@ -108,6 +109,7 @@ def read_target(
         given = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
     except Error as error:
         raise _unreadable(url, "" if "***" in redacted(url) else f": {str(error).strip()}") from None
+    _check_place(url, given)
     if refused := sorted(_OURS & given.keys()):
         raise Misconfigured(f"{redacted(url)}: {', '.join(refused)} is set by aimem itself", hint="leave it out")
     service = _service(given.get("service"), env)
@@ -131,6 +133,18 @@ def _unreadable(url: str, why: str) -> Misconfigured:
         hint="special characters of a password are written as %XX; better, put it into ~/.pgpass or a password file "
         "and leave it out here",
     )
+
+
+def _check_place(url: str, given: Mapping[str, str]) -> None:
+    """Refuse what libpq took for a host or a port and is none: it may be a part of a password."""
+    if any("@" in host[1:] for host in given.get("host", "").split(",")):  # the first one: an abstract socket
+        raise _unreadable(url, "")
+    for port in filter(None, given.get("port", "").split(",")):
+        if not (port.isascii() and port.isdigit() and 1 <= int(port) <= _PORT_MAX):
+            raise Misconfigured(
+                "the URL of the store has a port that is no number from 1 to 65535",
+                hint="write it as postgres://USER@HOST:PORT/DATABASE",
+            )
 
 
 def is_local(host: str) -> bool:
