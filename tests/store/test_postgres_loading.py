@@ -15,21 +15,27 @@ from typing import Any
 import psycopg
 import pytest
 
-from aimem.core.kinds import TOUCH
-from aimem.core.record import Ref
+from aimem.core.intent import Intent
+from aimem.core.kinds import ALIAS, TOUCH
+from aimem.core.record import Record, Ref
 from aimem.core.upkeep import receive
-from aimem.errors import Locked
-from aimem.store.base import Store
+from aimem.core.version import Version
+from aimem.errors import Locked, StorageFailed
+from aimem.limits import GROUP_INTENTS_MAX
+from aimem.store.base import Store, Written
 from aimem.store.moving.opening import opened_files
 from aimem.store.moving.running import move
 from aimem.store.moving.shared import opened_target
+from aimem.store.postgres.group import Run
 from aimem.store.postgres.known import PAIR, Family, mark_of
 from aimem.store.postgres.opening import open_store
 from aimem.store.postgres.partitioning import partition
 from aimem.store.postgres.schema import INDEXES
 from aimem.store.postgres.seen import Seen
+from aimem.store.postgres.session import Connection
 from aimem.store.postgres.speller import Speller
 from aimem.store.postgres.spelling import lines
+from aimem.store.postgres.statements import copy_rows
 from aimem.store.postgres.store import PostgresStore
 from aimem.store.postgres.url import read_target
 from aimem.store.sqlite.store import open_sqlite
@@ -98,7 +104,8 @@ async def test_the_same_rows_as_one_by_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("aimem.store.postgres.speller.LOAD_SPELL_BESIDE", 1 if beside else 1_000_000)
-    monkeypatch.setattr("aimem.store.migrate.running.MIGRATE_SHARED_INTENTS", 7)  # so that groups meet earlier ones
+    monkeypatch.setattr("aimem.store.migrate.running.MIGRATE_SHARED_INTENTS", 7)
+    monkeypatch.setattr("aimem.store.grouping.GROUP_INTENTS_MAX", 7)  # so that groups meet earlier ones
     monkeypatch.setattr("aimem.store.postgres.graph.EXACT_SEARCH_ROWS_MAX", 10)
     found = []
     async with AsyncExitStack() as stack:
@@ -306,6 +313,77 @@ async def test_a_load_that_goes_on_knows_what_is_there(database: Make) -> None:
         await store.end_load(lambda what: None)
         assert await store.check() == []
         assert store.visible == 2, "z holds the pair of x"
+
+
+async def test_the_next_group_is_run_while_the_server_takes_in_the_last(
+    database: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = list[Run]()
+
+    def run(*given: Any, **more: Any) -> Run:
+        begun.append(Run(*given, **more))
+        return begun[-1]
+
+    monkeypatch.setattr("aimem.store.postgres.writer.Run", run)
+    async with target(database()) as store:
+        assert await store.load()
+        older, newer = (many(age) for age in (9, 3))
+        first, second, third = await asyncio.gather(*(store.write(each) for each in (older, newer, [*newer, *older])))
+        assert len(begun) == 3
+        assert [reply(each) for each in first + second] == [True] * 2 * GROUP_INTENTS_MAX
+        assert not any(reply(each) for each in third)
+        assert store.head == 2 * GROUP_INTENTS_MAX
+        await store.end_load(lambda what: None)
+        assert await store.check() == []
+
+
+@pytest.mark.parametrize("fault", [psycopg.OperationalError("gone"), psycopg.DataError("refused")])
+async def test_what_was_run_ahead_of_a_group_that_fails_counts_for_nothing(
+    fault: psycopg.Error, database: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead, failed = list[Run](), asyncio.Event()
+
+    async def went_on(run: Run) -> None:
+        run.outcomes()
+        ahead.append(run)
+
+    async def copy(connection: Connection, puts: Any) -> None:
+        if not failed.is_set():
+            while not ahead:
+                await asyncio.sleep(0)
+            failed.set()
+            raise fault
+        await copy_rows(connection, puts)
+
+    monkeypatch.setattr(Run, "go_on", went_on)
+    monkeypatch.setattr("aimem.store.postgres.table.copy_rows", copy)
+    async with target(database()) as store:
+        assert await store.load()
+        writes = [store.write(many(age)) for age in (3, 9)]
+        first, second = await asyncio.gather(*writes, return_exceptions=True)
+        assert failed.is_set()
+        assert isinstance(second, list)
+        if isinstance(fault, psycopg.DataError):
+            assert isinstance(first, StorageFailed)
+            assert [reply(each) for each in second] == [True] * GROUP_INTENTS_MAX
+        else:
+            assert isinstance(first, list)
+            assert [reply(each) for each in first] == [True] * GROUP_INTENTS_MAX
+            assert not any(reply(each) for each in second)
+        assert store.head == GROUP_INTENTS_MAX
+        await store.end_load(lambda what: None)
+        assert await store.check() == []
+
+
+def many(age: int) -> list[Intent]:
+    """A whole group of aliases, written so many seconds ago."""
+    version, each = Version(NOW - age * SECOND, "c" * 16), range(GROUP_INTENTS_MAX)
+    return [receive(Record.make(ALIAS, f"a/{at}", version, version, {"entity_id": "a", "alias": at})) for at in each]
+
+
+def reply(outcome: Any) -> Any:
+    assert isinstance(outcome, Written), outcome
+    return outcome.reply
 
 
 def test_what_was_seen_is_never_denied_and_little_else_believed() -> None:

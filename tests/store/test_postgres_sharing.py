@@ -18,7 +18,8 @@ from aimem.core.version import Version
 from aimem.core.writes import delete
 from aimem.errors import Misconfigured
 from aimem.store.base import Filter, Words
-from aimem.store.postgres import known, writer
+from aimem.store.postgres import known
+from aimem.store.postgres.group import Run
 from aimem.store.postgres.opening import open_store
 from aimem.store.postgres.schema import WRITING
 from aimem.store.postgres.standing import resident_of
@@ -88,7 +89,7 @@ async def test_a_write_sees_what_another_node_has_just_written(database: Make) -
 async def test_what_another_node_wrote_is_not_forgotten_by_the_writes_after_it(
     database: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "FOLLOW_SECS", 60.0)  # so that only a write can hear of it
+    monkeypatch.setattr("aimem.store.postgres.writer.FOLLOW_SECS", 60.0)  # so that only a write can hear of it
     async with nodes(database(), 2) as (first, second):
         memory = await stored(first.store, storing("A"))
         await written(second.store, delete(memory.key))
@@ -274,14 +275,14 @@ async def test_intents_of_one_group_see_what_those_before_them_wrote(database: M
 
 async def test_a_group_is_run_once_where_all_it_reads_is_known(database: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is new, and what this node wrote last; not what another node may have written since."""
-    runs, run = 0, writer._run
+    runs = 0
 
-    def counted(*arguments: Any) -> Any:
+    def counted(*arguments: Any) -> Run:
         nonlocal runs
         runs += 1
-        return run(*arguments)
+        return Run(*arguments)
 
-    monkeypatch.setattr(writer, "_run", counted)
+    monkeypatch.setattr("aimem.store.postgres.writer.Run", counted)
     async with nodes(database(), 2) as (node, other):
         await node.store.hear()  # of the other's opening
         memory = await stored(node.store, creating("A"))

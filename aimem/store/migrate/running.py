@@ -99,11 +99,15 @@ async def batches(groups: Iterable[list[Item]]) -> AsyncIterator[list[list[Item]
 
 
 async def write(store: Store, intents: Sequence[Intent]) -> list[Outcome]:
-    """As `Store.write`: at once where that is cheapest, in pieces where the store bounds how long a write may take."""
+    """As `Store.write`: at once where that is cheapest, in pieces where the store bounds how long a write may take. All
+    of them are queued, so that the writer knows what comes next."""
     piece = MIGRATE_SHARED_INTENTS if store.shared else max(1, len(intents))
+    writes = (store.write(intents[at : at + piece]) for at in range(0, len(intents), piece))
     outcomes: list[Outcome] = []
-    for at in range(0, len(intents), piece):
-        outcomes += await store.write(intents[at : at + piece])
+    for written in await asyncio.gather(*writes, return_exceptions=True):  # none goes on behind its caller
+        if isinstance(written, BaseException):
+            raise written
+        outcomes += written
     return outcomes
 
 

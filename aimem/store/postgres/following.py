@@ -64,10 +64,10 @@ class Follower:
         self._rand = rand
         self._told = told
 
-    def view(self, known: Known) -> Transaction:
-        """A transaction on the state as this node knows it."""
+    def view(self, known: Known, state: Standing | None = None) -> Transaction:
+        """A transaction on the state as this node knows it, or on the one that this will lead to."""
         now = known.moment(self._now)
-        return Transaction(known, self.state, self.resident, now=now, origin=self._origin)
+        return Transaction(known, state or self.state, self.resident, now=now, origin=self._origin)
 
     def after(self, transaction: Transaction) -> Standing:
         """The state that a transaction leads to."""

@@ -96,10 +96,16 @@ class Missing:
 
 class Known:
     """What has been read in the transaction that is under way, or, of `recent` rows and of what was not `seen`, needed
-    not be."""
+    not be. `foretold` is what the group before writes, which is not committed yet."""
 
-    def __init__(self, recent: Mapping[Ref, Row] | None = None, seen: Seen | None = None) -> None:
+    def __init__(
+        self,
+        recent: Mapping[Ref, Row] | None = None,
+        seen: Seen | None = None,
+        foretold: Mapping[Ref, Row | None] | None = None,
+    ) -> None:
         self._recent: Mapping[Ref, Row] = {} if recent is None else recent
+        self._foretold: Mapping[Ref, Row | None] = {} if foretold is None else foretold
         self._seen = seen
         self.rows: dict[Ref, Row | None] = {}
         self._families: dict[Family, list[Ref]] = {}
@@ -113,6 +119,9 @@ class Known:
     def knows(self, ref: Ref) -> bool:
         """Whether it is known what stands under this address; `rows` has it then, where anything does."""
         if ref in self.rows:
+            return True
+        if ref in self._foretold:
+            self.rows[ref] = self._foretold[ref]
             return True
         if (row := self._recent.get(ref)) is None:
             return self._seen is not None and ref not in self._seen
@@ -167,6 +176,10 @@ class Recent:
         if state is not self._state:
             self.forget()
         return Known(self._rows, self._seen)
+
+    def foretold(self, written: Mapping[Ref, Row | None]) -> Known:
+        """What is known once a group that wrote this is committed, and what it wrote was noted."""
+        return Known(self._rows, self._seen, written)
 
     def load(self, state: object, seen: Seen | None) -> None:
         """In this state nothing stands that `seen` denies; from now on it is told of what is written."""

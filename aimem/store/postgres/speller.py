@@ -24,6 +24,10 @@ _SERVE = "import sys; sys.path.insert(0, sys.argv[1]); from aimem.store.postgres
 _PLACE = str(Path(aimem.__file__).parents[1])  # a folder, or a path in the one file
 
 
+Spelled = Callable[[], asyncio.Future[bytes]]
+"""Asked for the lines when they are needed; who is cancelled then, or never asks, disturbs nothing."""
+
+
 class Speller:
     """Spells, from the first longer list of texts on by a process, until it is closed."""
 
@@ -32,9 +36,8 @@ class Speller:
         self._wanted = True
         self._turn = asyncio.Lock()
 
-    def begin(self, texts: Sequence[Text]) -> Callable[[], asyncio.Future[bytes]]:
-        """Have texts spelled. What is given back is asked for the lines when they are needed; who is cancelled then, or
-        never asks, disturbs nothing."""
+    def begin(self, texts: Sequence[Text]) -> Spelled:
+        """Have texts spelled."""
         task = asyncio.create_task(self._lines(texts))
         return lambda: asyncio.shield(task)
 

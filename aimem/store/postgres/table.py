@@ -19,7 +19,7 @@ from aimem.limits import LOAD_SPELL_TEXTS
 from aimem.store import transaction
 from aimem.store.postgres.known import PAIR, Family, Known, Missing, Recent, families_of, paired
 from aimem.store.postgres.session import Connection
-from aimem.store.postgres.speller import Speller
+from aimem.store.postgres.speller import Spelled, Speller
 from aimem.store.postgres.standing import Standing
 from aimem.store.postgres.statements import (
     SET,
@@ -65,6 +65,7 @@ class Transaction(transaction.Transaction):
         self._stored: dict[int, int | None] = {}
         self._texts: dict[int, Record | None] = {}
         self._positions: dict[str, int] = {}
+        self._spelled: list[Spelled] | None = None
 
     def _forget(self) -> None:
         """Nobody else writes: what was read stays so."""
@@ -175,10 +176,17 @@ class Transaction(transaction.Transaction):
                 raise
             self.gave_up = True
 
+    def foretell(self, recent: Recent) -> None:
+        """Have it noted, before the commit, what this group writes. Should that fail, it is asked for in vain."""
+        recent.note(self._now_there, self._joined)
+
+    def foretold(self, recent: Recent) -> Known:
+        """What will be known once this group is committed."""
+        return recent.foretold(self._now_there)
+
     def remembered(self, recent: Recent, state: Standing) -> None:
         """Have it kept what was read and written: this group has led to that state."""
         recent.keep(state, self._known.rows, self._now_there)
-        recent.note(self._now_there, self._joined)
 
     @property
     def has_written(self) -> bool:
@@ -186,18 +194,26 @@ class Transaction(transaction.Transaction):
         noted = (self._put, self._dropped, self._shown, self._expiries, self._stored, self._texts, self._positions)
         return any(noted)
 
+    def spell(self, speller: Speller) -> None:
+        """Have the words spelled that `copy` will write; nothing is written here from then on."""
+        texts = [
+            (row, each.born.time, each.raw) for row, each in self._texts.items() if each and row > self._last_before
+        ]
+        starts = range(0, len(texts), LOAD_SPELL_TEXTS)
+        self._spelled = [speller.begin(texts[at : at + LOAD_SPELL_TEXTS]) for at in starts]
+
     async def copy(self, connection: Connection, speller: Speller) -> None:
         """In a load: write what is new by COPY; `save` does the rest. All of it where rows go whose places new ones may
         take."""
         if self._dropped:
             return
+        if self._spelled is None:
+            self.spell(speller)
         new = {row: put for row, put in self._put.items() if row > self._last_before}
-        texts = [(row, each.born.time, each.raw) for row, each in self._texts.items() if each and row in new]
-        spelled = [speller.begin(texts[at : at + LOAD_SPELL_TEXTS]) for at in range(0, len(texts), LOAD_SPELL_TEXTS)]
         if new:
             await copy_rows(connection, new.items())
-        if spelled:
-            await copy_words(connection, spelled)
+        if self._spelled:
+            await copy_words(connection, self._spelled)
         self._put = {row: put for row, put in self._put.items() if row not in new}
         self._texts = {row: record for row, record in self._texts.items() if row not in new}
 

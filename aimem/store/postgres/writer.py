@@ -14,6 +14,9 @@ out together, then all that it writes with the COMMIT.
 An answer that is lost with the connection leaves open whether the group was committed. So each notes its id in the
 same transaction, in the row of its opening; the next attempt looks there, under the lock, so that the transaction
 before it has ended either way. Until then nobody is answered.
+
+In a load nobody else writes, and the server is as busy as this process. So the next group is run while the server takes
+in the one before, on the state that this will leave; where it then is not so, that run counts for nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from time import monotonic
 
 import psycopg
@@ -35,12 +38,13 @@ from aimem.store.grouping import Job, Jobs, answer
 from aimem.store.postgres.connections import Connections, Session, within
 from aimem.store.postgres.failures import Action, DeadlinePassed, action
 from aimem.store.postgres.following import NEWS, Follower
+from aimem.store.postgres.group import Run, Work, fail, note
 from aimem.store.postgres.known import Known, Recent, ask
 from aimem.store.postgres.past import Past
 from aimem.store.postgres.schema import WRITING
 from aimem.store.postgres.seen import Seen
 from aimem.store.postgres.speller import Speller
-from aimem.store.postgres.standing import SAVE_STATE, STATE, identity_of, saved, standing_of, state_values
+from aimem.store.postgres.standing import SAVE_STATE, STATE, Standing, identity_of, saved, standing_of, state_values
 from aimem.store.postgres.table import Program, Transaction
 
 log = logging.getLogger(__name__)
@@ -64,9 +68,6 @@ _BEGIN = (
 _COMMITTED = "SELECT EXISTS (SELECT FROM start WHERE id = %s AND operation = %s)"
 _SAVE_OPERATION = "UPDATE start SET operation = %s WHERE id = %s"
 
-Work = Callable[[Session, Known], Awaitable[Program]]
-"""Reads what it needs under the lock, and gives what is to be done then; that may run several times."""
-
 
 class Writer:
     """Owns the writing session, and keeps what the `node` knows of the store up to date."""
@@ -84,6 +85,8 @@ class Writer:
         self._speller: Speller | None = None  # in a load
         self._busy = asyncio.Lock()
         self._jobs = Jobs[Work]()
+        self._next: list[Job[Work]] = []  # the next group, where it was taken out of these already
+        self._ahead: Run | None = None  # of that group
         self._wake = asyncio.Event()
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._follow_on())]
 
@@ -132,7 +135,11 @@ class Writer:
             answer(jobs)
 
     async def _next_group(self) -> list[Job[Work]]:
-        """What is queued; waits for something. Empty when closing and all is done."""
+        """What is to be written next; waits for something. Empty when closing and all is done."""
+        group, self._next = self._next, []
+        return group or await self._queued()
+
+    async def _queued(self) -> list[Job[Work]]:
         while not self._jobs and not self._jobs.closing:
             self._wake.clear()
             await self._wake.wait()
@@ -142,13 +149,13 @@ class Writer:
         try:
             await self._carry_out(jobs)
         except AimemError as error:
-            _fail(jobs, error)
+            fail(jobs, error)
             if isinstance(error, StoreUnreachable):  # who queued up meanwhile has waited as long
-                _fail(self._jobs, error)
+                fail((*self._next, *self._jobs), error)
         except Exception as error:
             if len(jobs) == 1:
                 log.exception("an intent failed")
-                _fail(jobs, StorageFailed(f"internal error: the write was not carried out ({type(error).__name__})"))
+                fail(jobs, StorageFailed(f"internal error: the write was not carried out ({type(error).__name__})"))
             for job in jobs if len(jobs) > 1 else ():
                 await self._write_group([job])
 
@@ -198,8 +205,8 @@ class Writer:
 
     async def _transact(self, session: Session, jobs: list[Job[Work]], operation: uuid.UUID, *, again: bool) -> None:
         node, before = self.node, self.node.state
-        guess = node.view(self._known())
-        guessed = _run(jobs, guess)
+        run = self._run_of(jobs)
+        guess, guessed = run.transaction, run.outcomes()
         began = monotonic()
         async with session.pipeline():
             await session.execute("BEGIN")
@@ -221,7 +228,7 @@ class Writer:
         known = self._known()
         await known.read(answers, guess.missing)
         if self._alone and not (known.holds_any or guess.gave_up or done or any(job.work for job in jobs)):
-            _note(jobs, guessed)  # what was taken for absent is: another run would come to the same
+            note(jobs, guessed)  # what was taken for absent is: another run would come to the same
             await self._commit(session, guess, operation)
             return
         if done:  # written again, so that the standby that the first COMMIT may not have waited for has it now
@@ -251,9 +258,9 @@ class Writer:
         """The transaction of a run in which nothing was missing."""
         while True:
             transaction = self.node.view(known)
-            outcomes = _run(jobs, transaction, programs)
+            outcomes = Run(jobs, transaction, programs).outcomes()
             if not transaction.missing:
-                _note(jobs, outcomes)
+                note(jobs, outcomes)
                 return transaction
             async with session.pipeline():
                 answers = await ask(session, transaction.missing)
@@ -264,16 +271,51 @@ class Writer:
         if after.revision == self.node.state.revision:
             await session.execute("COMMIT")
         else:
-            if self._speller is not None:
-                await transaction.copy(session, self._speller)
-            async with session.pipeline():
-                await transaction.save(session, after.digest.sums)
-                await session.execute(SAVE_STATE, saved(after))
-                await session.execute(_SAVE_OPERATION, (operation, self._origin))
-                await session.execute("COMMIT")
+            transaction.foretell(self._recent)
+            with self._looking_ahead(transaction, after):
+                if self._speller is not None:
+                    await transaction.copy(session, self._speller)
+                async with session.pipeline():
+                    await transaction.save(session, after.digest.sums)
+                    await session.execute(SAVE_STATE, saved(after))
+                    await session.execute(_SAVE_OPERATION, (operation, self._origin))
+                    await session.execute("COMMIT")
             self.commits += 1
         self.node.committed(after, transaction)
         transaction.remembered(self._recent, after)
+
+    def _run_of(self, jobs: list[Job[Work]]) -> Run:
+        """A run of a group on what is known: the one that was begun ahead, where what it rests on has come true."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead.is_of(jobs, self.node.state):
+            return ahead
+        return Run(jobs, self.node.view(self._known()))
+
+    @contextlib.contextmanager
+    def _looking_ahead(self, transaction: Transaction, after: Standing) -> Iterator[None]:
+        """In a load: meanwhile run the next group on what `transaction` leads to."""
+        if self._speller is None or transaction.resident:  # rules are in force for others when they are committed
+            yield
+            return
+        looking = asyncio.create_task(self._look_ahead(transaction, after))
+        try:
+            yield
+        finally:
+            looking.cancel()
+
+    async def _look_ahead(self, transaction: Transaction, after: Standing) -> None:
+        self._next = self._next or await self._queued()
+        if not self._next or any(job.work for job in self._next):
+            return
+        view = self.node.view(transaction.foretold(self._recent), after)
+        self._ahead = ahead = Run(self._next, view, on=after)
+        try:
+            await ahead.go_on()
+        except Exception:
+            self._ahead = None  # its turn will tell
+            return
+        if self._speller is not None:
+            view.spell(self._speller)
 
     async def follow(self, secs: float = STORE_CALL_SECS) -> None:
         """Learn what other nodes have written until now. One attempt, that takes `secs` at most.
@@ -305,27 +347,3 @@ class Writer:
                     continue  # the watcher of the connections has told of it
                 except Exception:
                     log.exception("what other nodes wrote can't be read")
-
-
-def _run(jobs: Sequence[Job[Work]], transaction: Transaction, programs: Sequence[Program] = ()) -> list[list[Outcome]]:
-    """Run all that a group asks for: the outcomes of each job, not all of them where something is missing."""
-    outcomes: list[list[Outcome]] = []
-    for job in jobs:
-        outcomes.append([])
-        for intent in job.intents:
-            with transaction.forgiving():
-                outcomes[-1].append(transaction.outcome(intent))
-    for program in programs:
-        with transaction.forgiving():
-            program(transaction)
-    return outcomes
-
-
-def _note(jobs: Sequence[Job[Work]], outcomes: Sequence[list[Outcome]]) -> None:
-    for job, each in zip(jobs, outcomes, strict=True):
-        job.outcomes = each
-
-
-def _fail(jobs: Iterable[Job[Work]], error: AimemError) -> None:
-    for job in jobs:
-        job.error = error
