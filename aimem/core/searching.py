@@ -20,7 +20,8 @@ _LARGE = 1_000_000  # from here on the smaller view finds under .98 of the ten n
 
 
 class Search(NamedTuple):
-    """By `graph` or by computing all that pass; `inner` rows of the graph are put in order anew, with `ef` in view."""
+    """By `graph` or by computing. `inner`: so many of the nearest are found first, and then it is seen which of them
+    pass; 0: all that pass are computed. What the graph finds is put in order anew; it has `ef` rows in view."""
 
     graph: bool
     inner: int = 0
@@ -40,6 +41,11 @@ def plan(passing: int, total: int, k: int, *, has_graph: bool) -> Search:
     return Search(True, inner, min(max(inner, EF_LARGE if total > _LARGE else EF_MIN), EF_MAX))
 
 
+def exact_of_all(k: int) -> Search:
+    """How to find the `k` nearest without a graph where nearly all rows pass."""
+    return Search(graph=False, inner=OVERFETCH * k)
+
+
 def falls_short(search: Search, found: int, k: int) -> bool:
-    """Whether all that pass are to be computed after all: the graph found fewer than it was asked for."""
-    return search.graph and found < k
+    """Whether all that pass are to be computed after all: of the nearest, fewer passed than were asked for."""
+    return search.inner > 0 and found < k

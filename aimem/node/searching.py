@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import accumulate, chain
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -111,7 +112,8 @@ class InStore:
     async def search(self, query: Floats, k: int, which: Filter, others: Sequence[int] = ()) -> Found:
         """See `Searching.search`."""
         found = await self._store.nearest(query.tolist(), self._model, which, k, others)
-        vectors = {row: _pieces(held.pieces) for row, held in found.held.items()}
+        numbers = _numbers([held.pieces for held in found.held.values()], len(query))
+        vectors = dict(zip(found.held, numbers, strict=True))
         marks = {row: held.mark for row, held in found.held.items()}
         return Found(found.near, found.more, vectors, marks, found.truncated)
 
@@ -137,5 +139,9 @@ class InStore:
         return []
 
 
-def _pieces(held: Sequence[bytes]) -> Floats:
-    return np.stack([np.frombuffer(piece, dtype="<f2") for piece in held]).astype(np.float32)
+def _numbers(held: Sequence[Sequence[bytes]], dims: int) -> list[Floats]:
+    """The vectors of several rows. Together: one by one, a recall took a millisecond longer."""
+    if not held:
+        return []
+    numbers = np.frombuffer(b"".join(chain.from_iterable(held)), dtype="<f2").astype(np.float32).reshape(-1, dims)
+    return [numbers[last - len(pieces) : last] for last, pieces in zip(accumulate(map(len, held)), held, strict=True)]

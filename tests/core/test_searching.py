@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aimem.core.searching import EXACT, Search, falls_short, plan
+from aimem.core.searching import EXACT, Search, exact_of_all, falls_short, plan
 
 CASES = {
     "an empty store": (0, 0, 50, EXACT),
@@ -32,7 +32,13 @@ def test_without_a_graph_all_is_computed() -> None:
 
 @pytest.mark.parametrize(
     ("search", "found", "short"),
-    [(Search(True, 30, 100), 9, True), (Search(True, 30, 100), 10, False), (EXACT, 9, False)],
+    [
+        (Search(True, 30, 100), 9, True),
+        (Search(True, 30, 100), 10, False),
+        (exact_of_all(10), 9, True),
+        (exact_of_all(10), 10, False),
+        (EXACT, 9, False),
+    ],
 )
-def test_only_a_graph_falls_short(search: Search, found: int, short: bool) -> None:
+def test_what_did_not_look_at_all_that_pass_may_fall_short(search: Search, found: int, short: bool) -> None:
     assert falls_short(search, found, 10) == short

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import nullcontext
 
 import psycopg
 import pytest
@@ -178,6 +179,33 @@ async def test_a_search_without_time_says_so(planted: Planted, monkeypatch: pyte
     found = await find(planted, drawn(random.Random(1)))
     assert found.truncated
     assert len(found.near) == 1
+
+
+@pytest.mark.parametrize("pipelined", [False, True])
+async def test_where_the_nearest_are_hidden_all_are_computed(
+    planted: Planted, monkeypatch: pytest.MonkeyPatch, *, pipelined: bool
+) -> None:
+    """Their vectors stand there until it is settled that they are gone."""
+    rng = random.Random(5)
+    question = drawn(rng)
+    near = [memory(number) for number in range(20)]
+    far = [memory(number) for number in range(20, 24)]
+    await planted.put([*near, *(vector(each, drawn(rng, question, 0.01)) for each in near)])
+    await planted.put([*far, *(vector(each, drawn(rng)) for each in far)])
+    await settle(planted)
+    await planted.put([Record.make(MEMORY, each.key, VERSION, VERSION, each.body, deleted=True) for each in near[1:]])
+    tried = note_searches(monkeypatch)
+    async with planted.connection.pipeline() if pipelined else nullcontext():
+        assert [number for number, _ in (await find(planted, question, 1)).near] == [row(planted, near[0])]
+        assert len(tried) == 1
+        found = await find(planted, question, 4)
+        assert len(tried) == 3
+        monkeypatch.setattr(nearest, "_COMPUTED", nearest._COMPUTED.replace("WHERE", ", pg_sleep(9) WHERE"))
+        monkeypatch.setattr(nearest, "SEARCH_SECS", 1)
+        cut_short = await find(planted, question, 4)
+    assert {number for number, _ in found.near} < {row(planted, each) for each in (near[0], *far)}
+    assert (len(found.near), found.truncated) == (4, False)
+    assert ([number for number, _ in cut_short.near], cut_short.truncated) == ([row(planted, near[0])], True)
 
 
 async def test_a_lease_is_one_nodes_until_it_ends_or_is_given_back(planted: Planted) -> None:

@@ -3,6 +3,8 @@
 `core.searching` chooses between computing all that passes the filter and the graph (HNSW). The server is told so in
 ways that it can't overrule: the distance of computed rows has `+ 0`, which no index knows; beside the graph there is no
 sort, so that its order is the only one to be had. What the graph finds is put in order anew, as its own is rough.
+Without a filter all vectors are computed by themselves, and only the nearest looked up among the records: to join all
+of them first took three times as long.
 
 Where the table of vectors is cut (see `partitions`), a search within some roots names them, so that the server looks at
 their parts alone; one across all asks every part, and the server merges what their graphs give.
@@ -17,15 +19,15 @@ from typing import Any
 
 from psycopg import errors
 
-from aimem.core.searching import EF_OF_SEVERAL, EXACT, Search, falls_short, plan
+from aimem.core.searching import EF_OF_SEVERAL, EXACT, Search, exact_of_all, falls_short, plan
 from aimem.limits import EXACT_SEARCH_ROWS_MAX, PASSING_COUNTED_SECS, SEARCH_SECS
 from aimem.store.base import Filter, Nearest, Pieces
 from aimem.store.postgres.filtering import where
 from aimem.store.postgres.graph import has_graph
 from aimem.store.postgres.halves import from_server, to_server
-from aimem.store.postgres.partitions import EMBEDDING, HOLD, PARTS, ROOT, roots_of
-from aimem.store.postgres.session import Connection, one, rows
-from aimem.store.postgres.text import stored
+from aimem.store.postgres.partitions import EMBEDDING, HOLD, PARTS, ROOT, is_cut, roots_of
+from aimem.store.postgres.session import Connection, one, undo
+from aimem.store.postgres.text import numbers, stored
 
 _SCANNED_MAX = 40_000  # rows of the graph that one search meets: with more, computing is faster
 _KEPT = 1_000  # filters whose rows are remembered
@@ -58,6 +60,10 @@ class Sizes:
     async def has_graph(self, connection: Connection) -> bool:
         """Whether the graph is there."""
         return bool(await self._remembered(_graphs, connection, []))
+
+    async def is_cut(self, connection: Connection) -> bool:
+        """Whether the table of vectors is cut, when it was last looked at."""
+        return bool(await self._remembered(_parts, connection, []))
 
     async def _remembered(
         self, ask: Callable[[Connection, list[str]], Awaitable[float]], connection: Connection, names: list[str]
@@ -103,6 +109,10 @@ async def _graphs(connection: Connection, _: list[str]) -> float:
     return await has_graph(connection)
 
 
+async def _parts(connection: Connection, _: list[str]) -> float:
+    return await is_cut(connection)
+
+
 async def _figure(connection: Connection, statement: str, names: list[str]) -> float:
     found = await one(connection, statement, (names,))
     return float(found[0]) if found else 0.0
@@ -146,48 +156,67 @@ class Asked:
         self._connection = connection
         self._which = which
         self._condition, values = where(which)
-        self._values = {**values, "question": to_server(question), "model": model, "k": k, "others": list(others)}
+        self._values = {**values, "question": to_server(question), "model": model, "k": k, "others": numbers(others)}
         self._values["roots"] = None if which.namespaces is None else roots_of(which.namespaces)
         self._k = k
+        self._free = which == Filter(which.now)
+        self._cut = False  # whether the table is, as far as is known
+        self._serial = False  # computed by one process of the server: of few rows, another one would cost more
 
     async def find(self, sizes: Sizes, total: int) -> Nearest:
         """The nearest, in the way that fits."""
         passing = await sizes.passing(self._connection, self._which, total)
         among = await sizes.among(self._connection, self._which, total)
         search = plan(passing, among, self._k, has_graph=await sizes.has_graph(self._connection))
+        if search == EXACT and self._free:
+            search = exact_of_all(self._k)
+        self._cut, self._serial = await sizes.is_cut(self._connection), passing <= EXACT_SEARCH_ROWS_MAX
         found = await self._tried(search)
         if found is not None and not falls_short(search, len(found.near), min(self._k, passing)):
             return found
         # Too few, or no time to compute: what the other way finds.
         if found is not None:
-            await self._connection.execute("ROLLBACK TO SAVEPOINT search")  # with its settings
-        again = await self._tried(EXACT if search.graph else Search(True, 3 * self._k, 100))
+            await undo(self._connection, "search")  # with its settings
+        other = EXACT if search.graph or found is not None else Search(True, 3 * self._k, 100)
+        again = await self._tried(other)
         if again is None:
             return found._replace(truncated=True) if found is not None else Nearest([], False, True, {})
-        return again if search.graph else again._replace(truncated=True)
+        return again._replace(truncated=True) if other.graph else again
 
     async def _tried(self, search: Search) -> Nearest | None:
         """What a search found; None when there was no time for it."""
-        settings = ", ".join(_setting(*each) for each in self._settings(search))
-        begun = await self._connection.execute(f"{HOLD}; SAVEPOINT search; SELECT parts, {settings} FROM ({PARTS}) cut")
-        while begun.nextset():
-            pass
-        found = await begun.fetchone()  # as it is here and now: a standby may lag behind
-        if found is None:
-            raise errors.SerializationFailure("the vectors were cut anew behind this state")  # the next one has them
-        statement = self._statement(search, cut=found[0] > 0)
         try:
-            found = await rows(self._connection, statement, self._values | _inner(search))
+            found, cut = await self._searched(search)
+            if cut != self._cut:
+                self._cut = cut
+                await undo(self._connection, "search")
+                found, _ = await self._searched(search)
         except Exception as error:
             if getattr(error, "sqlstate", None) != _QUERY_CANCELED:
                 raise
-            await self._connection.execute("ROLLBACK TO SAVEPOINT search")
+            await undo(self._connection, "search")
             return None
         return _nearest(found, self._k)
+
+    async def _searched(self, search: Search) -> tuple[list[tuple[Any, ...]], bool]:
+        """What the statement gives that is right where the table is cut or not as `_cut` has it; and whether it is: as
+        it is here and now, as a standby may lag behind. A round trip for all where the connection is in pipeline
+        mode."""
+        settings = ", ".join(_setting(*each) for each in self._settings(search))
+        await self._connection.execute(HOLD)
+        await self._connection.execute("SAVEPOINT search")
+        begun = await self._connection.execute(f"SELECT parts, {settings} FROM ({PARTS}) cut")
+        asked = await self._connection.execute(self._statement(search), self._values | _inner(search), binary=True)
+        state = await begun.fetchone()
+        if state is None:
+            raise errors.SerializationFailure("the vectors were cut anew behind this state")  # the next one has them
+        return await asked.fetchall(), state[0] > 0
 
     def _settings(self, search: Search) -> list[tuple[str, str]]:
         """Names, and what is to be computed for each."""
         settings = [("statement_timeout", f"'{SEARCH_SECS:.0f}s'"), ("jit", "'off'")]
+        if self._serial:
+            settings.append(("max_parallel_workers_per_gather", "0"))
         if search.graph:
             roots = self._values["roots"]
             asked = "parts" if roots is None else f"least(parts, {len(roots)})"
@@ -197,19 +226,18 @@ class Asked:
             settings += [("hnsw.max_scan_tuples", f"{_SCANNED_MAX}"), ("hnsw.scan_mem_multiplier", "4")]
         return settings
 
-    def _statement(self, search: Search, *, cut: bool) -> str:
-        free = self._which == Filter(self._which.now)
-        best = _BY_GRAPH if search.graph else _COMPUTED
+    def _statement(self, search: Search) -> str:
+        best = _BY_GRAPH if search.graph else _OF_ALL if search.inner else _COMPUTED
         return _WANTED.format(
             best=best.format(
                 condition=self._condition,
                 # of a narrow filter the graph is asked for more until enough pass
-                narrow="" if free else f"JOIN record r ON r.row = e.row AND {self._condition}",
-                own_part=_OWN_PART if cut else "",
-                parts=_PARTS if cut and self._values["roots"] is not None else "",
+                narrow="" if self._free else f"JOIN record r ON r.row = e.row AND {self._condition}",
+                own_part=_OWN_PART if self._cut else "",
+                parts=_PARTS if self._cut and self._values["roots"] is not None else "",
             ),
             own=f"JOIN record r ON r.row = w.row JOIN {EMBEDDING} e ON e.row = w.row {_OWN_PART}"
-            if cut
+            if self._cut
             else f"JOIN {EMBEDDING} e ON e.row = w.row",
         )
 
@@ -220,6 +248,12 @@ _COMPUTED = """
 SELECT r.row, min((e.vector <=> %(question)s::halfvec) + 0) AS distance
 FROM record r JOIN embedding e ON e.row = r.row {own_part} {parts}
 WHERE {condition} AND e.model = %(model)s GROUP BY r.row ORDER BY distance, r.row LIMIT %(k)s
+"""
+_OF_ALL = """
+SELECT r.row, min(near.distance) AS distance FROM (
+    SELECT e.row, (e.vector <=> %(question)s::halfvec) + 0 AS distance FROM embedding e
+    WHERE e.model = %(model)s ORDER BY distance LIMIT %(inner)s
+) near JOIN record r ON r.row = near.row WHERE {condition} GROUP BY r.row ORDER BY distance, r.row LIMIT %(k)s
 """
 _BY_GRAPH = """
 SELECT r.row, min(near.distance + 0) AS distance FROM (
@@ -239,7 +273,7 @@ FROM wanted w {own} AND e.model = %(model)s ORDER BY w.distance, w.row, e.piece
 
 
 def _inner(search: Search) -> dict[str, int]:
-    return {"inner": search.inner} if search.graph else {}
+    return {"inner": search.inner} if search.inner else {}
 
 
 def _setting(name: str, value: str) -> str:

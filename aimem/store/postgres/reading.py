@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from aimem.core.automatic import NO_USE, TIERS, use_of
-from aimem.core.kinds import LINK, MEMORY, VECTOR, kind_of
+from aimem.core.kinds import LINK, MEMORY, TOUCH, VECTOR, kind_of, source_key
 from aimem.core.pairs import pair_of, plain_id
 from aimem.core.reach import Reach
 from aimem.core.record import Record, Ref
@@ -15,6 +15,7 @@ from aimem.store.base import Counted, Filter, Memory, Stats
 from aimem.store.postgres.filtering import where
 from aimem.store.postgres.known import COLUMNS, FIELDS, PAIR, Family, Known, Missing, row_of, touches_of
 from aimem.store.postgres.session import Connection, one, rows
+from aimem.store.postgres.text import numbers as literal
 from aimem.store.postgres.text import stored, told
 from aimem.store.transaction import Row, pair_text
 
@@ -65,11 +66,25 @@ async def memories(connection: Connection, ids: Sequence[str]) -> list[Memory | 
 
 async def by_rows(connection: Connection, numbers: Sequence[int]) -> list[Memory | None]:
     """The visible memories under these row numbers."""
-    found = await rows(
-        connection, f"SELECT {COLUMNS} FROM record WHERE row = ANY(%s::bigint[]) AND visible", (list(numbers),)
-    )
-    held = {row.row: row for row in map(row_of, found)}
-    return await _memories(connection, [held.get(number) for number in numbers])
+    held: dict[int, Row] = {}
+    touches: dict[str, list[Record]] = {}
+    for row in map(row_of, await rows(connection, _WITH_TOUCHES, (literal(numbers),))):
+        if row.record.kind == MEMORY:
+            held[row.row] = row
+        else:
+            touches.setdefault(source_key(*row.record.ref), []).append(row.record)
+    found = (held.get(number) for number in numbers)
+    return [None if row is None else _memory(row, touches.get(row.record.key)) for row in found]
+
+
+# One statement for both: a recall waits for it. OFFSET as in `known._MADE`.
+_WITH_TOUCHES = f"""
+WITH asked AS MATERIALIZED (SELECT {COLUMNS} FROM record WHERE row = ANY(%s::bigint[]) AND visible)
+SELECT * FROM asked UNION ALL SELECT {FIELDS} FROM asked CROSS JOIN LATERAL (
+    SELECT * FROM record
+    WHERE kind = '{TOUCH}' AND key >= asked.key || '/' AND key < asked.key || '0' OFFSET 0
+) r
+"""
 
 
 async def under(connection: Connection, kind: str, prefix: str) -> list[Record]:

@@ -134,7 +134,8 @@ class Replica:
         until = loop.time() + REPLICA_PATIENCE_SECS
         while True:
             try:
-                async with self.connections.use(deadline - loop.time()) as connection, snapshot(connection):
+                using = self.connections.use(deadline - loop.time())
+                async with using as connection, connection.pipeline(), snapshot(connection):
                     self.at = at = await position(connection)
                     if may(at) and at.head >= after:
                         found = await read(connection, *arguments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Final, Protocol
 
 import psycopg
@@ -14,8 +14,12 @@ Values = Sequence[Any] | Mapping[str, Any] | None
 class Connection(Protocol):
     """One session of the server."""
 
-    async def execute(self, query: Any, params: Values = None) -> Any:
-        """Run one statement (several, without values). A cursor."""
+    async def execute(self, query: Any, params: Values = None, *, binary: bool = False) -> Any:
+        """Run one statement (several, without values, but not in pipeline mode). A cursor. `binary`: so come the values
+        of the rows."""
+
+    def pipeline(self) -> AbstractAsyncContextManager[Any]:
+        """Inside, statements go out without waiting for the answer to the one before; its error comes with its rows."""
 
     def cursor(self) -> Any:
         """A cursor, for COPY."""
@@ -53,7 +57,8 @@ async def lend_memory(connection: Connection, kilobytes: int) -> None:
 
 @asynccontextmanager
 async def snapshot(connection: Connection) -> AsyncIterator[None]:
-    """One committed state for all that is read inside; nothing is written."""
+    """One committed state for all that is read inside; nothing is written. In pipeline mode this takes no round trip at
+    its begin."""
     await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     try:
         yield
@@ -73,6 +78,13 @@ async def together(connection: Connection) -> AsyncIterator[None]:
             await connection.execute("ROLLBACK")
         raise
     await connection.execute("COMMIT")
+
+
+async def undo(connection: Connection, savepoint: str) -> None:
+    """Go back to a savepoint, after an error too."""
+    async with connection.pipeline() as pipeline:
+        await pipeline.sync()  # else an error would take this statement with it
+        await connection.execute(f"ROLLBACK TO SAVEPOINT {savepoint}")
 
 
 async def unbounded(connection: Connection, *, session: bool = False) -> None:

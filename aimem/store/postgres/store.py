@@ -185,18 +185,24 @@ class PostgresStore:
         """
         return await self._from_primary(asyncio.get_running_loop().time() + STORE_CALL_SECS, read, arguments)
 
-    async def _near(self, read: Callable[..., Awaitable[T]], *arguments: Any) -> T:
-        """As `_read`; from a replica where the caller said that this will do (see `store.lagging`)."""
+    async def _near(self, read: Callable[..., Awaitable[T]], *arguments: Any, alone: bool = False) -> T:
+        """As `_read`; from a replica where the caller said that this will do (see `store.lagging`). `alone`: what it
+        gives is that of one statement, which sees one state without a transaction around it."""
         after, deadline = lagging.wanted(), asyncio.get_running_loop().time() + STORE_CALL_SECS
         if after is not None and self.replicas:
             with suppress(NoReplica):
                 return await self.replicas.read(after, read, arguments)
-        return await self._from_primary(deadline, read, arguments)
+        return await self._from_primary(deadline, read, arguments, alone=alone)
 
-    async def _from_primary(self, deadline: float, read: Callable[..., Awaitable[T]], arguments: Sequence[Any]) -> T:
+    async def _from_primary(
+        self, deadline: float, read: Callable[..., Awaitable[T]], arguments: Sequence[Any], *, alone: bool = False
+    ) -> T:
         async def attempt(secs: float) -> T:
-            async with self.connections.use(secs) as connection, snapshot(connection):
-                return await read(connection, *arguments)
+            async with self.connections.use(secs) as connection:
+                if alone:
+                    return await read(connection, *arguments)
+                async with connection.pipeline(), snapshot(connection):
+                    return await read(connection, *arguments)
 
         return await self._until(deadline, attempt)
 
@@ -243,13 +249,13 @@ class PostgresStore:
         return await self._near(reading.select, which, limit, offset)
 
     async def match(self, words: Words, which: Filter, limit: int) -> list[Hit]:
-        return await self._near(match, words, which, limit, self._statistics, self._sizes, self.visible)
+        return await self._near(match, words, which, limit, self._statistics, self._sizes, self.visible, alone=True)
 
     async def rows(self, which: Filter) -> list[int]:
         return await self._near(reading.numbers, which)
 
     async def by_rows(self, rows: Sequence[int]) -> list[Memory | None]:
-        return await self._near(reading.by_rows, rows)
+        return await self._near(reading.by_rows, rows, alone=True)
 
     async def matching(self, words: Words | None, which: Filter, after: int, limit: int) -> list[tuple[int, str]]:
         return await self._near(matching, words, which, after, limit)

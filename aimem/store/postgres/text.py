@@ -6,6 +6,8 @@ escapes every control character.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def stored(text: str) -> str:
     """The text as a column holds it."""
@@ -23,3 +25,8 @@ def array(texts: list[str]) -> str:
     """Texts as the literal of an array: an array of arrays can't be given in one parameter."""
     quoted = (stored(text).replace("\\", "\\\\").replace('"', '\\"') for text in texts)
     return "{" + ",".join(f'"{text}"' for text in quoted) + "}"
+
+
+def numbers(given: Iterable[int]) -> str:
+    """Integers as the literal of an array: of a hundred, psycopg's own way takes half a millisecond."""
+    return f"{{{','.join(map(str, given))}}}"
