@@ -55,7 +55,7 @@ class Record:
     `born` is the version of the write that created the record; counters and the tier rule belong to one birth.
     """
 
-    __slots__ = ("_body", "_hash", "born", "deleted", "extra", "key", "kind", "raw", "version")
+    __slots__ = ("_body", "_hash", "_ref", "born", "deleted", "extra", "key", "kind", "raw", "version")
 
     def __init__(
         self,
@@ -79,6 +79,7 @@ class Record:
         self.extra = extra
         self._body = body
         self._hash = hash
+        self._ref: Ref | None = None
 
     @classmethod
     def make(
@@ -89,7 +90,9 @@ class Record:
 
     @property
     def ref(self) -> Ref:
-        return Ref(self.kind, self.key)
+        if self._ref is None:
+            self._ref = Ref(self.kind, self.key)
+        return self._ref
 
     @property
     def body(self) -> dict[str, Any]:

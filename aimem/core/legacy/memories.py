@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from aimem.core.automatic import ARCHIVED, NEVER, RANK, Effect, effect_of, is_archived, step_of, touch_key, with_rank
@@ -233,11 +234,18 @@ def _touch(memory: Record, birth: Sequence[Old], same_text: Sequence[Old]) -> Re
 
 def embedding_of(memory: Record, data: bytes) -> Record:
     """The vector that the old program made of a memory."""
-    dims = len(data) // _FLOAT_BYTES
-    model = _MODELS.get(dims, f"unknown-{dims}")
-    rest = canonical({"model": model, "dims": dims})  # base64 needs no escape, and to look for one takes twice as long
-    raw = b'{"data":"' + base64.b64encode(data) + b'",' + rest[1:]
+    model, rest = _described(len(data) // _FLOAT_BYTES)
+    raw = (
+        b'{"data":"' + base64.b64encode(data) + b'",' + rest
+    )  # it needs no escape: to look for one takes twice as long
     return Record(EMBEDDING, f"{memory.key}/{model}", memory.version.base(), memory.born, raw)
+
+
+@lru_cache(maxsize=16)  # all of a database have the same
+def _described(dims: int) -> tuple[str, bytes]:
+    """The model of a vector of so many dimensions, and what a body says beside the vector itself."""
+    model = _MODELS.get(dims, f"unknown-{dims}")
+    return model, canonical({"model": model, "dims": dims})[1:]
 
 
 def agent_of(memory: Record, notes: Notes) -> Record | None:

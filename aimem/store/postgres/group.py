@@ -50,17 +50,17 @@ class Run:
             await asyncio.sleep(0)
 
     def _stepping(self, programs: Sequence[Program]) -> Iterator[None]:
-        count = 0
+        count, forgiving = 0, self.transaction.forgiving()
         for job in self._jobs:
             self._outcomes.append([])
             for intent in job.intents:
-                with self.transaction.forgiving():
+                with forgiving:
                     self._outcomes[-1].append(self.transaction.outcome(intent))
                 count += 1
                 if not count % LOAD_STEP_INTENTS:
                     yield
         for program in programs:
-            with self.transaction.forgiving():
+            with forgiving:
                 program(self.transaction)
 
 

@@ -194,13 +194,14 @@ class Recent:
     def keep(self, state: object, read: Mapping[Ref, Row | None], now: Mapping[Ref, Row | None]) -> None:
         """In this state rows are as they were `read`, those that a group wrote as they are `now`, and all others as
         they were."""
-        self._state = state
-        for ref, row in (each for one in (read, now) for each in one.items()):
-            self._rows.pop(ref, None)
-            if row is not None and len(row.record.raw) <= RECENT_ROW_BYTES_MAX:
-                self._rows[ref] = row
-        for ref in list(islice(self._rows, max(0, len(self._rows) - RECENT_ROWS_MAX))):
-            del self._rows[ref]
+        self._state, rows = state, self._rows
+        for one in (read, now):
+            for ref, row in one.items():
+                rows.pop(ref, None)
+                if row is not None and len(row.record.raw) <= RECENT_ROW_BYTES_MAX:
+                    rows[ref] = row
+        for ref in list(islice(rows, max(0, len(rows) - RECENT_ROWS_MAX))):
+            del rows[ref]
 
     def note(self, refs: Iterable[Ref], families: Iterable[Family]) -> None:
         """These were written, so they may stand there."""

@@ -48,14 +48,15 @@ class Put:
                 self.expires,
                 *self._shown(),
             )
+        version = str(record.version)
         return (
             row,
             stored(record.kind),
             stored(record.key),
             self.seq,
             self.seq,
-            str(record.version),
-            str(record.born),
+            version,
+            version if record.born is record.version else str(record.born),
             record.deleted,
             record.raw.decode(),
             record.hash,

@@ -8,7 +8,6 @@ out to be absent indeed. Intents may be run so often: they are pure, and every r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 
 from aimem.core.automatic import touch_key
 from aimem.core.kinds import EMBEDDING, LINK, MEMORY, TOUCH
@@ -106,7 +105,7 @@ class Transaction(transaction.Transaction):
         row = self.last_row if held is None else held.row
         grows_old = self.now if self._grows_old(record) else None
         self._now_there[record.ref] = Row(row, self.head, visible, record)
-        for noted in (self._shown, self._expiries, self._stored):
+        for noted in (self._shown, self._expiries, self._stored) if held is not None else ():
             noted.pop(row, None)
         self._put[row] = Put(self.head, record, columns, grows_old, visible, columns.expires)
         for family in families_of(record) if record.kind != MEMORY else paired(columns.pair):
@@ -166,15 +165,9 @@ class Transaction(transaction.Transaction):
         """Those that this group has not dropped by now."""
         return (row for row in rows if self._find(row.record.ref) is not None)
 
-    @contextmanager
-    def forgiving(self) -> Iterator[None]:
+    def forgiving(self) -> Forgiving:
         """What fails in a run that lacks something means nothing: it is run again."""
-        try:
-            yield
-        except Exception:
-            if not self.missing:
-                raise
-            self.gave_up = True
+        return Forgiving(self)
 
     def foretell(self, recent: Recent) -> None:
         """Have it noted, before the commit, what this group writes. Should that fail, it is asked for in vain."""
@@ -249,6 +242,22 @@ class Transaction(transaction.Transaction):
             await connection.execute("DELETE FROM progress WHERE name = ANY(%s::text[])", (gone,))
         if kept:
             await connection.execute(SET_POSITIONS, (list(kept), list(kept.values())))
+
+
+class Forgiving:
+    """See `Transaction.forgiving`. For any number of attempts: one is made of each intent."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if not (isinstance(error, Exception) and self._transaction.missing):
+            return False
+        self._transaction.gave_up = True
+        return True
 
 
 Program = Callable[[Transaction], None]

@@ -23,6 +23,8 @@ def told(column: str) -> str:
 
 def array(texts: list[str]) -> str:
     """Texts as the literal of an array: an array of arrays can't be given in one parameter."""
+    if not texts:
+        return "{}"
     quoted = (stored(text).replace("\\", "\\\\").replace('"', '\\"') for text in texts)
     return "{" + ",".join(f'"{text}"' for text in quoted) + "}"
 
