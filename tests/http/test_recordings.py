@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from aimem.net.reply import Reply
 from tests.waiting import eventually
 
@@ -123,10 +125,14 @@ def decided_by_another(port: int, request: dict[str, Any], ids: Ids) -> dict[str
     return {**request, "headers": {**request["headers"], "X-Agent-Id": THIRD}}
 
 
-def test_the_recorded_exchanges_have_the_same_statuses_names_and_types(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shared", [False, True], ids=["file", "shared store"])
+def test_the_recorded_exchanges_have_the_same_statuses_names_and_types(
+    tmp_path: Path, request: pytest.FixtureRequest, shared: bool
+) -> None:
+    where = ("--store-url", request.getfixturevalue("database")()) if shared else ("--db", str(tmp_path / "a.db"))
     lines = (DATA / "v063-api.jsonl").read_text().splitlines()
     ids, found = Ids(), set()
-    with serving("--db", str(tmp_path / "a.db"), "--tier", "semantic") as (_, port):
+    with serving(*where, "--tier", "semantic") as (_, port):
         for number, line in enumerate(lines):
             recorded = json.loads(line)
             if number in WAITS:
