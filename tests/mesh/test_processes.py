@@ -1,4 +1,5 @@
-"""Four nodes over mutual TLS, W=2: every kind of write is everywhere, and faults lose nothing that was acknowledged."""
+"""Four nodes over mutual TLS, W=2, with files or two of them on each store: every kind of write is everywhere, and
+faults lose nothing that was acknowledged."""
 
 from __future__ import annotations
 
@@ -10,12 +11,18 @@ from typing import Any
 import pytest
 
 from tests.mesh.fleet import Fleet, running
+from tests.postgres_server import ROLE
 from tests.waiting import eventually
 
 
-@pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    with running(tmp_path_factory.mktemp("mesh")) as made:
+@pytest.fixture(scope="module", params=["files", "two shared stores"])
+def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    stores: dict[str, str] = {}
+    if request.param != "files":
+        server = request.getfixturevalue("postgres")
+        east, west = (server.url(server.new_database(), role=ROLE) for _ in range(2))
+        stores = {"n0": east, "n1": east, "n2": west, "n3": west}
+    with running(tmp_path_factory.mktemp("mesh"), stores=stores) as made:
         yield made
 
 

@@ -18,6 +18,7 @@ from aimem.node import meaning
 from aimem.node.node import Node
 from aimem.node.settings import SEMANTIC, NodeSettings
 from aimem.recall.embedder import Embedder
+from aimem.store.postgres import nearest
 from aimem.store.postgres.opening import open_store
 from aimem.store.postgres.url import read_target
 from tests.node.conftest import caller
@@ -102,6 +103,21 @@ async def test_one_node_embeds_and_all_recall_by_meaning(open_node: OpenNode) ->
     assert "Full" in await recalled(first, "storage is full")
     await second.delete(gone, None, caller())
     assert "Full" not in await recalled(first, "storage is full")  # at once
+
+
+async def test_a_recall_without_time_to_look_everywhere_says_so(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await open_node()
+    await store(node, "Cat", "The cat sleeps on the warm roof.")
+    await until(lambda: counted(node) == 1)
+    await settled(node)
+    assert "truncated" not in await node.recall({"context": "cat"}, caller())
+    monkeypatch.setattr(nearest, "_COMPUTED", nearest._COMPUTED.replace("WHERE", ", pg_sleep(9) WHERE"))
+    monkeypatch.setattr(nearest, "SEARCH_SECS", 1)
+    reply = await node.recall({"context": "cat"}, caller())
+    assert reply["truncated"] is True
+    assert [memory["title"] for memory in reply["memories"]] == ["Cat"]  # by its words
 
 
 async def test_the_next_node_goes_on_when_the_one_that_embeds_has_closed(
