@@ -20,7 +20,7 @@ from aimem.core.kinds import MOVED
 from aimem.core.moving import FENCE, arrived, fence, lifted, move_of
 from aimem.core.record import Record, Ref
 from aimem.core.version import ORIGIN_HEX, Version
-from aimem.errors import AimemError, Unreachable, Usage
+from aimem.errors import AimemError, Misconfigured, Unreachable, Usage
 from aimem.limits import MIGRATE_FOLLOW_SECS
 from aimem.mesh.following import Followed, reached
 from aimem.mesh.messages import Envelope
@@ -130,9 +130,10 @@ async def put_up_fence(nodes: Sequence[Followed], lost: Collection[str], to: str
     Raises:
         Unreachable: a node did not answer, or is known to others and was not named; then nothing was fenced, or some
             were: the message says which.
-        Usage: more are given up than are left.
+        Misconfigured: one is of the existing system. Usage: more are given up than are left.
     """
     found, failed = await reached(nodes)
+    _check_all_ours(failed, lost)
     _check_all_named(found, failed, lost)
     standing = await _standing([node for node in nodes if node.name in found])
     record = standing or fence(secrets.token_hex(ORIGIN_HEX // 2), to, Version(now, secrets.token_hex(ORIGIN_HEX // 2)))
@@ -152,6 +153,13 @@ async def put_up_fence(nodes: Sequence[Followed], lost: Collection[str], to: str
             hint="run the same command again; --lost gives a node up, --unfence takes the fence away",
         )
     return fenced
+
+
+def _check_all_ours(failed: dict[str, AimemError], lost: Collection[str]) -> None:
+    """None is of the existing system: to give that up would lose what it took, so it is not what to advise."""
+    for url, error in failed.items():
+        if url not in lost and isinstance(error, Misconfigured):
+            raise Misconfigured(f"{error.message}; nothing was fenced", hint=error.hint)
 
 
 def _check_all_named(found: dict[str, Envelope], failed: dict[str, AimemError], lost: Collection[str]) -> None:

@@ -65,7 +65,7 @@ class Followed:
             if "status 404" in error.message or "status 405" in error.message:
                 raise Misconfigured(
                     f"{self.name} is no node of aimem: one of ai-memory can't be fenced",
-                    hint="stop it, then give its database with --from",
+                    hint="stop it, then give its database with --from; aimem-deploy(7) replaces a fleet as it serves",
                 ) from error
             raise
         assert self._peer.identity is not None

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +252,35 @@ async def _pushed(url: str) -> str:
     finally:
         await transport.close()
     return "taken"
+
+
+class _OldNode(BaseHTTPRequestHandler):
+    """A node of the existing system, as far as it is asked here: it knows no path of ours."""
+
+    def do_POST(self) -> None:
+        self.send_response(404)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("what", ["--follow", "--cutover", "--unfence"])
+def test_a_node_of_the_existing_system_is_to_be_stopped(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], what: str
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _OldNode) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        try:
+            assert main(["migrate", "--from", url, "--to", str(tmp_path / "b.db"), what, "--config", ""]) == 78
+        finally:
+            server.shutdown()
+    told = capfd.readouterr().err
+    assert f"{url} is no node of aimem" in told
+    assert "stop it, then give its database with --from" in told
+    assert "aimem-deploy(7)" in told
 
 
 def test_flags_that_do_not_fit(tmp_path: Path) -> None:
