@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 import sys
@@ -21,7 +22,7 @@ from aimem.core.record import Record, Ref
 from aimem.core.upkeep import receive
 from aimem.core.version import Version
 from aimem.errors import Locked, StorageFailed
-from aimem.limits import GROUP_INTENTS_MAX
+from aimem.limits import GROUP_INTENTS_MAX, LOAD_SPELL_BESIDE
 from aimem.store.base import Store, Written
 from aimem.store.moving.opening import opened_files
 from aimem.store.moving.running import move
@@ -181,6 +182,18 @@ asyncio.run(main())
     beside = Path("/proc", (await process.stdout.readline()).decode().strip())
     assert await process.wait() == -signal.SIGKILL
     await asyncio.to_thread(eventually, lambda: not beside.exists() or " Z " in (beside / "stat").read_text())
+
+
+async def test_an_interrupt_at_the_terminal_is_for_the_command_alone() -> None:
+    """It goes to all processes that the terminal started together: the one that spells would end with a traceback."""
+    speller = Speller()
+    try:
+        text = (1, 0, b'{"content":"","metadata":{},"tags":[],"title":""}')
+        await speller.begin([text] * LOAD_SPELL_BESIDE)()
+        assert speller._process is not None
+        assert os.getpgid(speller._process.pid) != os.getpgid(0)
+    finally:
+        await speller.close()
 
 
 async def test_only_an_empty_store_that_nobody_serves_is_loaded(database: Make, postgres: PostgresServer) -> None:

@@ -57,6 +57,7 @@ class Speller:
                 *(sys.executable, "-I", "-c", _SERVE, _PLACE),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
+                start_new_session=True,  # an interrupt at the terminal is for the command alone
             )
         asked, answered = self._process.stdin, self._process.stdout
         assert asked is not None
