@@ -8,7 +8,7 @@ does not grow with the number of rows. An import writes new versions; the same r
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from typing import Any
 
 from aimem.core.archiving import archive_json
@@ -38,7 +38,7 @@ from aimem.core.kinds import (
 from aimem.core.links import link_json
 from aimem.core.parking import pending_of
 from aimem.core.reach import Reach
-from aimem.core.record import Record, from_wire, to_wire
+from aimem.core.record import Record, Ref, from_wire, to_wire
 from aimem.core.subscriptions import shown_record
 from aimem.core.timestamp import format_timestamp
 from aimem.core.wire import bulk_error
@@ -78,7 +78,7 @@ class Moving:
         """All that is held, a row a line; what webhooks are signed with only where `secrets` are asked for. Vectors of
         other programs come last: none goes in without its memory."""
         for kinds in (None, (EMBEDDING,)):
-            async for rows in self._pages(reach, kinds):
+            async for rows in self._pages(reach, kinds, whole=True):
                 if not secrets:
                     rows = [_without_secrets(row) for row in rows]
                 yield b"".join(_encode(row).encode() + b"\n" for row in rows)
@@ -101,29 +101,25 @@ class Moving:
         yield f'],"count":{count},"exported_at":"{format_timestamp(self._now())}"}}'.encode()
 
     async def _pages(
-        self, reach: Reach | None, kinds: tuple[str, ...] | None = None
+        self, reach: Reach | None, kinds: tuple[str, ...] | None = None, *, whole: bool = False
     ) -> AsyncIterator[list[dict[str, Any]]]:
         """Rows by the change feed: what is written meanwhile comes again at the end, in its new state. Vectors of other
-        programs only when asked for."""
+        programs only when asked for. `whole`: with the links of what is in the archive."""
         left_out = _LEFT_OUT if kinds else _LEFT_OUT | {EMBEDDING}
         after = 0
         while True:
             page = await self._store.changes(after, EXPORT_PAGE_ROWS, EXPORT_PAGE_BYTES, kinds)
             records = [record for _, record in page.changes if not record.deleted and record.kind not in left_out]
-            yield await self._rows(await seen(self._store, records, reach))
+            yield await self._rows(await seen(self._store, records, reach), whole=whole)
             after = page.cursor.seq
             if not page.more:
                 return
 
-    async def _rows(self, records: list[Record]) -> list[dict[str, Any]]:
+    async def _rows(self, records: list[Record], *, whole: bool) -> list[dict[str, Any]]:
         live = [record.key for record in records if record.kind == MEMORY and not is_archived(record)]
         shown = {memory.record.key: memory for memory in await self._store.memories(live) if memory is not None}
         linked = [record for record in records if record.kind == LINK]
-        held = (
-            {link.key for link in await self._store.links([link.body["source_id"] for link in linked])}
-            if linked
-            else set()
-        )
+        held = await (self._kept(linked) if whole else self._visible(linked))
         rows: list[dict[str, Any]] = []
         for record in records:
             if record.kind == LINK:
@@ -136,6 +132,18 @@ class Moving:
             elif record.key in shown and max(effect_of(record).expires, shown[record.key].use.expires) > self._alive():
                 rows.append({"memory": self._shown(shown[record.key])})
         return rows
+
+    async def _visible(self, links: Sequence[Record]) -> set[str]:
+        """Those links whose ends callers see."""
+        sources = [link.body["source_id"] for link in links]
+        return {link.key for link in await self._store.links(sources)} if sources else set()
+
+    async def _kept(self, links: Sequence[Record]) -> set[str]:
+        """Those links whose ends are here, in the archive too: who restores one finds its links again."""
+        refs = list(dict.fromkeys(Ref(MEMORY, link.body[end]) for link in links for end in ("source_id", "target_id")))
+        found = await self._store.get(refs) if refs else []
+        kept = {ref.key for ref, held in zip(refs, found, strict=True) if held is not None and not held.deleted}
+        return {link.key for link in links if kept >= {link.body["source_id"], link.body["target_id"]}}
 
     def _alive(self) -> int:
         return min(self._now(), NEVER - 1)

@@ -82,6 +82,21 @@ def test_lines_come_in_again_as_they_went_out(api: Checked, other: Checked) -> N
     assert everything(other) == everything(api)
 
 
+def test_links_of_what_is_in_the_archive_go_with_it(api: Checked, other: Checked) -> None:
+    made = [api.ok("POST", "/memories", {"title": title, "content": "x"})["id"] for title in ("A", "B", "C")]
+    link = {"source_id": made[0], "relation": "related_to"}
+    for target in made[1:]:
+        api.ok("POST", "/links", {**link, "target_id": target})
+    api.ok("POST", "/archive", {"ids": [made[1]]})
+    api.ok("DELETE", f"/memories/{made[2]}")  # nothing leads to what is gone
+    assert api.ok("GET", "/export")["links"] == []
+    outcome = other.ok("POST", "/import", lines_of(api), Content_Type=LINES)
+    assert (outcome["imported"], outcome["archived"], outcome["links"], outcome["failed"]) == (1, 1, 1, 0)
+    assert other.ok("GET", f"/links/{made[0]}")["links"] == []
+    other.ok("POST", f"/archive/{made[1]}/restore")
+    assert [each["target_id"] for each in other.ok("GET", f"/links/{made[0]}")["links"]] == [made[1]]
+
+
 def test_the_object_comes_in_again_as_it_went_out(api: Checked, other: Checked) -> None:
     fill(api)
     outcome = other.ok("POST", "/import", api.ok("GET", "/export"))
