@@ -12,10 +12,11 @@ import logging
 import pickle
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import aimem
-from aimem.limits import LOAD_SPELL_BESIDE
+from aimem.limits import LOAD_PIPE_BYTES, LOAD_SPELL_BESIDE
 from aimem.store.postgres.spelling import SIZE_BYTES, Text, lines
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,8 @@ class Speller:
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
         self._wanted = True
-        self._turn = asyncio.Lock()
+        self._asking = asyncio.Lock()  # who asks first is answered first: these locks are fair
+        self._answering = asyncio.Lock()
 
     def begin(self, texts: Sequence[Text]) -> Spelled:
         """Have texts spelled."""
@@ -42,30 +44,31 @@ class Speller:
         return lambda: asyncio.shield(task)
 
     async def _lines(self, texts: Sequence[Text]) -> bytes:
-        async with self._turn:
-            if self._wanted and (self._process or len(texts) >= LOAD_SPELL_BESIDE):
-                try:
-                    return await self._spelled_beside(texts)
-                except (OSError, asyncio.IncompleteReadError) as error:
-                    log.warning("the process that spells words is gone, this one does its work: %s", error)
-                    await self.close()
+        if self._wanted and (self._process or len(texts) >= LOAD_SPELL_BESIDE):
+            try:
+                return await self._spelled_beside(texts)
+            except (OSError, asyncio.IncompleteReadError) as error:
+                log.warning("the process that spells words is gone, this one does its work: %s", error)
+                await self.close()
         return lines(texts)
 
     async def _spelled_beside(self, texts: Sequence[Text]) -> bytes:
-        if self._process is None:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-c", _SERVE, _PLACE),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                start_new_session=True,  # an interrupt at the terminal is for the command alone
-            )
-        asked, answered = self._process.stdin, self._process.stdout
-        assert asked is not None
-        assert answered is not None
-        asked.write(pickle.dumps(texts))
-        await asked.drain()
-        size = await answered.readexactly(SIZE_BYTES)
-        return await answered.readexactly(int.from_bytes(size, "big"))
+        """The answer to the list before may still be on its way: the process is asked while it has work left."""
+        async with self._asking:
+            if not self._wanted:
+                return lines(texts)
+            process = self._process = self._process or await _started()
+            asked, answered = process.stdin, process.stdout
+            assert asked is not None
+            assert answered is not None
+            asked.write(pickle.dumps(texts))
+            await asked.drain()
+            await self._answering.acquire()
+        try:
+            size = await answered.readexactly(SIZE_BYTES)
+            return await answered.readexactly(int.from_bytes(size, "big"))
+        finally:
+            self._answering.release()
 
     async def close(self) -> None:
         """End the process. What is still to be spelled is spelled here."""
@@ -75,3 +78,19 @@ class Speller:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+
+async def _started() -> asyncio.subprocess.Process:
+    """The process, with a pipe that an answer fits into where the system allows that: this process is busy, and would
+    take it out in many turns."""
+    start = partial(
+        asyncio.create_subprocess_exec,
+        *(sys.executable, "-I", "-c", _SERVE, _PLACE),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,  # an interrupt at the terminal is for the command alone
+    )
+    try:
+        return await start(pipesize=LOAD_PIPE_BYTES)
+    except PermissionError:
+        return await start()

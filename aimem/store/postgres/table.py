@@ -189,6 +189,8 @@ class Transaction(transaction.Transaction):
 
     def spell(self, speller: Speller) -> None:
         """Have the words spelled that `copy` will write; nothing is written here from then on."""
+        if self._spelled is not None:
+            return
         texts = [
             (row, each.born.time, each.raw) for row, each in self._texts.items() if each and row > self._last_before
         ]
@@ -200,8 +202,7 @@ class Transaction(transaction.Transaction):
         take."""
         if self._dropped:
             return
-        if self._spelled is None:
-            self.spell(speller)
+        self.spell(speller)
         new = {row: put for row, put in self._put.items() if row > self._last_before}
         if new:
             await copy_rows(connection, new.items())

@@ -288,8 +288,16 @@ class Writer:
         """A run of a group on what is known: the one that was begun ahead, where what it rests on has come true."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None and ahead.is_of(jobs, self.node.state):
-            return ahead
-        return Run(jobs, self.node.view(self._known()))
+            run = ahead
+        else:
+            run = Run(jobs, self.node.view(self._known()))
+        run.outcomes()
+        self._spell(run.transaction)
+        return run
+
+    def _spell(self, transaction: Transaction) -> None:
+        if self._speller is not None and not transaction.missing:
+            transaction.spell(self._speller)
 
     @contextlib.contextmanager
     def _looking_ahead(self, transaction: Transaction, after: Standing) -> Iterator[None]:
@@ -314,8 +322,7 @@ class Writer:
         except Exception:
             self._ahead = None  # its turn will tell
             return
-        if self._speller is not None:
-            view.spell(self._speller)
+        self._spell(view)
 
     async def follow(self, secs: float = STORE_CALL_SECS) -> None:
         """Learn what other nodes have written until now. One attempt, that takes `secs` at most.
