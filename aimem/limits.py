@@ -57,7 +57,7 @@ SWEEP_SECS = 0.5  # how often deadlines are looked at: one timer for all, and no
 # The shared store.
 STORE_CONNECTIONS_MIN = 2  # kept open, so that a burst finds some
 STORE_CONNECTIONS_MAX = 8  # of one node: on two cores more than 16 in all only added latency; ten nodes fit into 100
-STORE_WAITING_MAX = 2 * REQUESTS_IN_FLIGHT_MAX  # a request waits for one connection at a time
+STORE_WAITING_MAX = 2 * REQUESTS_IN_FLIGHT_MAX  # a request waits for one connection at a time, a recall for two
 STORE_CONNECT_SECS = 3.0  # a server on the same site answers in milliseconds; a dead host never does
 STORE_CALL_SECS = 5.0  # from the asking for a connection to the last row: what a caller waits before a 503
 STORE_LOCK_SECS = 2.0  # a row is locked for one group commit, so who waits longer is stuck behind a hung node

@@ -25,7 +25,7 @@ from aimem.core.kinds import MEMORY, VECTOR
 from aimem.core.record import Record, Ref
 from aimem.errors import Invalid
 from aimem.limits import EMBED_BATCH
-from aimem.node.searching import Found, Sizes
+from aimem.node.searching import Found, Others, Sizes, known
 from aimem.recall.block import Mask, Rows
 from aimem.recall.index import BLOCK_TABLE_BYTES, VectorIndex
 from aimem.recall.signs import Floats
@@ -79,11 +79,11 @@ class Indexing:
         """None: what is heard is searched."""
         return 0
 
-    async def search(self, query: Floats, k: int, which: Filter, others: Sequence[int] = ()) -> Found:
+    async def search(self, query: Floats, k: int, which: Filter, others: Others = ()) -> Found:
         """The `k` rows nearest to a vector of length 1 that pass the filter. Beside everything else."""
-        allow = await self._allowed(which)
+        rows, allow = await known(others), await self._allowed(which)
         began = self._put_count
-        near, vectors = await asyncio.to_thread(self._search, query, k, allow, others)
+        near, vectors = await asyncio.to_thread(self._search, query, k, allow, rows)
         settled = {row: held for row, held in vectors.items() if self._put_at[row] <= began}
         marks = {row: int(self._marks[row]) for row in settled}
         return Found([each for each in near if each[0] in settled], len(near) == k, settled, marks)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ from aimem.node.indexing import Indexing
 from aimem.node.lane import Lane
 from aimem.node.leasing import Lease
 from aimem.node.metrics import Meters
-from aimem.node.searching import InStore, Searching
+from aimem.node.searching import InStore, Others, Searching, known
 from aimem.recall.embedder import Embedder, Matrix
 from aimem.recall.nearness import Nearness
 from aimem.recall.pool import EmbedPool
@@ -156,7 +156,7 @@ class Meaning:
         self._sample(vector)
         return vector
 
-    async def near(self, vector: Matrix, which: Filter, k: int, others: Sequence[int] = ()) -> Near:
+    async def near(self, vector: Matrix, which: Filter, k: int, others: Others = ()) -> Near:
         """The `k` memories nearest to a vector that pass the filter, and those under the rows `others`.
 
         What the index holds and what may not be shown (expired, or its text changed since) takes no place: as long as
@@ -165,7 +165,8 @@ class Meaning:
         asked = k
         while True:
             found = await self.searching.search(vector, asked, which, others)
-            rows = dict.fromkeys([*others, *(row for row, _ in found.near)])
+            named = await known(others)
+            rows = dict.fromkeys([*named, *(row for row, _ in found.near)])
             memories = {each.row: each for each in await self._store.by_rows(list(rows)) if each is not None}
             vectors = {row: found.vectors[row] for row, memory in memories.items() if found.is_of(memory)}
             best = [
@@ -174,8 +175,8 @@ class Meaning:
                 if row in vectors and _alive(memories[row], which.now)
             ]
             if len(best) >= k or not found.more:
-                named = [memories[row] for row in others if row in memories]
-                return Near(best[:k], named, Nearness(vector, vectors), found.truncated)
+                beside = [memories[row] for row in named if row in memories]
+                return Near(best[:k], beside, Nearness(vector, vectors), found.truncated)
             asked *= _WIDER
 
     def _sample(self, vector: Matrix) -> None:

@@ -1,13 +1,14 @@
 """Recall: what words and vectors find, in one order, as much of it as a budget allows.
 
-The question is embedded while its words are looked up. Every filter applies before anything is cut off, on both sides.
-Without a model that is ready the words decide alone, and the reply says so in its `mode`.
+The question is embedded, and what is near to it looked for, while its words are looked up. Every filter applies before
+anything is cut off, on both sides. Without a model that is ready the words decide alone, and the reply says so in its
+`mode`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,10 +29,10 @@ from aimem.node.caller import Caller
 from aimem.node.metrics import Meters
 from aimem.node.parameters import Parameters
 from aimem.node.touching import Touching
-from aimem.store.base import Filter, Memory, Store, Words
+from aimem.store.base import Filter, Hit, Memory, Store, Words
 
 if TYPE_CHECKING:
-    from aimem.node.meaning import Meaning
+    from aimem.node.meaning import Meaning, Near
     from aimem.recall.nearness import Nearness
 
 HYBRID, KEYWORD = "hybrid", "keyword"
@@ -99,15 +100,28 @@ class Recalling:
         matching = self._store.match(Words(recall_terms(asked.question)), asked.which, 2 * read)
         meaning = self._meaning
         if meaning is None or not meaning.ready:
-            hits, vector = await matching, None
+            hits, near = await matching, None
         else:
-            hits, vector = await asyncio.gather(matching, meaning.vector_of(asked.question))
-        words, rows = {hit.row: hit.score for hit in hits}, [hit.row for hit in hits[:read]]
-        if meaning is None or vector is None:
-            return _Found(_by_row(await self._store.by_rows(rows) if rows else ()), words)
-        near = await meaning.near(vector, asked.which, max(5 * asked.limit, 50), rows)
+            hitting = asyncio.ensure_future(matching)
+            rows = asyncio.ensure_future(_rows(hitting, read))
+            hits, near, _ = await asyncio.gather(hitting, self._near(meaning, asked, rows), rows)
+        words = {hit.row: hit.score for hit in hits}
+        if near is None:
+            found = [hit.row for hit in hits[:read]]
+            return _Found(_by_row(await self._store.by_rows(found) if found else ()), words)
         best = [memory for memory, cosine in near.best if cosine > COSINE_MIN]
         return _Found(_by_row([*near.others, *best]), words, near.nearness, near.truncated)
+
+    async def _near(self, meaning: Meaning, asked: _Asked, rows: asyncio.Future[list[int]]) -> Near | None:
+        """What is near to the question, looked for beside its words, and how near that is which these find; None when
+        the model fails."""
+        vector = await meaning.vector_of(asked.question)
+        return None if vector is None else await meaning.near(vector, asked.which, max(5 * asked.limit, 50), rows)
+
+
+async def _rows(hitting: Awaitable[Sequence[Hit]], most: int) -> list[int]:
+    """The rows of the best hits."""
+    return [hit.row for hit in (await hitting)[:most]]
 
 
 def _by_row(memories: Iterable[Memory | None]) -> dict[int, Memory]:

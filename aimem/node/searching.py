@@ -50,6 +50,15 @@ class Sizes(NamedTuple):
     left_out: int
 
 
+Others = Sequence[int] | asyncio.Future[list[int]]
+"""Rows beside the nearest whose vectors are wanted: known, or to be known when what looks for them is done."""
+
+
+async def known(others: Others) -> Sequence[int]:
+    """The rows, when they are known."""
+    return await others if isinstance(others, asyncio.Future) else others
+
+
 class Searching(Protocol):
     """Finds the rows nearest to a vector."""
 
@@ -65,7 +74,7 @@ class Searching(Protocol):
     def backlog(self) -> int:
         """Stored vectors that a search does not find yet. Those of this node's own writes are counted at once."""
 
-    async def search(self, query: Floats, k: int, which: Filter, others: Sequence[int] = ()) -> Found:
+    async def search(self, query: Floats, k: int, which: Filter, others: Others = ()) -> Found:
         """The `k` rows nearest to a vector of length 1 that pass the filter. It may find what expired, or what has
         another text by now."""
 
@@ -109,9 +118,16 @@ class InStore:
         """The rows as of the last look; this process keeps none."""
         return Sizes(self._rows, 0, 0)
 
-    async def search(self, query: Floats, k: int, which: Filter, others: Sequence[int] = ()) -> Found:
-        """See `Searching.search`."""
-        found = await self._store.nearest(query.tolist(), self._model, which, k, others)
+    async def search(self, query: Floats, k: int, which: Filter, others: Others = ()) -> Found:
+        """See `Searching.search`. The server need not wait for the others: while it looks for words, another core of it
+        looks for vectors."""
+        asked, near = query.tolist(), self._store.nearest
+        if isinstance(others, asyncio.Future) and not others.done():
+            found, rows = await asyncio.gather(near(asked, self._model, which, k), others)
+            if rest := [row for row in rows if row not in found.held]:
+                found.held.update((await near(asked, self._model, which, 0, rest)).held)
+        else:
+            found = await near(asked, self._model, which, k, await known(others))
         numbers = _numbers([held.pieces for held in found.held.values()], len(query))
         vectors = dict(zip(found.held, numbers, strict=True))
         marks = {row: held.mark for row, held in found.held.items()}

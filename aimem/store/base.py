@@ -339,7 +339,8 @@ class SearchingStore(Protocol):
         self, question: Sequence[float], model: str, which: Filter, k: int, others: Sequence[int] = ()
     ) -> Nearest:
         """The `k` memories nearest to a vector of length 1, among vectors of `model`. The filter applies before the
-        cut; expiry, and that a text changed since, are the caller's part (see `Pieces.mark`)."""
+        cut; expiry, and that a text changed since, are the caller's part (see `Pieces.mark`). With a `k` of 0 it tells
+        of the others alone."""
 
     @property
     def outdated(self) -> bool:

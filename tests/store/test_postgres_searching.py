@@ -50,6 +50,8 @@ async def test_a_memory_scores_by_its_best_piece_and_brings_all_its_vectors(plan
     assert [number for number, _ in found.near] == [row(planted, first), row(planted, second)]
     assert [round(value, 2) for _, value in found.near] == [round(cosine(question, each), 2) for each in (near, far)]
     assert set(found.held) == {row(planted, first), row(planted, second)}
+    others = await find(planted, question, 0, [row(planted, third), row(planted, second)])
+    assert (others.near, set(others.held)) == ([], {row(planted, second)})
     held = found.held[row(planted, first)]
     assert (held.mark, len(held.pieces)) == (2**64 - 1, 2)
     numbers = memoryview(b"".join(held.pieces)).cast("B")

@@ -168,7 +168,9 @@ class Asked:
         passing = await sizes.passing(self._connection, self._which, total)
         among = await sizes.among(self._connection, self._which, total)
         search = plan(passing, among, self._k, has_graph=await sizes.has_graph(self._connection))
-        if search == EXACT and self._free:
+        if not self._k:
+            search = EXACT  # of no row: the server computes nothing
+        elif search == EXACT and self._free:
             search = exact_of_all(self._k)
         self._cut, self._serial = await sizes.is_cut(self._connection), passing <= EXACT_SEARCH_ROWS_MAX
         found = await self._tried(search)
