@@ -8,7 +8,7 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from aimem.core.intent import Intent
 from aimem.errors import AimemError, Busy
@@ -29,6 +29,10 @@ class Job(Generic[Work]):
     work: Work | None = None
     outcomes: list[Outcome] = field(default_factory=list)
     error: AimemError | None = None
+
+
+def _size(job: Job[Any]) -> int:
+    return max(1, len(job.intents))
 
 
 class Jobs(Generic[Work]):
@@ -55,21 +59,22 @@ class Jobs(Generic[Work]):
             raise Busy("the store is closing", hint="try again on another node, or when this one is back")
         if self._queued >= WRITE_QUEUE_MAX:
             raise Busy("too many writes are waiting", hint="try again in a moment")
-        self._queued += max(1, len(job.intents))
+        self._queued += _size(job)
         self._jobs.append(job)
 
-    def next_group(self) -> list[Job[Work]]:
-        """Take out what waits, up to the bound of a group."""
-        group: list[Job[Work]] = []
-        size = 0
+    def next_group(self, group: Sequence[Job[Work]] = ()) -> list[Job[Work]]:
+        """Take out what waits, up to the bound of a group; of one that is given, what it has room for."""
+        taken: list[Job[Work]] = []
+        first, size = next(iter(group), None), sum(map(_size, group))
         while self._jobs and size < GROUP_INTENTS_MAX:
-            if group and (self._jobs[0].work or group[0].work):
+            if first is not None and (self._jobs[0].work or first.work):
                 break
             job = self._jobs.popleft()
-            size += max(1, len(job.intents))
-            group.append(job)
-        self._queued -= size
-        return group
+            first = first or job
+            size += _size(job)
+            self._queued -= _size(job)
+            taken.append(job)
+        return taken
 
 
 def tell(listeners: Iterable[Listener], changes: Sequence[Change]) -> None:

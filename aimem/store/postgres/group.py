@@ -1,20 +1,40 @@
-"""A run of all that a group asks for: at once, or in steps while the server takes in the one before (see `writer`)."""
+"""A group, the jobs that share a transaction; and a run of all that it asks for: at once, or in steps while the server
+takes in the one before (see `writer`)."""
 
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from aimem.errors import AimemError
 from aimem.limits import LOAD_STEP_INTENTS
 from aimem.store.base import Outcome
-from aimem.store.grouping import Job
+from aimem.store.grouping import Job, Jobs
 from aimem.store.postgres.connections import Session
 from aimem.store.postgres.known import Known
 from aimem.store.postgres.table import Program, Transaction
 
 Work = Callable[[Session, Known], Awaitable[Program]]
 """Reads what it needs under the lock, and gives what is to be done then; that may run several times."""
+
+
+@dataclass(slots=True)
+class Group:
+    """Jobs, and the id of the `operation` by which their transaction is known `again` when an attempt was lost."""
+
+    jobs: list[Job[Work]]
+    may_grow: bool = True
+    again: bool = False
+    operation: uuid.UUID = field(default_factory=uuid.uuid4)
+
+    def grow(self, waiting: Jobs[Work]) -> list[Job[Work]]:
+        """Take in who waits, as far as there is room: these. Nobody once an attempt was made, which may have been
+        committed, nor while it is looked for whose intent can't be carried out."""
+        joined = waiting.next_group(self.jobs) if self.may_grow and not self.again else []
+        self.jobs += joined
+        return joined
 
 
 class Run:

@@ -4,12 +4,12 @@ Intents read pairs, links, touches and rules, and what they read must not change
 would not give that, and would meet in a circle. One advisory lock for the whole store does: groups happen one after
 the other, `seq` is in the order of commits without gaps that a reader could miss, and the digest in the tables is
 exact at every instant. What it costs is shared: up to `GROUP_INTENTS_MAX` intents per transaction, from each node that
-waits in turn, and no deltas of the digest need be folded in the background. READ
-COMMITTED, so that what is read after the lock is what its last holder left.
+waits in turn, those that came while it waited included; and no deltas of the digest need be folded in the background.
+READ COMMITTED, so that what is read after the lock is what its last holder left.
 
 A node that stops while it holds the lock is bounded by the server: `idle_in_transaction_session_timeout` ends it, and
 `lock_timeout` those who wait too long for it. Two round trips make a group: the lock and all that the group reads go
-out together, then all that it writes with the COMMIT.
+out together, then all that it writes with the COMMIT. A third, between them, asks for what those read who joined.
 
 An answer that is lost with the connection leaves open whether the group was committed. So each notes its id in the
 same transaction, in the row of its opening; the next attempt looks there, under the lock, so that the transaction
@@ -24,7 +24,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import uuid
 from collections.abc import Iterator, Sequence
 from time import monotonic
 
@@ -38,7 +37,7 @@ from aimem.store.grouping import Job, Jobs, answer
 from aimem.store.postgres.connections import Connections, Session, within
 from aimem.store.postgres.failures import Action, DeadlinePassed, action
 from aimem.store.postgres.following import NEWS, Follower
-from aimem.store.postgres.group import Run, Work, fail, note
+from aimem.store.postgres.group import Group, Run, Work, fail, note
 from aimem.store.postgres.known import Known, Recent, ask
 from aimem.store.postgres.past import Past
 from aimem.store.postgres.schema import WRITING
@@ -130,9 +129,7 @@ class Writer:
     async def _run(self) -> None:
         while jobs := await self._next_group():
             async with self._busy:
-                if waiting := [job for job in jobs if job.error is None]:
-                    await self._write_group(waiting)
-            answer(jobs)
+                await self._write_group(Group(jobs))
 
     async def _next_group(self) -> list[Job[Work]]:
         """What is to be written next; waits for something. Empty when closing and all is done."""
@@ -145,34 +142,45 @@ class Writer:
             await self._wake.wait()
         return self._jobs.next_group()
 
-    async def _write_group(self, jobs: list[Job[Work]]) -> None:
+    async def _write_group(self, group: Group) -> None:
+        """Write what a group asks for, and tell who waits for it."""
         try:
-            await self._carry_out(jobs)
+            await self._carry_out(group)
         except AimemError as error:
-            fail(jobs, error)
-            if isinstance(error, StoreUnreachable):  # who queued up meanwhile has waited as long
-                fail((*self._next, *self._jobs), error)
+            fail(group.jobs, error)
+            if isinstance(error, StoreUnreachable):
+                self._turn_away(error)
         except Exception as error:
-            if len(jobs) == 1:
+            if len(group.jobs) == 1:
                 log.exception("an intent failed")
-                fail(jobs, StorageFailed(f"internal error: the write was not carried out ({type(error).__name__})"))
-            for job in jobs if len(jobs) > 1 else ():
-                await self._write_group([job])
+                told = f"internal error: the write was not carried out ({type(error).__name__})"
+                fail(group.jobs, StorageFailed(told))
+            for job in group.jobs if len(group.jobs) > 1 else ():
+                await self._write_group(Group([job], may_grow=False))
+        answer(group.jobs)
 
-    async def _carry_out(self, jobs: list[Job[Work]]) -> None:
+    def _turn_away(self, error: AimemError) -> None:
+        """Fail those who queued up while a group could not be written: they have waited as long."""
+        late, self._next = self._next, []
+        while late or self._jobs:
+            fail(late, error)
+            answer(late)
+            late = self._jobs.next_group()
+
+    async def _carry_out(self, group: Group) -> None:
         """Attempts until one comes to an end, or time is over.
 
         Raises:
             StoreUnreachable, Busy, DiskFull: the server can't be reached, or can't write.
         """
         self._refuse_if_rewound()
-        operation, loop = uuid.uuid4(), asyncio.get_running_loop()
-        deadline, again = loop.time() + STORE_WRITE_SECS, False
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + STORE_WRITE_SECS
         while True:
             try:
                 async with within(deadline - loop.time()):
                     session = await self._opened()
-                    await self._attempt(session, jobs, operation, again=again)
+                    await self._attempt(session, group)
                 return
             except (psycopg.Error, DeadlinePassed) as error:
                 self._connections.noticed(error)
@@ -181,7 +189,7 @@ class Writer:
                     raise  # by something that one of the intents wants to write
                 if helps is Action.FAIL or loop.time() + _RETRY_SECS >= deadline:
                     raise self._connections.told(error) from error
-                again = True
+                group.again = True
                 await asyncio.sleep(_RETRY_SECS)
 
     async def _opened(self) -> Session:
@@ -196,27 +204,27 @@ class Writer:
         if session is not None:
             session.pgconn.finish()
 
-    async def _attempt(self, session: Session, jobs: list[Job[Work]], operation: uuid.UUID, *, again: bool) -> None:
+    async def _attempt(self, session: Session, group: Group) -> None:
         try:
-            await self._transact(session, jobs, operation, again=again)
+            await self._transact(session, group)
         except BaseException:
             self._hang_up()
             raise
 
-    async def _transact(self, session: Session, jobs: list[Job[Work]], operation: uuid.UUID, *, again: bool) -> None:
+    async def _transact(self, session: Session, group: Group) -> None:
         node, before = self.node, self.node.state
-        run = self._run_of(jobs)
+        run = self._run_of(group.jobs)
         guess, guessed = run.transaction, run.outcomes()
         began = monotonic()
         async with session.pipeline():
             await session.execute("BEGIN")
             await session.execute(_BEGIN)
-            committed = await session.execute(_COMMITTED, (self._origin, operation))
+            committed = await session.execute(_COMMITTED, (self._origin, group.operation))
             state = await session.execute(STATE, state_values(node.state))
             news = await session.execute(NEWS, (node.state.head,))
             answers = await ask(session, guess.missing)
         found = standing_of(await state.fetchone(), node.state)
-        done = again and (await committed.fetchone() or (False,))[0]
+        done = group.again and (await committed.fetchone() or (False,))[0]
         await node.take_in(session, self._identity, found, await news.fetchall())
         self._saw(began)
         if node.rewound.is_set():
@@ -227,17 +235,19 @@ class Writer:
             self._recent.forget()
         known = self._known()
         await known.read(answers, guess.missing)
-        if self._alone and not (known.holds_any or guess.gave_up or done or any(job.work for job in jobs)):
-            note(jobs, guessed)  # what was taken for absent is: another run would come to the same
-            await self._commit(session, guess, operation)
+        if self._alone and not (known.holds_any or guess.gave_up or done or any(job.work for job in group.jobs)):
+            note(group.jobs, guessed)  # what was taken for absent is: another run would come to the same
+            await self._commit(session, guess, group)
             return
         if done:  # written again, so that the standby that the first COMMIT may not have waited for has it now
-            await session.execute(_SAVE_OPERATION, (operation, self._origin))
+            await session.execute(_SAVE_OPERATION, (group.operation, self._origin))
             await session.execute("COMMIT")
             return
-        programs = [await job.work(session, known) for job in jobs if job.work is not None]
-        transaction = await self._settled(session, jobs, programs, known)
-        await self._commit(session, transaction, operation)
+        if not self._alone and not self._next:
+            await self._let_join(session, group, known)
+        programs = [await job.work(session, known) for job in group.jobs if job.work is not None]
+        transaction = await self._settled(session, group.jobs, programs, known)
+        await self._commit(session, transaction, group)
 
     def _known(self) -> Known:
         """What need not be read: nothing while others write too."""
@@ -252,6 +262,13 @@ class Writer:
                 hint="try again in a moment",
             )
 
+    async def _let_join(self, session: Session, group: Group, known: Known) -> None:
+        """Add who came while other nodes had the lock, and read what these will want to know."""
+        if joined := group.grow(self._jobs):
+            guess = self.node.view(known)
+            Run(joined, guess).outcomes()
+            await _fetch(session, guess, known)
+
     async def _settled(
         self, session: Session, jobs: list[Job[Work]], programs: list[Program], known: Known
     ) -> Transaction:
@@ -262,11 +279,9 @@ class Writer:
             if not transaction.missing:
                 note(jobs, outcomes)
                 return transaction
-            async with session.pipeline():
-                answers = await ask(session, transaction.missing)
-            await known.read(answers, transaction.missing)
+            await _fetch(session, transaction, known)
 
-    async def _commit(self, session: Session, transaction: Transaction, operation: uuid.UUID) -> None:
+    async def _commit(self, session: Session, transaction: Transaction, group: Group) -> None:
         after = self.node.after(transaction)
         if after.revision == self.node.state.revision:
             await session.execute("COMMIT")
@@ -278,7 +293,7 @@ class Writer:
                 async with session.pipeline():
                     await transaction.save(session, after.digest.sums)
                     await session.execute(SAVE_STATE, saved(after))
-                    await session.execute(_SAVE_OPERATION, (operation, self._origin))
+                    await session.execute(_SAVE_OPERATION, (group.operation, self._origin))
                     await session.execute("COMMIT")
             self.commits += 1
         self.node.committed(after, transaction)
@@ -354,3 +369,10 @@ class Writer:
                     continue  # the watcher of the connections has told of it
                 except Exception:
                     log.exception("what other nodes wrote can't be read")
+
+
+async def _fetch(session: Session, transaction: Transaction, known: Known) -> None:
+    """Read what a run lacked."""
+    async with session.pipeline():
+        answers = await ask(session, transaction.missing)
+    await known.read(answers, transaction.missing)
