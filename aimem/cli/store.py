@@ -241,18 +241,20 @@ def _settings(invocation: Invocation, **more: Any) -> Any:
 
 
 async def _on_server(invocation: Invocation, work: Callable[[Any], Awaitable[T]]) -> T:
-    """Do something on a connection of its own, to tables that are there."""
+    """Do something on a connection of its own, to tables that are there, and that a node of this program would open."""
     import psycopg
 
     from aimem.http.app import shared_store
     from aimem.store.postgres.connections import open_connections
     from aimem.store.postgres.failures import DeadlinePassed
+    from aimem.store.postgres.schema import version_of
 
     target = shared_store(_settings(invocation))
     connections = await open_connections(target, most=1)
     try:
         session = await connections.alone()
         try:
+            await version_of(session)
             return await work(session)
         finally:
             await session.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from aimem.cli.main import main
 from aimem.store.postgres.graph import GRAPH
 from aimem.store.postgres.opening import open_store
 from aimem.store.postgres.tuning import CLEANUP, PARTITIONS, STATISTICS, Size, advise
@@ -182,6 +183,28 @@ def test_maintain_is_silent_builds_anew_what_is_dead_and_takes_turns(url: str, p
     assert postgres.sql(f"select pg_relation_filenode('{GRAPH}')", name) != before
     vacuumed = "select last_vacuum is not null from pg_stat_user_tables where relname = 'embedding'"
     postgres.await_sql(vacuumed, True, name)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("UPDATE state SET schema = 99", "newer than this program's"),
+        ("DROP TABLE lease", "a part of a store"),
+        ("ALTER TABLE state DROP COLUMN identity", "of another program"),
+    ],
+)
+def test_tables_that_no_node_would_open_are_refused(
+    url: str, postgres: PostgresServer, tmp_path: Path, capfd: pytest.CaptureFixture[str], change: str, words: str
+) -> None:
+    postgres.sql(change, name_of(url))
+    for line in (("check",), ("tune",), ("tune", "--apply"), ("maintain",), ("partition", "2")):
+        code, _, said = run(*line, "--store-url", url)
+        assert (code, words in said) == (78, True), (line, said)
+    flags = ["--config", "", "--tier", "keyword", "--store-url", url]
+    assert main(["serve", *flags, "--check"]) == 78
+    assert words in capfd.readouterr().err
+    assert main(["migrate", "--from", url, "--to", str(tmp_path / "x.db"), "--config", ""]) == 78
+    assert words in capfd.readouterr().err
 
 
 def test_a_database_without_tables_and_no_url(database: Callable[[], str]) -> None:

@@ -19,7 +19,7 @@ from aimem.store.postgres.clock import ServersClock
 from aimem.store.postgres.connections import Connections, Session, open_connections
 from aimem.store.postgres.failures import DeadlinePassed
 from aimem.store.postgres.opening import open_store
-from aimem.store.postgres.schema import FILLING
+from aimem.store.postgres.schema import FILLING, version_of
 from aimem.store.postgres.session import one, snapshot, unbounded
 from aimem.store.postgres.standing import Standing, standing
 from aimem.store.postgres.store import PostgresStore
@@ -66,16 +66,11 @@ async def opened_source(target: Target) -> AsyncIterator[SharedSource]:
     connections = await open_connections(target, most=1, read_only=True)
     try:
         async with _session(connections, target) as session, snapshot(session):
-            if not await _is_ours(session):
+            if await version_of(session) is None:
                 raise Misconfigured(f"{target.shown} holds no store of aimem, and none of ai-memory")
             yield SharedSource(target.shown, session, await standing(session), await reading.starts(session))
     finally:
         await connections.close()
-
-
-async def _is_ours(session: Session) -> bool:
-    found = await one(session, "SELECT to_regclass('record') IS NOT NULL AND to_regclass('progress') IS NOT NULL")
-    return bool(found and found[0])
 
 
 @asynccontextmanager

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -15,7 +15,11 @@ from aimem.store.postgres.checks import Facts, Finding, could_be_lost, judge, lo
 from aimem.store.postgres.connections import Connections, open_connections
 from aimem.store.postgres.failures import DeadlinePassed
 from aimem.store.postgres.replicas import Replicas
+from aimem.store.postgres.schema import version_of
+from aimem.store.postgres.session import Connection
 from aimem.store.postgres.url import Target
+
+T = TypeVar("T")
 
 UNREACHABLE = "store_unreachable"
 _PATIENCE_SECS = 1.0  # a question about the node is answered without the server when that is slow
@@ -114,17 +118,19 @@ async def examine(
     """Look at a server, and at its replicas, before a node of `fleet` opens a store there. The replicas stay connected.
 
     Raises:
-        Misconfigured: it can't be used, or one of them is no replica of it; every reason is said.
+        Misconfigured: it can't be used, its tables are newer than this program or another's, or one of them is no
+            replica of it; every reason is said.
         StoreUnreachable: it does not answer.
     """
     replicas = replicas or Replicas((), 0)
-    facts = await _facts(target, now)
+    facts = await _ask(target, lambda connection: look(connection, now))
     refused = [finding for finding in judge(facts, max_skew=max_skew, fleet=fleet) if finding.refuses]
     if refused:
         raise Misconfigured(
             f"{target.shown} can't be used: {'; '.join(finding.message for finding in refused)}",
             hint="; ".join(finding.hint for finding in refused),
         )
+    await _ask(target, version_of)
     try:
         await replicas.connect()
         for replica in replicas:
@@ -135,11 +141,11 @@ async def examine(
     return Inspection(target, facts, now, max_skew, replicas, fleet)
 
 
-async def _facts(target: Target, now: Callable[[], int]) -> Facts:
+async def _ask(target: Target, question: Callable[[Connection], Awaitable[T]]) -> T:
     connections = await open_connections(target, most=1)
     try:
         async with connections.use() as connection:
-            return await look(connection, now)
+            return await question(connection)
     except (psycopg.Error, DeadlinePassed) as error:
         raise connections.told(error) from error
     finally:

@@ -165,7 +165,7 @@ async def prepare(connection: Connection, *, incarnation: str, identity: str) ->
             by this role.
     """
     await connection.execute("SELECT pg_advisory_xact_lock(%s)", (CREATING,))
-    version = await _version(connection)
+    version = await version_of(connection)
     if version is None:
         if await one(connection, HOLDS_OLD) == (True,):
             raise Misconfigured("the database holds the tables of ai-memory, the old program", hint=MOVE_OLD)
@@ -176,22 +176,17 @@ async def prepare(connection: Connection, *, incarnation: str, identity: str) ->
             "INSERT INTO state VALUES (1, %s, %s, %s, '', 0, 0, 0, 0, 0, 0)", (SCHEMA_VERSION, incarnation, identity)
         )
         return
-    if version > SCHEMA_VERSION:
-        raise Misconfigured(
-            f"the database has schema {version}, newer than this program's {SCHEMA_VERSION}",
-            hint="run the newer aimem that wrote it",
-        )
     for step in range(version, SCHEMA_VERSION):
         await connection.execute(MIGRATIONS[step])
     if version < SCHEMA_VERSION:
         await connection.execute("UPDATE state SET schema = %s", (SCHEMA_VERSION,))
 
 
-async def _version(connection: Connection) -> int | None:
-    """The schema version of the tables, or None where there are none.
+async def version_of(connection: Connection) -> int | None:
+    """The schema version of the tables, this program's or an older one, or None where there are none. Writes nothing.
 
     Raises:
-        Misconfigured: there are tables of these names that are not ours.
+        Misconfigured: they are a newer program's, or not ours, or some of them are missing.
     """
     found = await one(connection, "SELECT to_regclass('state') IS NOT NULL, to_regclass('record') IS NOT NULL")
     if not any(found or ()):
@@ -210,6 +205,11 @@ async def _version(connection: Connection) -> int | None:
             hint="give aimem a database of its own, or a schema of its role's name: CREATE SCHEMA AUTHORIZATION <role>",
         )
     version = int(held[0])
+    if version > SCHEMA_VERSION:
+        raise Misconfigured(
+            f"the database has schema {version}, newer than this program's {SCHEMA_VERSION}",
+            hint="run the newer aimem that wrote it",
+        )
     tables = re.findall(r"CREATE TABLE (\w+)", _TABLES)
     missing = await rows(
         connection, "SELECT name FROM unnest(%s::text[]) name WHERE to_regclass(name) IS NULL", (tables,)
