@@ -42,7 +42,7 @@ def plan(passing: int, total: int, k: int, *, has_graph: bool) -> Search:
 
 
 def exact_of_all(k: int) -> Search:
-    """How to find the `k` nearest without a graph where nearly all rows pass."""
+    """How to find the `k` nearest without a graph where nearly all rows that are computed pass."""
     return Search(graph=False, inner=OVERFETCH * k)
 
 

@@ -132,7 +132,7 @@ def _to_postgres(*sources: Path) -> int:
 
 def indexes(log: str) -> dict[str, float]:
     """The seconds that each index took, by the log of the server."""
-    found = re.findall(r"duration: (\d+)\.\d* ms .*CREATE INDEX (\w+)", log)
+    found = re.findall(r"duration: (\d+)\.\d* ms .*CREATE INDEX (?:CONCURRENTLY )?(\w+)", log)
     return {index: int(duration) / 1_000 for duration, index in found}
 
 

@@ -14,6 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ _K = 50  # as a recall of ten asks
 _SHOWN = 10
 Asked = list[tuple[str, Any]]
 """Questions: words, and a vector."""
+Truth = Callable[[Any, Any], Awaitable[list[int]]]
 Answered = dict[str, dict[str, float]]
 """By share that passes: p50 and p95 in ms, and the share of the true nearest that was found."""
 
@@ -77,7 +79,14 @@ async def _of_sqlite(database: Path, questions: int) -> Answered:
     store = await open_sqlite(database)
     indexing = Indexing(store, drawn.model(), drawn.DIMS)
     await indexing.build()
-    answered = await _asked(store, indexing, questions)
+
+    async def true(vector: Any, which: Any) -> list[int]:
+        import numpy as np
+
+        allow = None if which.namespaces is None else np.array(await store.rows(which), dtype=np.int64)
+        return [row for row, _ in indexing.index.search(vector, _SHOWN, allow, exact=True)]
+
+    answered = await _asked(store, indexing, questions, true)
     await store.close()
     return answered
 
@@ -89,13 +98,31 @@ def of_postgres(url: str, questions: int) -> Answered:
 
 async def _of_postgres(url: str, questions: int) -> Answered:
     from aimem.node.searching import InStore
+    from aimem.store.postgres.filtering import where
+    from aimem.store.postgres.halves import to_server
     from aimem.store.postgres.opening import open_store
+    from aimem.store.postgres.session import rows, unbounded
     from aimem.store.postgres.url import read_target
 
     store = await open_store(read_target(url))
-    answered = await _asked(store, InStore(store, drawn.model()), questions)
+    connection = await store.connections.alone()
+    await unbounded(connection, session=True)
+
+    async def true(vector: Any, which: Any) -> list[int]:
+        condition, values = where(which)
+        values |= {"question": to_server(vector.tolist()), "shown": _SHOWN}
+        return [row for (row,) in await rows(connection, _TRUE.format(condition), values)]
+
+    answered = await _asked(store, InStore(store, drawn.model()), questions, true)
+    await connection.close()
     await store.close()
     return answered
+
+
+_TRUE = """
+SELECT e.row FROM embedding e JOIN record r ON r.row = e.row WHERE {}
+ORDER BY (e.vector <=> %(question)s::halfvec) + 0 LIMIT %(shown)s
+"""
 
 
 async def _cut(url: str, partitions: int) -> None:
@@ -113,7 +140,8 @@ async def _cut(url: str, partitions: int) -> None:
     print(f"postgres: {partitions} partitions: {time.perf_counter() - began:.1f} s", flush=True)
 
 
-async def _asked(store: Any, searching: Any, questions: int) -> Answered:
+async def _asked(store: Any, searching: Any, questions: int, true: Truth) -> Answered:
+    """`true` gives the rows of the memories that are nearest in truth."""
     from aimem.core.text import recall_terms
     from aimem.store.base import Filter, Words
 
@@ -132,34 +160,11 @@ async def _asked(store: Any, searching: Any, questions: int) -> Answered:
                 await store.by_rows([row for row, _ in found.near])
                 if not warm:
                     times.append(1_000 * (time.perf_counter() - began))
-                    shares.append(await _recall(store, searching, vector, which, found))
+                    nearest = await true(vector, which)
+                    shares.append(len({row for row, _ in found.near[:_SHOWN]} & set(nearest)) / len(nearest))
         answered[share] = {
             "search_p50_ms": statistics.median(times),
             "search_p95_ms": sorted(times)[int(0.95 * len(times))],
             "recall_at_10": statistics.mean(shares),
         }
     return answered
-
-
-async def _recall(store: Any, searching: Any, vector: Any, which: Any, found: Any) -> float:
-    """The share of the true nearest among the first ten found."""
-    if hasattr(searching, "index"):
-        import numpy as np
-
-        allow = None if which.namespaces is None else np.array(await store.rows(which), dtype=np.int64)
-        true = [row for row, _ in searching.index.search(vector, _SHOWN, allow, exact=True)]
-    else:
-        true = await _computed(store, vector, which)
-    return len({row for row, _ in found.near[:_SHOWN]}.intersection(true)) / max(len(true), 1)
-
-
-async def _computed(store: Any, vector: Any, which: Any) -> list[int]:
-    from aimem.core.searching import EXACT
-    from aimem.store.postgres.nearest import Asked
-
-    async def read(connection: Any) -> list[int]:
-        found = await Asked(connection, vector.tolist(), drawn.model(), which, _SHOWN, ())._tried(EXACT)
-        return [row for row, _ in found.near] if found is not None else []
-
-    result: list[int] = await store._read(read)
-    return result

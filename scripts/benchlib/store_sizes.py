@@ -15,7 +15,11 @@ def table(figures: Sequence[Figure]) -> str:
     """What stores take by size, as a table of tbl(1). What was not measured has `~` before it, and is arithmetic from
     the largest that was: as much for each row, but for the graph, in which each row looks further the more there are.
     Nothing where no size had a graph."""
-    loads = {each.rows: each.values for each in figures if each.row == "postgres-load" and "graph_mb" in each.values}
+    loads = {
+        each.rows: each.values
+        for each in figures
+        if each.row == "postgres-load" and {"graph_mb", "cover_mb"} <= each.values.keys()
+    }
     if not loads:
         return ""
     recalls = {each.rows: each.values for each in figures if each.row == "postgres-recall-all"}
@@ -57,14 +61,19 @@ def _built(loads: Loads, rows: int) -> tuple[float, str]:
     return seconds * (log10(rows) / log10(max(loads)) if about else 1), about
 
 
+def _rest(of: Mapping[str, float]) -> float:
+    return of["disk_mb"] - of["graph_mb"] - of["words_mb"] - of["cover_mb"]
+
+
 _GROWING: tuple[tuple[str, Callable[[float, str], str], Callable[[Loads, int], tuple[float, str]]], ...] = (
     ("graph of vectors", _size, lambda loads, rows: _grown(loads, rows, lambda of: of["graph_mb"])),
     ("its build", _time, _built),
+    ("covering index", _size, lambda loads, rows: _grown(loads, rows, lambda of: of["cover_mb"])),
     ("word index", _size, lambda loads, rows: _grown(loads, rows, lambda of: of["words_mb"])),
     (
         "rows, words, vectors",
         _size,
-        lambda loads, rows: _grown(loads, rows, lambda of: of["disk_mb"] - of["graph_mb"] - of["words_mb"]),
+        lambda loads, rows: _grown(loads, rows, _rest),
     ),
 )
 _STANDING = (

@@ -13,7 +13,7 @@ import pytest
 from aimem.cli.main import main
 from aimem.store.postgres.graph import GRAPH
 from aimem.store.postgres.opening import open_store
-from aimem.store.postgres.tuning import CLEANUP, PARTITIONS, STATISTICS, Size, advise
+from aimem.store.postgres.tuning import CLEANUP, COVERING, PARTITIONS, STANDBYS, STATISTICS, Size, advise
 from aimem.store.postgres.upkeep import MAINTAINING
 from aimem.store.postgres.url import read_target
 from tests.postgres_server import PASSWORD, ROLE, PostgresServer, name_of
@@ -52,7 +52,7 @@ def test_check_says_what_there_is_and_refuses_what_a_node_refuses(url: str, post
     assert json.loads(said)["vectors"] == []
     postgres.sql("insert into progress values ('settled:m', 9)", name_of(url))
     postgres.sql(
-        "insert into embedding select 1, 0, 'm', 1, array_fill(1::real, array[384])::halfvec",
+        "insert into embedding select 1, 0, 'm', 1, array_fill(1::real, array[384])::halfvec, '', ''",
         name_of(url),
     )
     code, _, warned = run("check", "--store-url", url)
@@ -81,13 +81,17 @@ def test_tune_compares_the_server_with_what_its_size_needs(url: str) -> None:
 def test_advice_grows_with_the_store() -> None:
     settings = {"shared_buffers": 128 << 20, "maintenance_work_mem": 64 << 20}
     small, large = (
-        {each.setting: each for each in advise(Size(count, count, settings))} for count in (1_000, 1_000_000)
+        {each.setting: each for each in advise(Size(count, count, settings, standbys=2))}
+        for count in (1_000, 1_000_000)
     )
     assert all(each.met for each in small.values())
     assert large["maintenance_work_mem"].wanted == 1_430  # 1.5 KB a row
     assert not large["shared_buffers"].met
     assert (large[CLEANUP].wanted, large[STATISTICS].wanted) == ("off", 1_000)
-    assert not {CLEANUP, STATISTICS} & small.keys()
+    assert not {CLEANUP, STATISTICS, COVERING} & small.keys()
+    assert not large[COVERING].met
+    assert advise(Size(1_000_000, 1_000_000, settings, covered=True))[-2].met
+    assert not advise(Size(1_000, 1_000, settings, standbys=1))[-1].met  # one that is away would hold up writes
 
 
 def test_so_many_partitions_are_wanted_that_a_graph_is_built_in_memory() -> None:
@@ -127,7 +131,7 @@ def test_tune_does_what_the_role_may_once_and_says_what_is_left(url: str, postgr
     done, left, missing = applied()
     assert done == ["maintenance_work_mem = 1430MB, for this role", f"{STATISTICS} = 1000"]
     assert left[0] == """ALTER SYSTEM SET "shared_buffers" = '1796MB'"""
-    assert missing == {"shared_buffers", "max_wal_size", "checkpoint_timeout"}
+    assert missing == {"shared_buffers", "max_wal_size", "checkpoint_timeout", STANDBYS}
     assert applied() == ([], left, missing)  # nothing is done twice
     postgres.sql("grant alter system on parameter max_wal_size, checkpoint_timeout to aimem")
     postgres.sql("grant execute on function pg_reload_conf() to aimem", name)
@@ -147,7 +151,7 @@ def test_a_table_of_many_vectors_is_not_vacuumed_through_its_graph(url: str, pos
     name = name_of(url)
     postgres.sql(
         "insert into embedding select row, 0, 'n', 1, (select array_agg(1 + k) from generate_series(1, 384) k)"
-        "::real[]::halfvec(384) from generate_series(1, 20000) row",
+        "::real[]::halfvec(384), '', '' from generate_series(1, 20000) row",
         name,
     )
     code, said, told = run("tune", "--store-url", url, "--apply")
@@ -163,7 +167,7 @@ def test_maintain_is_silent_builds_anew_what_is_dead_and_takes_turns(url: str, p
     name = name_of(url)
     postgres.sql(
         "insert into embedding select row, 0, 'n', 1, (select array_agg(sin(row * k)) from generate_series(1, 384) k)"
-        "::real[]::halfvec(384) from generate_series(1, 400) row",
+        "::real[]::halfvec(384), '', '' from generate_series(1, 400) row",
         name,
     )
     postgres.sql(f"create index {GRAPH} on embedding using hnsw (vector halfvec_cosine_ops)", name)

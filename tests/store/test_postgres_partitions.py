@@ -529,11 +529,11 @@ async def test_a_store_of_the_release_before_is_brought_up_to_date(
     async with nodes(url, 1) as (node,):
         await Writing(node.store).put(1)
         await node.store.settle_vectors(MODEL)
-    postgres.sql("ALTER TABLE embedding DROP COLUMN root", name_of(url))
+    postgres.sql("ALTER TABLE embedding DROP COLUMN root, DROP COLUMN namespace", name_of(url))
     postgres.sql("UPDATE state SET schema = 2", name_of(url))
     async with nodes(url, 2) as (node, _):
         await Writing(node.store).put(2)
         await node.store.settle_vectors(MODEL)
         assert await node.store.settled_vectors() == 2
         assert await node.store.check() == []
-    assert postgres.sql("SELECT schema FROM state", name_of(url)) == [(3,)]
+    assert postgres.sql("SELECT schema FROM state", name_of(url)) == [(4,)]

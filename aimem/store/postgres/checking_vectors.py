@@ -11,7 +11,7 @@ from aimem.limits import SCAN_BATCH
 from aimem.store.checking import SHOWN_MAX
 from aimem.store.postgres import settling
 from aimem.store.postgres.halves import to_server, unpacked
-from aimem.store.postgres.partitions import HOLD, ROOT, is_cut
+from aimem.store.postgres.partitions import HOLD, NAMESPACE, ROOT, is_cut
 from aimem.store.postgres.session import Connection, one, rows
 
 _APART = 0.02  # of two vectors of one text: two machines need not compute the same to the last bit
@@ -41,9 +41,9 @@ WHERE coalesce(greatest(m.seq, v.seq), 0) <= %(settled)s AND (
 ORDER BY 1, 2 LIMIT %(shown)s
 """
 
-_ASTRAY = f"""
+_ASTRAY = """
 SELECT e.row, e.piece FROM embedding e JOIN record r ON r.row = e.row
-WHERE r.seq <= %(settled)s AND e.root <> {ROOT} ORDER BY 1, 2 LIMIT %(shown)s
+WHERE r.seq <= %(settled)s AND {} ORDER BY 1, 2 LIMIT %(shown)s
 """
 
 
@@ -64,9 +64,12 @@ async def check_vectors(connection: Connection) -> list[str]:
         wrong += await _check_batch(connection, model, [(row, key, body) for _, row, key, body in batch])
     spare = await rows(connection, _SPARE, {"settled": settled, "model": model, "shown": SHOWN_MAX})
     wrong += [f"vectors: row {row}, piece {piece} belongs to no vector of {model}" for row, piece in spare]
+    places = {"its namespace": f"e.namespace <> {NAMESPACE}"}
     if await is_cut(connection):
-        astray = await rows(connection, _ASTRAY, {"settled": settled, "shown": SHOWN_MAX})
-        wrong += [f"vectors: row {row}, piece {piece} is not in the part of its root" for row, piece in astray]
+        places["the part of its root"] = f"e.root <> {ROOT}"
+    for place, condition in places.items():
+        astray = await rows(connection, _ASTRAY.format(condition), {"settled": settled, "shown": SHOWN_MAX})
+        wrong += [f"vectors: row {row}, piece {piece} is not in {place}" for row, piece in astray]
     return wrong
 
 

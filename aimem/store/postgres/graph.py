@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 
 from aimem.limits import EXACT_SEARCH_ROWS_MAX, GRAPH_MEMORY_KB_MAX
-from aimem.store.postgres.partitions import EMBEDDING, parts
+from aimem.store.postgres.partitions import EMBEDDING, has_index, parts
 from aimem.store.postgres.session import Connection, lend_memory, one
 
 log = logging.getLogger(__name__)
@@ -22,12 +22,7 @@ _OVER = "USING hnsw (vector halfvec_cosine_ops) WITH (m = 16, ef_construction = 
 
 async def has_graph(connection: Connection, table: str = EMBEDDING) -> bool:
     """Whether it is there, for all parts."""
-    found = await one(
-        connection,
-        "SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass(%s) AND indisvalid",
-        (f"{table}_graph",),
-    )
-    return found == (1,)
+    return await has_index(connection, f"{table}_graph")
 
 
 async def settled(connection: Connection, table: str = EMBEDDING) -> int:

@@ -4,7 +4,7 @@
 ways that it can't overrule: the distance of computed rows has `+ 0`, which no index knows; beside the graph there is no
 sort, so that its order is the only one to be had. What the graph finds is put in order anew, as its own is rough.
 Without a filter all vectors are computed by themselves, and only the nearest looked up among the records: to join all
-of them first took three times as long.
+of them first took three times as long. So are those of namespaces where an index has them side by side (see `cover`).
 
 Where the table of vectors is cut (see `partitions`), a search within some roots names them, so that the server looks at
 their parts alone; one across all asks every part, and the server merges what their graphs give.
@@ -22,6 +22,7 @@ from psycopg import errors
 from aimem.core.searching import EF_OF_SEVERAL, EXACT, Search, exact_of_all, falls_short, plan
 from aimem.limits import EXACT_SEARCH_ROWS_MAX, PASSING_COUNTED_SECS, SEARCH_SECS
 from aimem.store.base import Filter, Nearest, Pieces
+from aimem.store.postgres.cover import has_cover
 from aimem.store.postgres.filtering import where
 from aimem.store.postgres.graph import has_graph
 from aimem.store.postgres.halves import from_server, to_server
@@ -64,6 +65,10 @@ class Sizes:
     async def is_cut(self, connection: Connection) -> bool:
         """Whether the table of vectors is cut, when it was last looked at."""
         return bool(await self._remembered(_parts, connection, []))
+
+    async def is_covered(self, connection: Connection) -> bool:
+        """Whether an index has the vectors of a namespace side by side, when it was last looked at."""
+        return bool(await self._remembered(_cover, connection, []))
 
     async def _remembered(
         self, ask: Callable[[Connection, list[str]], Awaitable[float]], connection: Connection, names: list[str]
@@ -113,6 +118,10 @@ async def _parts(connection: Connection, _: list[str]) -> float:
     return await is_cut(connection)
 
 
+async def _cover(connection: Connection, _: list[str]) -> float:
+    return await has_cover(connection)
+
+
 async def _figure(connection: Connection, statement: str, names: list[str]) -> float:
     found = await one(connection, statement, (names,))
     return float(found[0]) if found else 0.0
@@ -158,8 +167,9 @@ class Asked:
         self._condition, values = where(which)
         self._values = {**values, "question": to_server(question), "model": model, "k": k, "others": numbers(others)}
         self._values["roots"] = None if which.namespaces is None else roots_of(which.namespaces)
+        self._values["within"] = None if which.namespaces is None else list(map(stored, which.namespaces))
         self._k = k
-        self._free = which == Filter(which.now)
+        self._free, self._named = which == Filter(which.now), which.namespaces is not None
         self._cut = False  # whether the table is, as far as is known
         self._serial = False  # computed by one process of the server: of few rows, another one would cost more
 
@@ -170,7 +180,7 @@ class Asked:
         search = plan(passing, among, self._k, has_graph=await sizes.has_graph(self._connection))
         if not self._k:
             search = EXACT  # of no row: the server computes nothing
-        elif search == EXACT and self._free:
+        elif search == EXACT and (self._free or (self._named and await sizes.is_covered(self._connection))):
             search = exact_of_all(self._k)
         self._cut, self._serial = await sizes.is_cut(self._connection), passing <= EXACT_SEARCH_ROWS_MAX
         found = await self._tried(search)
@@ -236,7 +246,8 @@ class Asked:
                 # of a narrow filter the graph is asked for more until enough pass
                 narrow="" if self._free else f"JOIN record r ON r.row = e.row AND {self._condition}",
                 own_part=_OWN_PART if self._cut else "",
-                parts=_PARTS if self._cut and self._values["roots"] is not None else "",
+                parts=_PARTS if self._cut and self._named else "",
+                within=_WITHIN if self._named else "",
             ),
             own=f"JOIN record r ON r.row = w.row JOIN {EMBEDDING} e ON e.row = w.row {_OWN_PART}"
             if self._cut
@@ -251,10 +262,11 @@ SELECT r.row, min((e.vector <=> %(question)s::halfvec) + 0) AS distance
 FROM record r JOIN embedding e ON e.row = r.row {own_part} {parts}
 WHERE {condition} AND e.model = %(model)s GROUP BY r.row ORDER BY distance, r.row LIMIT %(k)s
 """
+_WITHIN = "AND e.namespace = ANY(%(within)s::text[])"
 _OF_ALL = """
 SELECT r.row, min(near.distance) AS distance FROM (
     SELECT e.row, (e.vector <=> %(question)s::halfvec) + 0 AS distance FROM embedding e
-    WHERE e.model = %(model)s ORDER BY distance LIMIT %(inner)s
+    WHERE e.model = %(model)s {within} {parts} ORDER BY distance LIMIT %(inner)s
 ) near JOIN record r ON r.row = near.row WHERE {condition} GROUP BY r.row ORDER BY distance, r.row LIMIT %(k)s
 """
 _BY_GRAPH = """

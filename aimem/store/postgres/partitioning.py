@@ -16,8 +16,9 @@ from typing import Final
 
 from psycopg import errors
 
+from aimem.store.postgres.cover import COVER, build_cover, has_cover, names_namespaces
 from aimem.store.postgres.graph import build_part, wants_graph
-from aimem.store.postgres.partitions import EMBEDDING, NEXT, OLD, ROOT, parts
+from aimem.store.postgres.partitions import EMBEDDING, NAMESPACE, NEXT, OLD, ROOT, parts
 from aimem.store.postgres.session import Connection, one, together
 from aimem.store.postgres.settling import settle
 from aimem.store.postgres.upkeep import alone
@@ -30,8 +31,8 @@ _AGAIN_SECS = 3.0
 _LATE = (errors.LockNotAvailable, errors.DeadlockDetected)
 
 _COPY = f"""
-INSERT INTO {NEXT} (row, piece, model, mark, vector, root)
-SELECT e.row, e.piece, e.model, e.mark, e.vector, {ROOT} FROM {EMBEDDING} e JOIN record r ON r.row = e.row
+INSERT INTO {NEXT} (row, piece, model, mark, vector, root, namespace)
+SELECT e.row, e.piece, e.model, e.mark, e.vector, {ROOT}, {NAMESPACE} FROM {EMBEDDING} e JOIN record r ON r.row = e.row
 WHERE e.row > %s AND e.row <= %s
 """
 _BATCH_END = f"""
@@ -45,8 +46,10 @@ WHERE starts_with(old.name, 'settled:') ORDER BY old.position DESC LIMIT 1
 _SWAP = (
     f"ALTER TABLE {EMBEDDING} RENAME TO {OLD}",  # dropping its parts would take longer
     f"ALTER INDEX IF EXISTS {EMBEDDING}_graph RENAME TO {OLD}_graph",
+    f"ALTER INDEX IF EXISTS {COVER} RENAME TO {OLD}_namespace",
     f"ALTER TABLE {NEXT} RENAME TO {EMBEDDING}",
     f"ALTER INDEX IF EXISTS {NEXT}_graph RENAME TO {EMBEDDING}_graph",
+    f"ALTER INDEX IF EXISTS {NEXT}_namespace RENAME TO {COVER}",
     "UPDATE progress old SET position = greatest(old.position, new.position) "
     f"FROM progress new WHERE new.name = '{NEXT}:' || old.name",
 )
@@ -55,7 +58,8 @@ _FORGET = f"DELETE FROM progress WHERE starts_with(name, '{NEXT}:')"
 
 
 async def partition(connection: Connection, count: int, tell: Tell = lambda words: None) -> list[str]:
-    """Cut the vectors into `count` parts, or go on with what was begun. What was done, in words; `tell` hears how it
+    """Cut the vectors into `count` parts, or go on with what was begun. Where there are as many already, only a table
+    that an older program has left without namespaces is made anew. What was done, in words; `tell` hears how it
     comes on. The connection autocommits, is kept for it alone, and is closed then.
 
     Raises:
@@ -64,7 +68,7 @@ async def partition(connection: Connection, count: int, tell: Tell = lambda word
     await alone(connection)
     await connection.execute(_DROP_OLD)
     begun = len(await parts(connection, NEXT))
-    if len(await parts(connection)) == count:
+    if len(await parts(connection)) == count and await names_namespaces(connection):
         await _drop(connection)
         dropped = [f"the table of {begun} that was begun is dropped"] if begun else []
         return [f"partitions = {count} already", *dropped]
@@ -80,6 +84,9 @@ async def partition(connection: Connection, count: int, tell: Tell = lambda word
         async with together(connection):
             part = await build_part(connection, NEXT)
         tell(f"the graph of {part} is built")
+    if await has_cover(connection):
+        await build_cover(connection, NEXT)
+        tell("the covering index is built")
     waited = await _swap(connection, tell)
     tell("searches look in the new table")
     await connection.execute(_DROP_OLD)
@@ -116,9 +123,12 @@ async def _begin(connection: Connection, count: int) -> None:
             f"CREATE TABLE {NEXT} (LIKE {EMBEDDING} INCLUDING STORAGE, PRIMARY KEY (row, piece, root)) "
             "PARTITION BY HASH (root)"
         )
+        await connection.execute(f"ALTER TABLE {NEXT} ALTER namespace SET NOT NULL")
+        taken = await one(connection, "SELECT to_regclass(%s) IS NOT NULL", (f"{EMBEDDING}_{count}_0",)) == (True,)
+        again = "_again" if taken else ""  # into as many parts as there are
         for part in range(count):
             await connection.execute(
-                f"CREATE TABLE {EMBEDDING}_{count}_{part} PARTITION OF {NEXT} "
+                f"CREATE TABLE {EMBEDDING}_{count}_{part}{again} PARTITION OF {NEXT} "
                 f"FOR VALUES WITH (MODULUS {count}, REMAINDER {part}) {options}"
             )
         await connection.execute(

@@ -23,6 +23,8 @@ OLD = "embedding_old"
 
 ROOT = "coalesce(split_part(r.namespace, '/', 1), '')"
 """Of the memory `r`."""
+NAMESPACE = "coalesce(r.namespace, '')"
+"""Of the memory `r`, as the table has it."""
 PARTS = (
     "SELECT CASE relkind WHEN 'p' THEN (SELECT count(*) FROM pg_inherits WHERE inhparent = oid) ELSE 0 END AS parts "
     f"FROM pg_class WHERE oid = to_regclass('{EMBEDDING}') AND relname = '{EMBEDDING}'"
@@ -48,6 +50,14 @@ async def parts(connection: Connection, table: str = EMBEDDING) -> list[str]:
         (table,),
     )
     return [name for (name,) in found]
+
+
+async def has_index(connection: Connection, name: str) -> bool:
+    """Whether an index is there and whole: of a table that is cut, for all parts."""
+    found = await one(
+        connection, "SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass(%s) AND indisvalid", (name,)
+    )
+    return found == (1,)
 
 
 async def is_cut(connection: Connection, table: str = EMBEDDING) -> bool:

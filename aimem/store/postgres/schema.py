@@ -24,7 +24,7 @@ from aimem.core.legacy.values import KNOWN_BY
 from aimem.errors import Misconfigured
 from aimem.store.postgres.session import Connection, one, rows
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """As SQLite's: both stores keep the same facts, and `Store.schema` says which."""
 
 DIMS = 384
@@ -83,6 +83,7 @@ CREATE TABLE embedding (         -- one row per piece of the text; filled behind
     mark bigint NOT NULL,        -- of the text that it was made from
     vector halfvec({DIMS}) NOT NULL,
     root text COLLATE "C" NOT NULL DEFAULT '',  -- of the memory's namespace, once the table is cut (see `partitions`)
+    namespace text COLLATE "C" NOT NULL,        -- of the memory (see `cover`)
     PRIMARY KEY (row, piece)
 );
 ALTER TABLE embedding ALTER vector SET STORAGE PLAIN; -- out of line, an exact scan took four times as long
@@ -151,7 +152,13 @@ MOVE_OLD = "give aimem a database of its own, and fill it from this one: aimem m
 
 _FROM_2 = """ALTER TABLE embedding ADD COLUMN root text COLLATE "C" NOT NULL DEFAULT ''"""
 
-MIGRATIONS: dict[int, str] = {2: _FROM_2}
+# Not filled in: each row that is written anew grows the graph. That of a cut that was broken off is gone on with.
+_FROM_3 = """
+ALTER TABLE embedding ADD COLUMN namespace text COLLATE "C";
+ALTER TABLE IF EXISTS embedding_next ADD COLUMN namespace text COLLATE "C";
+"""
+
+MIGRATIONS: dict[int, str] = {2: _FROM_2, 3: _FROM_3}
 """Per schema version, the statements that bring a database from that version to the next one."""
 
 

@@ -21,7 +21,7 @@ from aimem.core.kinds import MEMORY, VECTOR
 from aimem.limits import PIECES_MAX, SETTLE_BATCH
 from aimem.store.postgres.graph import build_part, wants_graph
 from aimem.store.postgres.halves import received, unpacked
-from aimem.store.postgres.partitions import EMBEDDING, ROOT, is_cut
+from aimem.store.postgres.partitions import EMBEDDING, NAMESPACE, ROOT, is_cut
 from aimem.store.postgres.schema import DIMS
 from aimem.store.postgres.session import Connection, copying, one, rows
 
@@ -32,6 +32,10 @@ _SIGN = 1 << 63
 _LENGTH_ERROR_MAX = 0.01  # float16 moves a unit vector's length by less than 0.001
 _COPY_HEAD, _COPY_END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"  # PostgreSQL manual, COPY
 _MANY = 10_000  # to count more takes a second, again and again while it is loaded
+
+
+Place = tuple[str, str]
+"""The root that a row has, and its namespace."""
 
 
 class Kept(NamedTuple):
@@ -80,38 +84,47 @@ async def _refresh(connection: Connection, table: str, model: str, keys: list[st
     root = ROOT if await is_cut(connection, table) else "''"
     stored = await rows(
         connection,
-        f"SELECT r.row, r.key, v.body, {root} FROM record r LEFT JOIN record v ON v.kind = %s AND v.key = r.key "
-        "AND NOT v.deleted AND NOT r.deleted WHERE r.kind = %s AND r.key = ANY(%s)",
+        f"SELECT r.row, r.key, v.body, {root}, {NAMESPACE} FROM record r "
+        "LEFT JOIN record v ON v.kind = %s AND v.key = r.key AND NOT v.deleted AND NOT r.deleted "
+        "WHERE r.kind = %s AND r.key = ANY(%s)",
         (VECTOR, MEMORY, keys),
     )
-    wanted = {row: vectors_of(row, key, body, model) for row, key, body, _ in stored}
-    roots = {row: root for row, _, _, root in stored}
+    wanted = {row: vectors_of(row, key, body, model) for row, key, body, _, _ in stored}
+    places = {row: (root, namespace) for row, _, _, root, namespace in stored}
     held = await rows(
         connection,
-        f"SELECT row, mark, root FROM {table} WHERE row = ANY(%s) AND piece = 0 AND model = %s",
+        f"SELECT row, mark, root, namespace FROM {table} WHERE row = ANY(%s) AND piece = 0 AND model = %s",
         (list(wanted), model),
     )
     standing = {
-        row for row, mark, root in held if (kept := wanted[row]) is not None and (kept.mark, roots[row]) == (mark, root)
+        row
+        for row, mark, root, namespace in held
+        if (kept := wanted[row]) is not None and kept.mark == mark and _stays(places[row], (root, namespace))
     }
     changed = [row for row in wanted if row not in standing]
     await connection.execute(f"DELETE FROM {table} WHERE row = ANY(%s)", (changed,))
     pieces = [
-        _copied(row, piece, model.encode(), kept.mark, vector, roots[row].encode())
+        _copied(row, piece, model.encode(), kept.mark, vector, places[row])
         for row in changed
         if (kept := wanted[row]) is not None
         for piece, vector in enumerate(kept.vectors)
     ]
     if pieces:
-        copying_in = f"COPY {table} (row, piece, model, mark, vector, root) FROM STDIN (FORMAT binary)"
+        copying_in = f"COPY {table} (row, piece, model, mark, vector, root, namespace) FROM STDIN (FORMAT binary)"
         async with copying(connection, copying_in) as copy:
             await copy.write(b"".join((_COPY_HEAD, *pieces, _COPY_END)))
 
 
-def _copied(row: int, piece: int, model: bytes, mark: int, vector: bytes, root: bytes) -> bytes:
+def _stays(place: Place, held: tuple[str, str | None]) -> bool:
+    """Whether a row has its root and namespace; of the latter an older program left none, and the row may stay so."""
+    return held in (place, (place[0], None))
+
+
+def _copied(row: int, piece: int, model: bytes, mark: int, vector: bytes, place: Place) -> bytes:
     """A row as a binary COPY takes it: how many values, and each behind its length."""
-    head = struct.pack(f">hiqihi{len(model)}siq", 6, 8, row, 2, piece, len(model), model, 8, mark)
-    return b"".join((head, received(vector), struct.pack(f">i{len(root)}s", len(root), root)))
+    head = struct.pack(f">hiqihi{len(model)}siq", 7, 8, row, 2, piece, len(model), model, 8, mark)
+    told = (struct.pack(f">i{len(text)}s", len(text), text) for text in map(str.encode, place))
+    return b"".join((head, received(vector), *told))
 
 
 def vectors_of(row: int, key: str, body: str | None, model: str) -> Kept | None:

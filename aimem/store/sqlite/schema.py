@@ -11,7 +11,7 @@ import sqlite3
 from aimem.core.version import parse_version
 
 APPLICATION_ID = 0x61696D65  # "aime" in the file header: tells our files from any other
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 WORDS = "fts5 (title, content, tags, context, content='', tokenize='porter unicode61')"
 """The word index: without a copy of the text, which the records have."""
@@ -75,9 +75,10 @@ UPDATE record SET archived = version_time(version), namespace = json_extract(bod
     WHERE kind = 'superseded' AND deleted = 0;
 """
 
-_FROM_2 = ""  # a shared store keeps the root of a vector from then on; a file keeps no vectors but their records
+# A shared store keeps the root of a vector from 3 on, its namespace from 4 on; a file has only the records of vectors.
+_FROM_2 = _FROM_3 = ""
 
-MIGRATIONS: dict[int, str] = {1: _FROM_1, 2: _FROM_2}
+MIGRATIONS: dict[int, str] = {1: _FROM_1, 2: _FROM_2, 3: _FROM_3}
 """Per schema version, the statements that bring a file from that version to the next one."""
 
 
