@@ -7,6 +7,7 @@ terminal, so two builds have the same bytes.
 from __future__ import annotations
 
 import pkgutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -83,8 +84,9 @@ def _command_page(command: click.Command, ctx: click.Context) -> Iterator[str]:
     stem = f"aimem-{command.name}"
     summary, _, rest = (command.help or "").partition("\n\n")
     yield from _head(stem, summary)
-    arguments = "command ..." if isinstance(command, click.Group) else _arguments(command, ctx)
-    yield from (".SH SYNOPSIS", f"\\fBaimem {command.name}\\fR [\\fIoptions\\fR] \\fI{_text(arguments)}\\fR".rstrip())
+    given = "command ..." if isinstance(command, click.Group) else _arguments(command, ctx)
+    arguments = f" \\fI{_text(given)}\\fR" if given else ""
+    yield from (".SH SYNOPSIS", f"\\fBaimem {command.name}\\fR [\\fIoptions\\fR]{arguments}")
     yield ".SH DESCRIPTION"
     paragraphs = [_text(" ".join(paragraph.split())) for paragraph in (rest or summary).split("\n\n")]
     yield "\n.PP\n".join(paragraphs)
@@ -94,7 +96,12 @@ def _command_page(command: click.Command, ctx: click.Context) -> Iterator[str]:
     if isinstance(command, Command | Group) and command.examples:
         yield from (".SH EXAMPLES", ".EX", *map(_text, command.examples.strip().split("\n")), ".EE")
     yield from _exit_status()
-    yield from _see_also(["aimem(1)", "aimem(7)"])
+    yield from _see_also(["aimem(1)", "aimem(7)", *_named(command.help or "")])
+
+
+def _named(text: str) -> list[str]:
+    """The other pages that a text names."""
+    return sorted(set(re.findall(r"aimem-[a-z]+\(\d\)", text)))
 
 
 def _arguments(command: click.Command, ctx: click.Context) -> str:

@@ -114,10 +114,11 @@ def command(
         target,
         dry_run=dry_run,
         live=follow or cutover,
+        both=follow and cutover,
         unfence=unfence,
         lost=bool(lost) and not cutover,
         retired=retired,
-        unverified=verify and (dry_run or (follow and not cutover)),
+        unverified=verify and (dry_run or follow),
     )
     if unfence:
         return _unfence(invocation, nodes)
@@ -151,6 +152,7 @@ def _check(
     *,
     dry_run: bool,
     live: bool,
+    both: bool,
     unfence: bool,
     lost: bool,
     retired: bool,
@@ -161,6 +163,8 @@ def _check(
         raise Usage("files and nodes in one run", hint="take in the files first, then the nodes with --merge")
     if (live or unfence) and not nodes:
         raise Usage("--follow, --cutover and --unfence are for running nodes", hint="give their URLs with --from")
+    if both:
+        raise Usage("--follow and --cutover are two steps", hint="run --follow first, and --cutover to end it")
     if target is None and not unfence:
         raise Usage("Missing option '--to'.", hint="`aimem migrate --help` tells what it takes")
     if nodes and dry_run:

@@ -21,7 +21,7 @@ async def check(
 ) -> int:
     """Say what is well and what is not; the certificates and lists were read by the caller, with these `warnings`. The
     exit code. Raises what a start would raise."""
-    _say(f"the settings and their files are well (tier {settings.tier}; {_quorum(settings)})")
+    _say(f"the settings and their files can be used (tier {settings.tier}; {_quorum(settings)})")
     for warning in warnings:
         _say(f"warning: {warning}")
     if node_settings.shared is not None:

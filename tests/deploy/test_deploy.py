@@ -334,7 +334,7 @@ def test_ten_racks_of_ten(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.arrive("operator")
     said = site.section(TEN, DEPLOY_SAMPLE=r"rack-(\d)-\1")
     assert "100 nodes, 101 new certificates" in said
-    assert said.count("the settings and their files are well") == 10
+    assert said.count("the settings and their files can be used") == 10
     unchecked = (site.root / "unchecked").read_text().split()
     assert len(unchecked) == 90
     for host in unchecked:

@@ -292,6 +292,7 @@ def test_flags_that_do_not_fit(tmp_path: Path) -> None:
     assert main(["migrate", "--from", node, *target, "--dry-run"]) == 2
     assert main(["migrate", "--from", file, *target, "--dry-run", "--verify"]) == 2
     assert main(["migrate", "--from", node, *target, "--follow", "--verify"]) == 2
+    assert main(["migrate", "--from", node, *target, "--follow", "--cutover"]) == 2
     assert main(["migrate", "--from", node, "--cutover"]) == 2
     assert main(["migrate", "--from", node, *target, "--cutover"]) == 7
     assert not (tmp_path / "b.db").exists()
