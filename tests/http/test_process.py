@@ -101,7 +101,7 @@ def test_check_opens_everything_and_serves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []  # who checks as root leaves no file that the service can't write
     with serving("--db", str(database)):
         code, said = failed("--db", str(database), "--check")
-        assert (code, "their files are well" in said, "in use" in said) == (75, True, True), said
+        assert (code, "their files can be used" in said, "in use" in said) == (75, True, True), said
     code, said = failed("--db", str(database), "--check")
     assert (code, f"{database} is well" in said) == (0, True), said
     (tmp_path / "b.db").write_bytes(b"something else" * 100)

@@ -113,7 +113,9 @@ async def test_a_recall_without_time_to_look_everywhere_says_so(
     await until(lambda: counted(node) == 1)
     await settled(node)
     assert "truncated" not in await node.recall({"context": "cat"}, caller())
-    monkeypatch.setattr(nearest, "_COMPUTED", nearest._COMPUTED.replace("WHERE", ", pg_sleep(9) WHERE"))
+    for statement in ("_COMPUTED", "_OF_ALL"):
+        slow = getattr(nearest, statement).replace("WHERE", ", pg_sleep(9) WHERE")
+        monkeypatch.setattr(nearest, statement, slow)
     monkeypatch.setattr(nearest, "SEARCH_SECS", 1)
     reply = await node.recall({"context": "cat"}, caller())
     assert reply["truncated"] is True
