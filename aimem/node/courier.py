@@ -128,9 +128,11 @@ class Courier:
 
     def _learn(self, event: Record, seq: int, old: Record | None = None) -> None:
         waiting = waiting_for(event)
-        for each in waiting_for(old) if old is not None else ():
-            if each not in waiting and each in self._receivers:
-                self._receivers[each].drop(event.key)
+        if old is not None:
+            # Of what another node on this store changed it is not known who waited before.
+            for each in waiting_for(old) if "to" in old.body else [*self._receivers]:
+                if each not in waiting and each in self._receivers:
+                    self._receivers[each].drop(event.key)
         told = self._ends.get(event.key, {})
         for each in waiting:
             if each not in told:

@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 
 from aimem.core.events import ASKED, CONSOLIDATED, DELETED, EVENTS, LINKED, PROMOTED, STORED, UNLINKED
+from aimem.core.kinds import EVENT
+from aimem.core.record import Record
+from aimem.core.version import Version
 from aimem.node.node import Node
 from aimem.node.settings import KEYWORD, NodeSettings
+from aimem.store.base import Change
 from aimem.store.postgres.opening import open_store
 from aimem.store.postgres.url import read_target
 from tests.hooks import Hooks, receiving
@@ -68,3 +72,17 @@ async def test_every_kind_of_event_is_told_and_in_order(nodes: list[Node], hooks
     assert told[parked.body["pending_id"]] == [ASKED]
     assert told[done.body["memory_id"]] == [STORED]
     assert {event for events in told.values() for event in events} == set(EVENTS), "a kind was not tried"
+
+
+async def test_what_another_node_told_waits_no_longer_here(nodes: list[Node]) -> None:
+    """Of a change by another node it is known that something stood there, not what."""
+    courier, version = nodes[0].courier, Version(1, "o" * 16)
+    events = [Record.make(EVENT, f"memory/{name}/1", version, version, {"to": ["s", "t"]}) for name in "ab"]
+    courier._changed([Change(at, at, each, None, False) for at, each in enumerate(events, 1)])
+    assert len(courier._receivers["s"]) == 2
+    stub = Record(EVENT, events[0].key, version, version, b"{}")
+    later = Version(2, "p" * 16)
+    told = Record.make(EVENT, events[0].key, later, version, {"to": ["s", "t"], "done": ["s"]})
+    gone = Record.make(EVENT, events[1].key, later, version, {}, deleted=True)
+    courier._changed([Change(3, 1, told, stub, False), Change(4, 2, gone, stub, False)])
+    assert [len(courier._receivers[each]) for each in "st"] == [0, 1]
