@@ -6,7 +6,8 @@ import base64
 import json
 import random
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
@@ -103,6 +104,25 @@ class Planted:
 def vector(of: Record, *pieces: Vector, mark: int = 7, model: str = MODEL) -> Record:
     """The vector of a memory."""
     return Record.make(VECTOR, of.key, of.version, of.born, vector_body(*pieces, mark=mark, model=model))
+
+
+@asynccontextmanager
+async def planting(url: str, records: Iterable[Record]) -> AsyncIterator[Planted]:
+    """A database with these records, whose vectors are settled."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        planted = Planted(connection)
+        await planted.open()
+        await planted.put(records)
+        await settle(planted)
+        await connection.execute("ANALYZE")
+        yield planted
+
+
+@asynccontextmanager
+async def session(of: psycopg.AsyncConnection[Any]) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    """Another connection to that database."""
+    async with await psycopg.AsyncConnection.connect(of.info.dsn, password=of.info.password, autocommit=True) as made:
+        yield made
 
 
 async def settle(planted: Planted) -> int:

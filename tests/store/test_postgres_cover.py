@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
@@ -20,7 +19,7 @@ from aimem.store.postgres.partitioning import partition
 from aimem.store.postgres.session import rows
 from aimem.store.postgres.upkeep import maintain
 from tests.store.conftest import NOW
-from tests.store.planted import MODEL, Planted, drawn, find, memory, settle, vector, wrong_vectors
+from tests.store.planted import MODEL, Planted, drawn, find, memory, planting, session, settle, vector, wrong_vectors
 
 MANY = 400
 FILTERS: tuple[dict[str, Any], ...] = (
@@ -35,12 +34,7 @@ FILTERS: tuple[dict[str, Any], ...] = (
 @pytest.fixture
 async def planted(database: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Planted]:
     monkeypatch.setattr(nearest, "EXACT_SEARCH_ROWS_MAX", MANY // 2)  # so that who passes is counted
-    async with await psycopg.AsyncConnection.connect(database(), autocommit=True) as connection:
-        store = Planted(connection)
-        await store.open()
-        await store.put(each for number in range(MANY) for each in pair(number))
-        await settle(store)
-        await connection.execute("ANALYZE")
+    async with planting(database(), (each for number in range(MANY) for each in pair(number))) as store:
         yield store
 
 
@@ -51,16 +45,8 @@ def pair(number: int, namespace: str = "") -> list[Record]:
     return [made, vector(made, *[drawn(random.Random(number))] * (1 + (number % 9 == 0)))]
 
 
-@asynccontextmanager
-async def session(planted: Planted) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-    """Another connection to that database."""
-    info = planted.connection.info
-    async with await psycopg.AsyncConnection.connect(info.dsn, password=info.password, autocommit=True) as made:
-        yield made
-
-
 async def cover(planted: Planted) -> None:
-    async with session(planted) as connection:
+    async with session(planted.connection) as connection:
         await build_cover(connection)
 
 
@@ -78,7 +64,7 @@ async def used(planted: Planted, **which: object) -> tuple[list[int], bool]:
             tried.append(search.inner)
             return await super()._tried(search)
 
-    async with session(planted) as connection, connection.transaction():
+    async with session(planted.connection) as connection, connection.transaction():
         for other in ("seqscan", "bitmapscan"):  # so few rows are otherwise read through
             await connection.execute(f"SET LOCAL enable_{other} = off")
         narrow = Filter(NOW, **which)  # type: ignore[arg-type]
@@ -90,7 +76,7 @@ async def used(planted: Planted, **which: object) -> tuple[list[int], bool]:
 @pytest.mark.parametrize("parts", [0, 1, 3])
 async def test_answers_are_the_same_by_it(planted: Planted, parts: int) -> None:
     if parts:
-        async with session(planted) as connection:
+        async with session(planted.connection) as connection:
             await partition(connection, parts)
     before = await answers(planted)
     assert [len(found.near) for found in before] == [10] * 9 + [0] * 3 + [10] * 3
@@ -121,14 +107,14 @@ async def test_a_memory_that_moves_is_found_where_it_is_when_it_is_settled(plant
 async def test_a_cut_keeps_it_and_a_build_that_was_cut_off_is_finished(planted: Planted) -> None:
     await cover(planted)
     before = await answers(planted)
-    async with session(planted) as connection:
+    async with session(planted.connection) as connection:
         await partition(connection, 3)
     assert await has_cover(planted.connection)
     assert await answers(planted) == before
 
 
 async def test_a_build_that_was_cut_off_is_finished(planted: Planted) -> None:
-    async with session(planted) as reader, session(planted) as connection:
+    async with session(planted.connection) as reader, session(planted.connection) as connection:
         async with reader.transaction():
             await reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             await reader.execute("SELECT FROM embedding LIMIT 1")  # a build waits for whoever sees what was before
@@ -148,7 +134,7 @@ async def test_tune_fills_in_what_an_older_program_left_and_makes_the_index(
     planted: Planted, parts: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if parts:
-        async with session(planted) as connection:
+        async with session(planted.connection) as connection:
             await partition(connection, parts)
     monkeypatch.setattr(tuning, "_COVERED", MANY)
     monkeypatch.setattr(tuning, "_partitions", lambda vectors, roots: parts or 1)
@@ -160,7 +146,7 @@ async def test_tune_fills_in_what_an_older_program_left_and_makes_the_index(
     filled = "SELECT count(*) FROM embedding WHERE namespace IS NOT NULL"
     assert await rows(planted.connection, filled) == [(0,)]  # it would be a new row of the graph
     assert await wrong_vectors(planted) == []
-    async with session(planted) as connection:
+    async with session(planted.connection) as connection:
         found = {each.setting: each.met for each in tuning.advise(await tuning.measure(connection))}
         assert not found[tuning.COVERING]
         done = (await tuning.apply(connection)).done
@@ -169,7 +155,7 @@ async def test_tune_fills_in_what_an_older_program_left_and_makes_the_index(
     assert await used(planted, namespaces=("a/0",)) == ([30], True)
     assert await answers(planted) == before
     assert await wrong_vectors(planted) == []
-    async with session(planted) as connection:
+    async with session(planted.connection) as connection:
         assert not [each for each in (await tuning.apply(connection)).done if "covering" in each]
         assert len(await rows(connection, "SELECT FROM pg_class WHERE relname = 'embedding_old'")) == 0
         await maintain(connection)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ from tests.store.planted import (
     find,
     memory,
     note_searches,
+    planting,
+    session,
     settle,
     vector,
     vector_body,
@@ -66,12 +68,7 @@ SLOW = "import runpy, aimem.store.postgres.partitioning as p; p._BATCH = 5; runp
 
 @pytest.fixture
 async def planted(database: Callable[[], str]) -> AsyncIterator[Planted]:
-    async with await psycopg.AsyncConnection.connect(database(), autocommit=True) as connection:
-        store = Planted(connection)
-        await store.open()
-        await store.put(each for number in range(MANY) for each in pair(number))
-        await settle(store)
-        await connection.execute("ANALYZE")
+    async with planting(database(), (each for number in range(MANY) for each in pair(number))) as store:
         yield store
 
 
@@ -80,13 +77,6 @@ def pair(number: int, root: str = "") -> list[Record]:
     namespace = f"{root or ROOTS[number % len(ROOTS)]}/{number % 2}"
     made = memory(number, namespace=namespace, tags=["odd"] if number % 50 == 1 else [])
     return [made, vector(made, *itertools.repeat(drawn(random.Random(number)), 1 + (number % 9 == 0)))]
-
-
-@asynccontextmanager
-async def session(of: psycopg.AsyncConnection[Any]) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-    """Another connection to that database."""
-    async with await psycopg.AsyncConnection.connect(of.info.dsn, password=of.info.password, autocommit=True) as made:
-        yield made
 
 
 async def cut(planted: Planted, count: int, tell: Callable[[str], None] = lambda words: None) -> list[str]:
