@@ -146,7 +146,7 @@ def advise(size: Size) -> list[Advice]:
     if size.vectors >= _COVERED:
         why = "the vectors of a namespace side by side: computing 10,000 of 1e6 took 53 ms of CPU without, 8 with it"
         found.append(Advice(COVERING, "there" if size.covered else "not there", "there", "", why))
-    why = "with two one may be away and writes go on; for reads each core of one gives some 50 hybrid recalls a second"
+    why = "with two one may be away and writes wait for the other; reads may want more, see --store-read-url"
     found.append(Advice(STANDBYS, size.standbys, 2, "", why))
     return found
 
