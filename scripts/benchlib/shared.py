@@ -145,8 +145,8 @@ async def _asked(store: Any, searching: Any, questions: int, true: Truth) -> Ans
     from aimem.core.text import recall_terms
     from aimem.store.base import Filter, Words
 
-    vectors = drawn.Drawn()
-    asked: Asked = [(Texts(1_000 + number).content(5), vectors.vector()) for number in range(questions)]
+    vectors = drawn.Drawn().vectors(questions)
+    asked: Asked = [(Texts(1_000 + number).content(5), vector) for number, vector in enumerate(vectors)]
     answered: Answered = {}
     for share, namespace in drawn.SHARES.items():
         which = Filter(time.time_ns(), namespaces=None if namespace is None else (namespace,))
