@@ -34,6 +34,9 @@ def command(invocation: Invocation, file: str, trust_source: bool) -> int:
     memories and links, such as the old program exports. Memories keep their ids, times and authors; links come after
     them. What is stored and was changed later stays, so an import may be run again. Every row that is refused is named
     by its line, or by its place in the object, and the exit code is 1; the others go in.
+
+    The policies of namespaces judge each row, those that came in before it too. A whole store goes back into an empty
+    one with --db or --store-url: then no policy is asked, and all rules come in, whoever owns them.
     """
     if file == "-":
         return _import(invocation, "stdin", sys.stdin.buffer, None)

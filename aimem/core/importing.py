@@ -1,7 +1,8 @@
 """Import: memories and links that come with an id and times of their own, such as an export of this or the old program.
 
 An import writes new versions, above everything that is stored: it is a write by its caller, not a merge. What is stored
-under the same id and was written later than the imported row says stays as it is.
+under the same id and was written later than the imported row says stays as it is. Where an export goes back into an
+empty store, what it holds keeps its births: grants, names of entities and whatever else belongs to one fit again.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from aimem.core.pairs import Pair, plain_id
 from aimem.core.record import Record
 from aimem.core.timestamp import parse_timestamp
 from aimem.core.upsert import merge_upsert
+from aimem.core.version import Version
 from aimem.core.writes import Stored, ended_births
 from aimem.limits import ACCESS_COUNT_MAX
 
@@ -71,21 +73,22 @@ def clean_use(raw: Mapping[str, Any]) -> tuple[int, int]:
     return min(max(integer_of(count, "access_count"), 0), ACCESS_COUNT_MAX), at
 
 
-def import_memory(memory_id: str | None, body: Mapping[str, Any], use: tuple[int, int] = (0, 0)) -> Intent:
-    """Store an imported memory, and for a new one its uses. Reply: `Stored`; its record is the one that stands,
-    written or not."""
+def import_memory(
+    memory_id: str | None, body: Mapping[str, Any], use: tuple[int, int] = (0, 0), born: Version | None = None
+) -> Intent:
+    """Store an imported memory, and for a new one its uses, and its birth where `born` tells it. Reply: `Stored`; its
+    record is the one that stands, written or not."""
 
     def plan(stamp: Stamp) -> Plan:
         if "archived" in body:
-            return (yield from _into_archive(memory_id, body, stamp))
+            return (yield from _into_archive(memory_id, body, born, stamp))
         state = yield from holding(Pair(body["namespace"], body["title"]))
         key = memory_id if memory_id is not None else state.free_id
         held = yield from get(MEMORY, key)
         if state.holder is not None and state.holder.key != key:
             return _onto(state.holder, body, stamp)
         if held is None or held.deleted:
-            version = stamp.version()
-            made = Record.make(MEMORY, key, version, version, dict(body))
+            made = _made(key, body, born, stamp)
             ended = yield from ended_births(held, stamp)
             return Decision([made, *ended, *_used(made, use, stamp)], Stored(made, True))
         if is_archived(held):
@@ -96,16 +99,20 @@ def import_memory(memory_id: str | None, body: Mapping[str, Any], use: tuple[int
     return plan
 
 
-def _into_archive(memory_id: str | None, body: Mapping[str, Any], stamp: Stamp) -> Plan:
+def _into_archive(memory_id: str | None, body: Mapping[str, Any], born: Version | None, stamp: Stamp) -> Plan:
     """An archived memory goes back to the archive, unless something stands under its id."""
     key = memory_id if memory_id is not None else plain_id(Pair(body["namespace"], body["title"]))
     held = yield from get(MEMORY, key)
     if held is not None and not held.deleted:
         return Decision((), Stored(held, False))
     ended = yield from ended_births(held, stamp)
-    version = stamp.version()
-    made = Record.make(MEMORY, key, version, version, dict(body))
+    made = _made(key, body, born, stamp)
     return Decision([made, *ended], Stored(made, True))
+
+
+def _made(key: str, body: Mapping[str, Any], born: Version | None, stamp: Stamp) -> Record:
+    version = stamp.version()
+    return Record.make(MEMORY, key, version, version if born is None else min(born, version), dict(body))
 
 
 def _used(memory: Record, use: tuple[int, int], stamp: Stamp) -> list[Record]:
@@ -162,7 +169,7 @@ def import_link(spec: LinkSpec, more: Mapping[str, Any]) -> Intent:
     return plan
 
 
-def import_record(record: Record) -> Intent:
+def import_record(record: Record, *, keeps_birth: bool = False) -> Intent:
     """Store a record of a kind that has no shape of its own here, under a new version. Reply: True when it was
     written: the same content is not written again, and no embedding without its memory."""
 
@@ -175,7 +182,9 @@ def import_record(record: Record) -> Intent:
         if held is not None and not held.deleted and held.raw == record.raw:
             return Decision((), False)
         version = stamp.version()
-        born = held.born if held is not None and not held.deleted else version
+        born = min(record.born, version) if keeps_birth else version
+        if held is not None and not held.deleted:
+            born = held.born
         made = Record(record.kind, record.key, version, born, record.raw, extra=record.extra)
         return Decision([made], True)
 

@@ -150,9 +150,9 @@ def open_offline(path: Path | str) -> OfflineCaller:
     Raises:
         AimemError: it can't be used; which, and what to do, is said.
     """
-    return OfflineCaller(NodeSettings(Path(path), tier=KEYWORD))
+    return OfflineCaller(NodeSettings(Path(path), tier=KEYWORD, by_hand=True))
 
 
 def open_shared(target: Target) -> OfflineCaller:
     """Open a shared store for a command, beside the nodes that serve it. Raises as `open_offline`."""
-    return OfflineCaller(NodeSettings(Path(), tier=KEYWORD, shared=target))
+    return OfflineCaller(NodeSettings(Path(), tier=KEYWORD, shared=target, by_hand=True))

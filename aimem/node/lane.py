@@ -170,7 +170,7 @@ class CallersLane:
         return _QuorumLane(*self._parts, self._fleet, self._subscribers, caller.speaker(self._electors()))
 
     def decided(self) -> Lane:
-        """The way of what was decided: it has had its leave, and no policy judges it again."""
+        """The way of what has had its leave, by a decision or when it was first written: no policy judges it again."""
         return _QuorumLane(*self._parts, self._fleet, self._subscribers, None)
 
     def _electors(self) -> tuple[str, ...]:

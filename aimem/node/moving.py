@@ -3,6 +3,9 @@
 A row of the line form is one JSON object that names what it is: `memory`, `archived`, `link`, or `record` for a kind
 that has no shape of its own. Vectors are left out: they are made again from the text. Both directions stream: memory
 does not grow with the number of rows. An import writes new versions; the same rows again change nothing.
+
+What an operator puts back into an empty store of their own was judged when it was first written. So it is not judged
+anew: each rule that comes in would bind the rows behind it to whoever owned it there.
 """
 
 from __future__ import annotations
@@ -28,9 +31,10 @@ from aimem.core.kinds import (
     EMBEDDING,
     EVENT,
     IDEMPOTENCY,
+    KINDS,
     LINK,
     MEMORY,
-    QUARANTINE,
+    MOVED,
     SUBSCRIPTION,
     TOUCH,
     VECTOR,
@@ -41,6 +45,7 @@ from aimem.core.reach import Reach
 from aimem.core.record import Record, Ref, from_wire, to_wire
 from aimem.core.subscriptions import shown_record
 from aimem.core.timestamp import format_timestamp
+from aimem.core.version import parse_version
 from aimem.core.wire import bulk_error
 from aimem.core.writes import Answer
 from aimem.errors import AimemError, Denied, Invalid, Malformed, TooLarge
@@ -59,7 +64,8 @@ from aimem.node.seeing import seen
 from aimem.store.base import Memory, Store
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_LEFT_OUT = frozenset({VECTOR, TOUCH, IDEMPOTENCY, QUARANTINE, EVENT, DEAD_LETTER})
+_LEFT_OUT = frozenset({VECTOR, TOUCH, IDEMPOTENCY, EVENT, DEAD_LETTER, MOVED})
+_LEFT_OUT |= {name for name, kind in KINDS.items() if kind.local}  # what means its own store alone
 _FORMS = ("memory", "archived", "link", "record")
 
 
@@ -67,8 +73,15 @@ class Moving:
     """Rows out, rows in."""
 
     def __init__(
-        self, store: Store, lane: CallersLane, shown: Callable[[Memory], dict[str, Any]], now: Callable[[], int]
+        self,
+        store: Store,
+        lane: CallersLane,
+        shown: Callable[[Memory], dict[str, Any]],
+        now: Callable[[], int],
+        *,
+        by_hand: bool = False,
     ) -> None:
+        self._by_hand = by_hand
         self._store = store
         self._lane = lane
         self._shown = shown
@@ -128,9 +141,9 @@ class Moving:
             elif record.kind != MEMORY:
                 rows.append({"record": to_wire(record)})
             elif is_archived(record):
-                rows.append({"archived": archive_json(record)})
+                rows.append({"archived": archive_json(record), "born": str(record.born)})
             elif record.key in shown and max(effect_of(record).expires, shown[record.key].use.expires) > self._alive():
-                rows.append({"memory": self._shown(shown[record.key])})
+                rows.append({"memory": self._shown(shown[record.key]), "born": str(record.born)})
         return rows
 
     async def _visible(self, links: Sequence[Record]) -> set[str]:
@@ -166,7 +179,7 @@ class Moving:
 
     async def import_lines(self, stream: AsyncIterable[bytes], caller: Caller) -> Answer:
         """Rows a line each, any number: 200, with counts, and the first rows that were refused by their lines."""
-        imported = _Import(self._lane, caller, self._now)
+        imported = _Import(self._lane, caller, self._now, restores=self._by_hand and self._store.head == 0)
         number = 0
         async for line in lines_of(stream):
             number += 1
@@ -178,8 +191,9 @@ class Moving:
 class _Import:
     """One import: rows gathered to batches, and what became of them."""
 
-    def __init__(self, lane: CallersLane, caller: Caller, now: Callable[[], int]) -> None:
-        self._lane = lane.of(caller)
+    def __init__(self, lane: CallersLane, caller: Caller, now: Callable[[], int], *, restores: bool = False) -> None:
+        self._lane = lane.decided() if restores else lane.of(caller)
+        self._restores = restores
         self._caller = caller
         self._claim = caller.claim()
         self._now = now
@@ -201,7 +215,7 @@ class _Import:
         form = next((name for name in _FORMS if isinstance(row, dict) and name in row), None)
         content = row[form] if form is not None else row
         try:
-            intent = self._intent(form, content)
+            intent = self._intent(form, content, row)
         except AimemError as refusal:
             self._refuse(number, content, refusal)
             return
@@ -209,16 +223,17 @@ class _Import:
         if len(self._waiting) >= IMPORT_BATCH:
             await self._flush()
 
-    def _intent(self, form: str | None, content: Any) -> Intent:
+    def _intent(self, form: str | None, content: Any, row: Any) -> Intent:
         """What a row asks for. One that names no form is a memory, as the old program's lines are."""
         if form == "link":
             return import_link(*clean_imported_link(content, self._now()))
         if form == "record" and self._caller.reach is not None:
             raise Denied("records of other kinds are not for a certificate or key that is bound to some namespaces")
         if form == "record":
-            return import_record(_carried(content))
+            return import_record(_carried(content), keeps_birth=self._restores)
         memory_id, body = clean_import(content, self._now(), anonymous=self._caller.anonymous(), caller=self._claim)
-        return import_memory(memory_id, body, clean_use(content))
+        born = row.get("born") if self._restores and form is not None else None
+        return import_memory(memory_id, body, clean_use(content), None if born is None else parse_version(born))
 
     async def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []

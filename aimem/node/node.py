@@ -140,7 +140,7 @@ class Node:
         self._archiving = Archiving(store, callers, self.housekeeping, settings.ttl, now)
         self._retiring = Retiring(store, callers, self.housekeeping, keep=settings.archive_on_gc, now=now)
         self._quarantining = Quarantining(store, lane, callers)
-        self._moving = Moving(store, callers, self._reading.shown, now)
+        self._moving = Moving(store, callers, self._reading.shown, now, by_hand=settings.by_hand)
         self._recalling = Recalling(store, self.touching, self._meters, now, self._meaning)
         self._describing = Describing(
             store,

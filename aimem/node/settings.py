@@ -48,4 +48,5 @@ class NodeSettings:
     shared: Target | None = None  # the database of a shared store; then there is no file
     replicas: tuple[Target, ...] = ()  # of it, which answer reads that are no older than:
     read_lag_secs: float = REPLICA_LAG_SECS
+    by_hand: bool = False  # the node of a command that was given the store itself: no caller reaches it
     fleet: str | None = None  # whose node this is; a shared store of another one is refused
