@@ -38,6 +38,7 @@ def command(invocation: Invocation, file: str, trust_source: bool) -> int:
     The policies of namespaces judge each row, those that came in before it too. A whole store goes back into an empty
     one with --db or --store-url: then no policy is asked, and all rules come in, whoever owns them.
     """
+    invocation.fills = True
     if file == "-":
         return _import(invocation, "stdin", sys.stdin.buffer, None)
     if not os.path.isfile(file):

@@ -59,6 +59,7 @@ class Invocation:
     program: str = "aimem"
     flags: dict[str, Any] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    fills: bool = False  # a shared store is made where there is none
 
     @property
     def json(self) -> bool:
@@ -226,4 +227,7 @@ def _shared(invocation: Invocation) -> Caller:
         sslmode=said.get("store_sslmode"),
         ca_cert=said.get("store_ca_cert"),
     )
-    return open_shared(target)
+    caller = open_shared(target, fills=invocation.fills)
+    for line in caller.made():
+        say(line)
+    return caller

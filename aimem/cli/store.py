@@ -67,23 +67,31 @@ def check(invocation: Invocation, store_read_url: tuple[str, ...]) -> int:
     settings = _settings(invocation, store_read_url=store_read_url)
     target, copies = shared_store(settings), replicas(settings)
 
-    async def ask() -> dict[str, Any]:
+    async def ask() -> tuple[dict[str, Any], bool]:
         from aimem.store.postgres.inspection import examine
         from aimem.store.postgres.replicas import Replicas
 
         read_from = Replicas(copies, settings.store_read_lag_secs)
         try:
-            return await (await examine(target, replicas=read_from, fleet=settings.fleet)).describe()
+            server = await examine(target, replicas=read_from, fleet=settings.fleet)
+            return await server.describe(), server.no_store
         finally:
             await read_from.close()
 
-    found = asyncio.run(ask())
+    found, no_store = asyncio.run(ask())
     wrong, half_done, nodes = _inside(invocation)
     if invocation.json:
-        more = {"vectors": wrong, "half_done": half_done, "nodes": [each._asdict() for each in nodes]}
+        more = {
+            "store": not no_store,
+            "vectors": wrong,
+            "half_done": half_done,
+            "nodes": [each._asdict() for each in nodes],
+        }
         output.print_json({**found, **more})
         return 1 if wrong else 0
     output.print_fields({name: found[name] for name in ("url", "server", "pgvector", "failover", "fleet")})
+    if no_store:
+        output.say("there is no store in this database yet: the first node that starts makes one; is it the right one?")
     for node in nodes:
         output.print_line("open on", node.node, *([f"of the fleet {node.fleet}"] if node.fleet else ()))
     for each in found["replicas"]:
@@ -206,7 +214,8 @@ def partition(invocation: Invocation, count: int) -> int:
     broken off, it goes on; with the number that there is now, what was begun is dropped. Exit code 75 while another one
     is at it.
     """
-    asyncio.run(_made(invocation))
+    for line in asyncio.run(_made(invocation)):
+        output.say(line)
 
     async def work(session: Any) -> list[str]:
         from aimem.store.postgres.partitioning import partition
@@ -223,13 +232,16 @@ def _told_to_a_person(words: str) -> None:
         output.say(words)
 
 
-async def _made(invocation: Invocation) -> None:
-    """Make the tables, or bring older ones up to date, as a node that starts."""
+async def _made(invocation: Invocation) -> list[str]:
+    """Make the tables, or bring older ones up to date, as a node that starts. What to tell of a store that is new."""
     from aimem.http.app import shared_store
+    from aimem.store.postgres.inspection import examine
     from aimem.store.postgres.opening import open_store
 
     settings = _settings(invocation)
+    server = await examine(shared_store(settings), fleet=settings.fleet)
     await (await open_store(shared_store(settings), fleet=settings.fleet)).close()
+    return server.made()
 
 
 def _settings(invocation: Invocation, **more: Any) -> Any:
@@ -247,6 +259,7 @@ async def _on_server(invocation: Invocation, work: Callable[[Any], Awaitable[T]]
     from aimem.http.app import shared_store
     from aimem.store.postgres.connections import open_connections
     from aimem.store.postgres.failures import DeadlinePassed
+    from aimem.store.postgres.inspection import no_store
     from aimem.store.postgres.schema import version_of
 
     target = shared_store(_settings(invocation))
@@ -259,7 +272,7 @@ async def _on_server(invocation: Invocation, work: Callable[[Any], Awaitable[T]]
         finally:
             await session.close()
     except psycopg.errors.UndefinedTable as error:
-        raise Usage(f"{target.shown} is no store yet", hint="the first node that starts makes it") from error
+        raise no_store(target) from error
     except (psycopg.Error, DeadlinePassed) as error:
         raise connections.told(error) from error
     finally:

@@ -54,7 +54,8 @@ async def _check_shared(settings: NodeSettings, now: Callable[[], int]) -> int:
         _say(f"warning: {warning}")
     await (await Node.open(settings, store=MemoryStore(now=now), now=now)).close()
     found = await server.describe()
-    _say(f"{settings.shared.shown} is well (PostgreSQL {found['server']}, pgvector {found['pgvector']})")
+    state = "is no store yet: the first start makes one" if server.no_store else "is well"
+    _say(f"{settings.shared.shown} {state} (PostgreSQL {found['server']}, pgvector {found['pgvector']})")
     return 0
 
 

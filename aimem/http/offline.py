@@ -112,6 +112,11 @@ class OfflineCaller:
         while (piece := self._run(_next(pieces))) is not None:
             yield piece
 
+    def made(self) -> list[str]:
+        """That the store was not there before; nothing where it was."""
+        told: list[str] = self._node.store_made()
+        return told
+
     def close(self) -> None:
         """Write what is gathered and let go of the file. Idempotent."""
         if not self._closed:
@@ -153,6 +158,7 @@ def open_offline(path: Path | str) -> OfflineCaller:
     return OfflineCaller(NodeSettings(Path(path), tier=KEYWORD, by_hand=True))
 
 
-def open_shared(target: Target) -> OfflineCaller:
-    """Open a shared store for a command, beside the nodes that serve it. Raises as `open_offline`."""
-    return OfflineCaller(NodeSettings(Path(), tier=KEYWORD, shared=target, by_hand=True))
+def open_shared(target: Target, *, fills: bool = False) -> OfflineCaller:
+    """Open a shared store for a command, beside the nodes that serve it; where there is none, it is made only for one
+    that `fills` it. Raises as `open_offline`."""
+    return OfflineCaller(NodeSettings(Path(), tier=KEYWORD, shared=target, by_hand=True, fills=fills))

@@ -218,7 +218,11 @@ class Node:
 
     def store_warnings(self) -> list[str]:
         """What about the server of a shared store an operator should know."""
-        return self._server.warnings() if self._server is not None else []
+        return [] if self._server is None else self.store_made() + self._server.warnings()
+
+    def store_made(self) -> list[str]:
+        """That there was no shared store where this node looked for it; nothing where there was."""
+        return [] if self._server is None else self._server.made()
 
     async def close(self) -> None:
         """End what runs behind, write the touches that are gathered, let go of the store. Idempotent."""
@@ -526,13 +530,15 @@ class Node:
 async def _open_shared(target: Target, settings: NodeSettings, now: Callable[[], int]) -> tuple[Store, Inspection]:
     """The store in a database of a server that was found fit for it, with the replicas that reads may go to."""
     from aimem.store.postgres.clock import ServersClock
-    from aimem.store.postgres.inspection import examine  # the driver, which a node with a file must not need
+    from aimem.store.postgres.inspection import examine, no_store  # the driver, which a node with a file must not need
     from aimem.store.postgres.opening import open_store
     from aimem.store.postgres.replicas import Replicas
 
     replicas = Replicas(settings.replicas, settings.read_lag_secs)
     own = now.own if isinstance(now, ServersClock) else now
     server = await examine(target, now=own, replicas=replicas, fleet=settings.fleet)
+    if server.no_store and not settings.fills:
+        raise no_store(target)
     store = await open_store(target, now=now, replicas=replicas, fleet=settings.fleet)
     await store.hear()  # of the server's time too, before anything is stamped
     server.connections = store.connections

@@ -49,4 +49,5 @@ class NodeSettings:
     replicas: tuple[Target, ...] = ()  # of it, which answer reads that are no older than:
     read_lag_secs: float = REPLICA_LAG_SECS
     by_hand: bool = False  # the node of a command that was given the store itself: no caller reaches it
+    fills: bool = True  # a shared store is made where there is none
     fleet: str | None = None  # whose node this is; a shared store of another one is refused

@@ -211,9 +211,27 @@ def test_tables_that_no_node_would_open_are_refused(
     assert words in capfd.readouterr().err
 
 
-def test_a_database_without_tables_and_no_url(database: Callable[[], str]) -> None:
+def test_a_database_without_tables_and_no_url(
+    database: Callable[[], str], postgres: PostgresServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What only reads makes no store where a name was mistyped; what makes one says in which database."""
+    url = database()
     for words in (("tune",), ("maintain",)):
-        code, _, said = run(*words, "--store-url", database())
+        code, _, said = run(*words, "--store-url", url)
         assert code == 2
         assert "no store yet" in said
+    code, said, warned = run("check", "--store-url", url, "--json")
+    assert (code, json.loads(said)["store"]) == (0, False)
+    _, _, warned = run("check", "--store-url", url)
+    assert "there is no store in this database yet" in warned
+    assert main(["export", "--store-url", url]) == 2
+    assert "no store yet" in capfd.readouterr().err
+    assert postgres.sql("select count(*) from pg_tables where schemaname = 'public'", name_of(url)) == [(0,)]
+    (tmp_path / "no.rows").touch()
+    for line in (["import", str(tmp_path / "no.rows")], ["store", "partition", "1"]):
+        made = database()
+        for new in (True, False):
+            assert main([*line, "--store-url", made]) == 0
+            told = capfd.readouterr().err
+            assert (f"/{name_of(made)}" in told, "a new, empty one was made" in told) == (new, new), (line, told)
     assert run("check", "--config", "")[0] == 2

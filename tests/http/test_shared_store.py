@@ -64,10 +64,18 @@ def test_a_check_says_what_it_found_and_makes_no_table(database: Callable[[], st
     url = database()
     code, words = failed("--store-url", url, "--check")
     assert code == 0
-    assert "is well (PostgreSQL 18" in words
+    assert "is no store yet: the first start makes one (PostgreSQL 18" in words
     assert "no synchronous standby" in words
     name = name_of(url)
     assert postgres.sql("select count(*) from pg_tables where schemaname = 'public'", name) == [(0,)]
+    new = "there was no store in postgres://aimem:***@127.0.0.1:"
+    for made in (True, False):
+        with serving("--store-url", url) as (process, _):
+            process.terminate()
+            log = process.stderr.read() if process.stderr else ""
+        assert (f"/{name}" in log[log.find(new) :], new in log) == (made, made), log
+    code, words = failed("--store-url", url, "--check")
+    assert (code, f"/{name}?sslmode=disable is well (PostgreSQL 18" in words) == (0, True)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def opened(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Opened]:
     def make(sort: str) -> Checked:
         path = tmp_path / f"{len(callers)}.db"
         if sort == "server":
-            callers.append(open_shared(read_target(database())))
+            callers.append(open_shared(read_target(database()), fills=True))
         elif sort == "file":
             callers.append(open_offline(path))
         else:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from aimem.errors import Misconfigured
+from aimem.errors import Misconfigured, Usage
 from aimem.limits import STORE_LOOK_SECS
 from aimem.store.postgres.checks import Facts, Finding, could_be_lost, judge, look
 from aimem.store.postgres.connections import Connections, open_connections
@@ -26,7 +26,8 @@ _PATIENCE_SECS = 1.0  # a question about the node is answered without the server
 
 
 class Inspection:
-    """The facts about one server. `connections` are those of the open store, by which it is looked at again."""
+    """The facts about one server. `connections` are those of the open store, by which it is looked at again;
+    `no_store`: there was none in the database when it was examined."""
 
     def __init__(
         self,
@@ -36,7 +37,10 @@ class Inspection:
         max_skew: float,
         replicas: Replicas,
         fleet: str | None = None,
+        *,
+        no_store: bool = False,
     ) -> None:
+        self.no_store = no_store
         self.facts = facts
         self.replicas = replicas
         self.connections: Connections | None = None
@@ -53,6 +57,11 @@ class Inspection:
 
     def _judged(self) -> list[Finding]:
         return judge(self.facts, max_skew=self._max_skew, fleet=self._fleet)
+
+    def made(self) -> list[str]:
+        """What an operator should hear of a store that was not there before it was opened."""
+        text = f"there was no store in {self._target.shown}: a new, empty one was made; is it the right database?"
+        return [text] if self.no_store else []
 
     def conditions(self) -> list[str]:
         """Stable codes of what holds now, for health."""
@@ -130,7 +139,7 @@ async def examine(
             f"{target.shown} can't be used: {'; '.join(finding.message for finding in refused)}",
             hint="; ".join(finding.hint for finding in refused),
         )
-    await _ask(target, version_of)
+    version = await _ask(target, version_of)
     try:
         await replicas.connect()
         for replica in replicas:
@@ -138,7 +147,14 @@ async def examine(
     except BaseException:
         await replicas.close()
         raise
-    return Inspection(target, facts, now, max_skew, replicas, fleet)
+    return Inspection(target, facts, now, max_skew, replicas, fleet, no_store=version is None)
+
+
+def no_store(target: Target) -> Usage:
+    """The refusal of a command that works on a store that is there."""
+    return Usage(
+        f"{target.shown} is no store yet", hint="is it the right database? The first node that starts there makes one"
+    )
 
 
 async def _ask(target: Target, question: Callable[[Connection], Awaitable[T]]) -> T:
