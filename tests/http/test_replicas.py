@@ -103,7 +103,7 @@ def test_what_is_said_of_replicas_at_start(new_postgres: MakeServer) -> None:
     away = "postgres://u:secret@127.0.0.1:1/d"
     with server.standby() as standby:
         for flags, code, words in (
-            (("--store-read-url", standby.url(name, role=ROLE)), 0, "is well"),
+            (("--store-read-url", standby.url(name, role=ROLE)), 0, "is no store yet"),
             (("--store-read-url", away), 0, "the replica postgres://u:***@127.0.0.1:1/d can't be reached"),
             (("--store-read-url", standby.url("with_vector", role=ROLE)), 78, "is no replica of the store"),
             (("--store-read-url", "postgres://u@pg-2.example/d?sslmode=require"), 0, "is not verified"),
