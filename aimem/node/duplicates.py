@@ -66,11 +66,10 @@ class Duplicates:
             raise Busy("the embedder is not ready yet", hint="try again; status tells when it is")
         found = await meaning.near(await self._vector(meaning, f"{title}\n{content}"), which, DUPLICATE_CANDIDATES)
         compared = []
-        for memory, _ in found.best:
+        for seen, _ in found.best:
+            memory = seen.memory
             vector = await self._vector(meaning, embedded_text(_saying(memory.record, title, content)))
-            again = await meaning.near(vector, which, 1, [memory.row])
-            if (cosine := again.nearness.cosines().get(memory.row)) is not None:
-                compared.append((memory, cosine))
+            compared.append((memory, meaning.nearness(vector, [seen]).cosines()[memory.row]))
         return sorted(compared, key=lambda each: (-each[1], each[0].record.key))
 
     async def _vector(self, meaning: Meaning, text: str) -> Any:

@@ -5,7 +5,7 @@ looked at again afterwards, so nothing is lost. A deleted memory leaves the inde
 
 A vector counts only while it was made from the text that its memory has now. That is not left to the order of events:
 the index keeps a mark of the text behind each row's vectors, a search gives it with the cosine, and whoever uses the
-cosine compares it with the memory in hand (`Found.is_of`).
+cosine compares it with the memory in hand (`Held.of`).
 
 At its ceiling the index takes in no more. What it leaves out keeps its stored vector, is counted, and is found by
 words; the next start tries again.
@@ -25,7 +25,7 @@ from aimem.core.kinds import MEMORY, VECTOR
 from aimem.core.record import Record, Ref
 from aimem.errors import Invalid
 from aimem.limits import EMBED_BATCH
-from aimem.node.searching import Found, Others, Sizes, known
+from aimem.node.searching import Found, Held, Seen, Sizes
 from aimem.recall.block import Mask, Rows
 from aimem.recall.index import BLOCK_TABLE_BYTES, VectorIndex
 from aimem.recall.signs import Floats
@@ -79,14 +79,22 @@ class Indexing:
         """None: what is heard is searched."""
         return 0
 
-    async def search(self, query: Floats, k: int, which: Filter, others: Others = ()) -> Found:
+    async def search(self, query: Floats, k: int, which: Filter) -> Found:
         """The `k` rows nearest to a vector of length 1 that pass the filter. Beside everything else."""
-        rows, allow = await known(others), await self._allowed(which)
+        allow = await self._allowed(which)
         began = self._put_count
-        near, vectors = await asyncio.to_thread(self._search, query, k, allow, rows)
+        near, vectors = await asyncio.to_thread(self._search, query, k, allow)
         settled = {row: held for row, held in vectors.items() if self._put_at[row] <= began}
-        marks = {row: int(self._marks[row]) for row in settled}
-        return Found([each for each in near if each[0] in settled], len(near) == k, settled, marks)
+        return Found([each for each in near if each[0] in settled], len(near) == k, self._held(settled))
+
+    async def seen(self, rows: Sequence[int]) -> list[Seen]:
+        """See `Searching.seen`. Nothing is put in while it looks."""
+        memories = await self._store.by_rows(rows)
+        held = self._held(self.index.vectors(rows))
+        return [Seen(memory, held.of(memory)) for memory in memories if memory is not None]
+
+    def _held(self, vectors: dict[int, Floats]) -> Held:
+        return Held(vectors, {row: int(self._marks[row]) for row in vectors})
 
     async def recall(self, query: Floats, k: int) -> float:
         """The share of the true `k` nearest that a search finds. Beside everything else."""
@@ -98,12 +106,10 @@ class Indexing:
             return None
         return np.array(await self._store.rows(which), dtype=np.int64)
 
-    def _search(
-        self, query: Floats, k: int, allow: Rows | None, others: Sequence[int]
-    ) -> tuple[list[tuple[int, float]], dict[int, Floats]]:
-        """What is near, and the vectors of that and of the others. Runs in a thread."""
+    def _search(self, query: Floats, k: int, allow: Rows | None) -> tuple[list[tuple[int, float]], dict[int, Floats]]:
+        """What is near, and its vectors. Runs in a thread."""
         near = self.index.search(query, k, allow)
-        return near, self.index.vectors({*others, *(row for row, _ in near)})
+        return near, self.index.vectors(row for row, _ in near)
 
     async def build(self) -> None:
         """Put all stored vectors in, once."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ from aimem.node.indexing import Indexing
 from aimem.node.lane import Lane
 from aimem.node.leasing import Lease
 from aimem.node.metrics import Meters
-from aimem.node.searching import InStore, Others, Searching, known
+from aimem.node.searching import InStore, Searching, Seen
 from aimem.recall.embedder import Embedder, Matrix
 from aimem.recall.nearness import Nearness
 from aimem.recall.pool import EmbedPool
@@ -42,13 +42,11 @@ _WIDER = 4  # how much more is asked for when what was found does not count
 
 
 class Near(NamedTuple):
-    """Memories near a question: the `best` with their cosines, best first, and the `others` that were asked about; and
-    how near each of them is, but for those that have no vectors of their own yet. `truncated` when the search had to
-    end before it had looked everywhere."""
+    """Memories near a question: the `best` with their cosines, best first. `truncated` when the search had to end
+    before it had looked everywhere."""
 
-    best: list[tuple[Memory, float]]
-    others: list[Memory]
-    nearness: Nearness
+    question: Matrix
+    best: list[tuple[Seen, float]]
     truncated: bool = False
 
 
@@ -94,7 +92,7 @@ class Meaning:
 
     def _make_searching(self, memory_max: int | None) -> Searching:
         if isinstance(self._store, SearchingStore):
-            searching = InStore(self._store, self._embedder.model_id)
+            searching = InStore(self._store, self._embedder.model_id, self._embedder.dims)
             self._store.subscribe(searching.heard)
             return searching
         return Indexing(self._store, self._embedder.model_id, self._embedder.dims, memory_max, self._note_ceiling)
@@ -156,28 +154,38 @@ class Meaning:
         self._sample(vector)
         return vector
 
-    async def near(self, vector: Matrix, which: Filter, k: int, others: Others = ()) -> Near:
-        """The `k` memories nearest to a vector that pass the filter, and those under the rows `others`.
+    async def near(
+        self, vector: Matrix, which: Filter, k: int, at_hand: asyncio.Future[list[Seen]] | None = None
+    ) -> Near:
+        """The `k` memories nearest to a vector that pass the filter. What is `at_hand` by then is not read again.
 
         What the index holds and what may not be shown (expired, or its text changed since) takes no place: as long as
         such is found and more is there, more is asked for.
         """
         asked = k
         while True:
-            found = await self.searching.search(vector, asked, which, others)
-            named = await known(others)
-            rows = dict.fromkeys([*named, *(row for row, _ in found.near)])
-            memories = {each.row: each for each in await self._store.by_rows(list(rows)) if each is not None}
-            vectors = {row: found.vectors[row] for row, memory in memories.items() if found.is_of(memory)}
+            found = await self.searching.search(vector, asked, which)
+            memories = {each.memory.row: each.memory for each in at_hand.result()} if at_hand and at_hand.done() else {}
+            missing = [row for row, _ in found.near if row not in memories]
+            read = await self._store.by_rows(missing) if missing else ()
+            memories |= {memory.row: memory for memory in read if memory is not None}
+            near = [(memories[row], cosine) for row, cosine in found.near if row in memories]
             best = [
-                (memories[row], cosine)
-                for row, cosine in found.near
-                if row in vectors and _alive(memories[row], which.now)
+                (Seen(memory, vectors), cosine)
+                for memory, cosine in near
+                if _alive(memory, which.now) and (vectors := found.held.of(memory)) is not None
             ]
             if len(best) >= k or not found.more:
-                beside = [memories[row] for row in named if row in memories]
-                return Near(best[:k], beside, Nearness(vector, vectors), found.truncated)
+                return Near(vector, best[:k], found.truncated)
             asked *= _WIDER
+
+    async def seen(self, rows: Sequence[int]) -> list[Seen]:
+        """The visible memories under these row numbers, with their vectors."""
+        return await self.searching.seen(rows) if rows else []
+
+    def nearness(self, vector: Matrix, seen: Iterable[Seen]) -> Nearness:
+        """How near each of these is to a vector, but for those that have no vectors of their own yet."""
+        return Nearness(vector, {memory.row: vectors for memory, vectors in seen if vectors is not None})
 
     def _sample(self, vector: Matrix) -> None:
         self._asked += 1

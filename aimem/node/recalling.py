@@ -1,8 +1,8 @@
 """Recall: what words and vectors find, in one order, as much of it as a budget allows.
 
-The question is embedded, and what is near to it looked for, while its words are looked up. Every filter applies before
-anything is cut off, on both sides. Without a model that is ready the words decide alone, and the reply says so in its
-`mode`.
+The question is embedded, and what is near to it looked for, while its words are looked up; each side reads what it
+found without waiting for the other. Every filter applies before anything is cut off, on both sides. Without a model
+that is ready the words decide alone, and the reply says so in its `mode`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from aimem.store.base import Filter, Hit, Memory, Store, Words
 
 if TYPE_CHECKING:
     from aimem.node.meaning import Meaning, Near
+    from aimem.node.searching import Seen
     from aimem.recall.nearness import Nearness
 
 HYBRID, KEYWORD = "hybrid", "keyword"
@@ -100,28 +101,31 @@ class Recalling:
         matching = self._store.match(Words(recall_terms(asked.question)), asked.which, 2 * read)
         meaning = self._meaning
         if meaning is None or not meaning.ready:
-            hits, near = await matching, None
-        else:
-            hitting = asyncio.ensure_future(matching)
-            rows = asyncio.ensure_future(_rows(hitting, read))
-            hits, near, _ = await asyncio.gather(hitting, self._near(meaning, asked, rows), rows)
-        words = {hit.row: hit.score for hit in hits}
+            hits = await matching
+            rows = [hit.row for hit in hits[:read]]
+            return _Found(_by_row(await self._store.by_rows(rows) if rows else ()), _scores(hits))
+        hitting = asyncio.ensure_future(matching)
+        saying = asyncio.ensure_future(_said(meaning, hitting, read))
+        hits, said, near = await asyncio.gather(hitting, saying, self._near(meaning, asked, saying))
         if near is None:
-            found = [hit.row for hit in hits[:read]]
-            return _Found(_by_row(await self._store.by_rows(found) if found else ()), words)
-        best = [memory for memory, cosine in near.best if cosine > COSINE_MIN]
-        return _Found(_by_row([*near.others, *best]), words, near.nearness, near.truncated)
+            return _Found(_by_row(each.memory for each in said), _scores(hits))
+        seen = [*said, *(each for each, cosine in near.best if cosine > COSINE_MIN)]
+        nearness = meaning.nearness(near.question, seen)
+        return _Found(_by_row(each.memory for each in seen), _scores(hits), nearness, near.truncated)
 
-    async def _near(self, meaning: Meaning, asked: _Asked, rows: asyncio.Future[list[int]]) -> Near | None:
-        """What is near to the question, looked for beside its words, and how near that is which these find; None when
-        the model fails."""
+    async def _near(self, meaning: Meaning, asked: _Asked, saying: asyncio.Future[list[Seen]]) -> Near | None:
+        """What is near to the question; None when the model fails."""
         vector = await meaning.vector_of(asked.question)
-        return None if vector is None else await meaning.near(vector, asked.which, max(5 * asked.limit, 50), rows)
+        return None if vector is None else await meaning.near(vector, asked.which, max(5 * asked.limit, 50), saying)
 
 
-async def _rows(hitting: Awaitable[Sequence[Hit]], most: int) -> list[int]:
-    """The rows of the best hits."""
-    return [hit.row for hit in (await hitting)[:most]]
+async def _said(meaning: Meaning, hitting: Awaitable[Sequence[Hit]], most: int) -> list[Seen]:
+    """The memories of the best hits."""
+    return await meaning.seen([hit.row for hit in (await hitting)[:most]])
+
+
+def _scores(hits: Sequence[Hit]) -> dict[int, float]:
+    return {hit.row: hit.score for hit in hits}
 
 
 def _by_row(memories: Iterable[Memory | None]) -> dict[int, Memory]:

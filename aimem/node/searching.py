@@ -1,14 +1,14 @@
 """Where vectors are searched: in an index that this node keeps, or in a store that searches by itself.
 
 Both answer in one shape. A vector counts only while it was made from the text that its memory has now. That is not left
-to the order of events: a search tells of which text each row's vectors speak, and whoever uses the cosine compares this
-with the memory in hand (`Found.is_of`).
+to the order of events: with the vectors comes of which text they speak, and whoever uses them compares this with the
+memory in hand (`Held.of`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, chain
 from typing import NamedTuple, Protocol
 
@@ -19,12 +19,25 @@ from aimem.core.text import embedded_text
 from aimem.limits import SETTLE_VECTORS_SECS
 from aimem.recall.signs import Floats
 from aimem.recall.vector_record import mark, text_sha256
-from aimem.store.base import Change, Filter, Memory, SearchingStore
+from aimem.store.base import Change, Filter, Memory, Pieces, SearchingStore
+
+
+class Held(NamedTuple):
+    """By row the vectors that are held, [pieces, dims] each, and the marks of the texts that these speak of."""
+
+    vectors: dict[int, Floats]
+    marks: dict[int, int]
+
+    def of(self, memory: Memory) -> Floats | None:
+        """The vectors of a memory, if what is held speaks of the text that it has."""
+        known = self.marks.get(memory.row)
+        spoken_of = known is not None and known == mark(text_sha256(embedded_text(memory.record)))
+        return self.vectors[memory.row] if spoken_of else None
 
 
 class Found(NamedTuple):
-    """What a search found: `near`, rows with their cosines, best first, and whether there is `more`; and of these rows
-    and the others that it was asked about, the vectors and the marks of the texts that these speak of.
+    """What a search found: `near`, rows with their cosines, best first; whether there is `more`; and what is held of
+    these rows.
 
     Rows whose vectors changed meanwhile are left out, since it is not known which ones were measured. `truncated` when
     the search had to end before it had looked everywhere.
@@ -32,14 +45,15 @@ class Found(NamedTuple):
 
     near: list[tuple[int, float]]
     more: bool
-    vectors: dict[int, Floats]
-    marks: dict[int, int]
+    held: Held
     truncated: bool = False
 
-    def is_of(self, memory: Memory) -> bool:
-        """Whether what is told of its row speaks of the text that this memory has."""
-        known = self.marks.get(memory.row)
-        return known is not None and known == mark(text_sha256(embedded_text(memory.record)))
+
+class Seen(NamedTuple):
+    """A memory, and the vectors of the text that it has; None where there are none yet."""
+
+    memory: Memory
+    vectors: Floats | None
 
 
 class Sizes(NamedTuple):
@@ -48,15 +62,6 @@ class Sizes(NamedTuple):
     rows: int
     memory_bytes: int
     left_out: int
-
-
-Others = Sequence[int] | asyncio.Future[list[int]]
-"""Rows beside the nearest whose vectors are wanted: known, or to be known when what looks for them is done."""
-
-
-async def known(others: Others) -> Sequence[int]:
-    """The rows, when they are known."""
-    return await others if isinstance(others, asyncio.Future) else others
 
 
 class Searching(Protocol):
@@ -74,9 +79,12 @@ class Searching(Protocol):
     def backlog(self) -> int:
         """Stored vectors that a search does not find yet. Those of this node's own writes are counted at once."""
 
-    async def search(self, query: Floats, k: int, which: Filter, others: Others = ()) -> Found:
+    async def search(self, query: Floats, k: int, which: Filter) -> Found:
         """The `k` rows nearest to a vector of length 1 that pass the filter. It may find what expired, or what has
         another text by now."""
+
+    async def seen(self, rows: Sequence[int]) -> list[Seen]:
+        """The visible memories under these row numbers."""
 
     async def recall(self, query: Floats, k: int) -> float | None:
         """The share of the true `k` nearest that a search finds; None where that is not measured."""
@@ -96,9 +104,10 @@ class InStore:
 
     ready = True
 
-    def __init__(self, store: SearchingStore, model_id: str) -> None:
+    def __init__(self, store: SearchingStore, model_id: str, dims: int) -> None:
         self._store = store
         self._model = model_id
+        self._dims = dims
         self._rows = 0
         self._heard = 0  # vectors, since the start
         self._waiting = 0  # of what was heard until then
@@ -118,20 +127,16 @@ class InStore:
         """The rows as of the last look; this process keeps none."""
         return Sizes(self._rows, 0, 0)
 
-    async def search(self, query: Floats, k: int, which: Filter, others: Others = ()) -> Found:
-        """See `Searching.search`. The server need not wait for the others: while it looks for words, another core of it
-        looks for vectors."""
-        asked, near = query.tolist(), self._store.nearest
-        if isinstance(others, asyncio.Future) and not others.done():
-            found, rows = await asyncio.gather(near(asked, self._model, which, k), others)
-            if rest := [row for row in rows if row not in found.held]:
-                found.held.update((await near(asked, self._model, which, 0, rest)).held)
-        else:
-            found = await near(asked, self._model, which, k, await known(others))
-        numbers = _numbers([held.pieces for held in found.held.values()], len(query))
-        vectors = dict(zip(found.held, numbers, strict=True))
-        marks = {row: held.mark for row, held in found.held.items()}
-        return Found(found.near, found.more, vectors, marks, found.truncated)
+    async def search(self, query: Floats, k: int, which: Filter) -> Found:
+        """See `Searching.search`."""
+        found = await self._store.nearest(query.tolist(), self._model, which, k)
+        return Found(found.near, found.more, _held(found.held, self._dims), found.truncated)
+
+    async def seen(self, rows: Sequence[int]) -> list[Seen]:
+        """See `Searching.seen`."""
+        memories, pieces = await self._store.with_vectors(rows, self._model)
+        held = _held(pieces, self._dims)
+        return [Seen(memory, held.of(memory)) for memory in memories if memory is not None]
 
     async def recall(self, query: Floats, k: int) -> float | None:
         """Not measured here: exact search of a large store would cost the other nodes."""
@@ -153,6 +158,11 @@ class InStore:
     async def check(self) -> list[str]:
         """The store compares its vectors in its own check."""
         return []
+
+
+def _held(found: Mapping[int, Pieces], dims: int) -> Held:
+    numbers = _numbers([held.pieces for held in found.values()], dims)
+    return Held(dict(zip(found, numbers, strict=True)), {row: held.mark for row, held in found.items()})
 
 
 def _numbers(held: Sequence[Sequence[bytes]], dims: int) -> list[Floats]:

@@ -138,8 +138,7 @@ class Pieces(NamedTuple):
 
 class Nearest(NamedTuple):
     """What a store found near a vector: rows with their cosines, best first; whether there may be `more` beyond;
-    whether it had to stop before it had looked everywhere (`truncated`); and the vectors of these rows, and of the
-    others that it was asked about."""
+    whether it had to stop before it had looked everywhere (`truncated`); and the vectors of these rows."""
 
     near: list[tuple[int, float]]
     more: bool
@@ -335,12 +334,13 @@ class SearchingStore(Protocol):
     """What a store for many nodes offers beyond the Store protocol: it searches by vector itself, so that none of them
     keeps an index, and it settles which node does the work that is to be done once."""
 
-    async def nearest(
-        self, question: Sequence[float], model: str, which: Filter, k: int, others: Sequence[int] = ()
-    ) -> Nearest:
+    async def nearest(self, question: Sequence[float], model: str, which: Filter, k: int) -> Nearest:
         """The `k` memories nearest to a vector of length 1, among vectors of `model`. The filter applies before the
-        cut; expiry, and that a text changed since, are the caller's part (see `Pieces.mark`). With a `k` of 0 it tells
-        of the others alone."""
+        cut; expiry, and that a text changed since, are the caller's part (see `Pieces.mark`)."""
+
+    async def with_vectors(self, rows: Sequence[int], model: str) -> tuple[list[Memory | None], dict[int, Pieces]]:
+        """The visible memories under these row numbers, in order, and by row their vectors of `model`, as far as these
+        are settled."""
 
     @property
     def outdated(self) -> bool:

@@ -150,4 +150,4 @@ async def _nearest(node: Any, question: str) -> list[str]:
     meaning = node._meaning
     vector = await meaning.vector_of(question)
     near = await meaning.near(vector, Filter(time.time_ns()), _PLACES)
-    return [memory.record.key for memory, _ in near.best]
+    return [seen.memory.record.key for seen, _ in near.best]

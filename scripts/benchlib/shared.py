@@ -113,7 +113,7 @@ async def _of_postgres(url: str, questions: int) -> Answered:
         values |= {"question": to_server(vector.tolist()), "shown": _SHOWN}
         return [row for (row,) in await rows(connection, _TRUE.format(condition), values)]
 
-    answered = await _asked(store, InStore(store, drawn.model()), questions, true)
+    answered = await _asked(store, InStore(store, drawn.model(), drawn.DIMS), questions, true)
     await connection.close()
     await store.close()
     return answered
@@ -145,6 +145,15 @@ async def _asked(store: Any, searching: Any, questions: int, true: Truth) -> Ans
     from aimem.core.text import recall_terms
     from aimem.store.base import Filter, Words
 
+    async def by_words(text: str, which: Filter) -> None:
+        hits = await store.match(Words(recall_terms(text)), which, 100)
+        await searching.seen([hit.row for hit in hits[:50]])
+
+    async def by_meaning(vector: Any, which: Filter) -> Any:
+        found = await searching.search(vector, _K, which)
+        await store.by_rows([row for row, _ in found.near])
+        return found
+
     vectors = drawn.Drawn().vectors(questions)
     asked: Asked = [(Texts(1_000 + number).content(5), vector) for number, vector in enumerate(vectors)]
     answered: Answered = {}
@@ -155,9 +164,7 @@ async def _asked(store: Any, searching: Any, questions: int, true: Truth) -> Ans
         for warm in (True, False):
             for text, vector in asked[: 20 if warm else None]:
                 began = time.perf_counter()
-                hits = await store.match(Words(recall_terms(text)), which, 100)
-                found = await searching.search(vector, _K, which, [hit.row for hit in hits[:50]])
-                await store.by_rows([row for row, _ in found.near])
+                found, _ = await asyncio.gather(by_meaning(vector, which), by_words(text, which))
                 if not warm:
                     times.append(1_000 * (time.perf_counter() - began))
                     nearest = await true(vector, which)

@@ -135,11 +135,9 @@ async def settle(planted: Planted) -> int:
     return calls
 
 
-async def find(
-    planted: Planted, question: Vector, k: int = 10, others: Sequence[int] = (), *, model: str = MODEL, **which: object
-) -> Nearest:
+async def find(planted: Planted, question: Vector, k: int = 10, *, model: str = MODEL, **which: object) -> Nearest:
     async with planted.connection.transaction():
-        asked = Asked(planted.connection, question, model, Filter(NOW, **which), k, others)  # type: ignore[arg-type]
+        asked = Asked(planted.connection, question, model, Filter(NOW, **which), k)  # type: ignore[arg-type]
         return await asked.find(Sizes(), len(planted.rows))
 
 

@@ -52,7 +52,7 @@ async def cover(planted: Planted) -> None:
 
 async def answers(planted: Planted) -> list[Nearest]:
     questions = [drawn(random.Random(seed)) for seed in (4, -1, -2)]
-    return [await find(planted, question, 10, [3, 9], **which) for which in FILTERS for question in questions]
+    return [await find(planted, question, 10, **which) for which in FILTERS for question in questions]
 
 
 async def used(planted: Planted, **which: object) -> tuple[list[int], bool]:
@@ -68,7 +68,7 @@ async def used(planted: Planted, **which: object) -> tuple[list[int], bool]:
         for other in ("seqscan", "bitmapscan"):  # so few rows are otherwise read through
             await connection.execute(f"SET LOCAL enable_{other} = off")
         narrow = Filter(NOW, **which)  # type: ignore[arg-type]
-        await Noted(connection, drawn(random.Random(4)), MODEL, narrow, 10, ()).find(Sizes(), MANY)
+        await Noted(connection, drawn(random.Random(4)), MODEL, narrow, 10).find(Sizes(), MANY)
         read = "SELECT FROM pg_class WHERE relname LIKE 'embedding%namespace' AND pg_stat_get_xact_numscans(oid) > 0"
         return tried, bool(await rows(connection, read))
 

@@ -21,7 +21,7 @@ import pytest
 from aimem.core import upkeep, writes
 from aimem.core.kinds import MEMORY
 from aimem.core.record import Record
-from aimem.store.base import Filter, Nearest, Written
+from aimem.store.base import Filter, Nearest, Pieces, Written
 from aimem.store.postgres import graph, nearest, partitioning, settling, tuning
 from aimem.store.postgres.nearest import Asked, Sizes
 from aimem.store.postgres.opening import open_store
@@ -31,6 +31,7 @@ from aimem.store.postgres.session import Connection, rows
 from aimem.store.postgres.store import PostgresStore
 from aimem.store.postgres.upkeep import maintain
 from aimem.store.postgres.url import read_target
+from aimem.store.postgres.vectors import with_vectors
 from tests.postgres_server import ROLE, PostgresServer, name_of
 from tests.store.conftest import NOW, creating, written
 from tests.store.planted import (
@@ -90,17 +91,24 @@ def interrupt(words: str) -> None:
 
 async def answers(planted: Planted) -> list[Nearest]:
     questions = [drawn(random.Random(seed)) for seed in (5, -1, -2)]
-    return [await find(planted, question, 10, [3, 9], **which) for which in FILTERS for question in questions]
+    return [await find(planted, question, 10, **which) for which in FILTERS for question in questions]
+
+
+async def told(connection: Any, *, cut: bool) -> dict[int, Pieces]:
+    """The vectors of some memories. `cut`: as it is remembered."""
+    return (await with_vectors(connection, range(1, 80), MODEL, cut=cut))[1]
 
 
 async def test_answers_are_the_same_with_any_number_of_parts(planted: Planted) -> None:
-    before = await answers(planted)
+    before, held = await answers(planted), await told(planted.connection, cut=False)
+    assert len(held) > 10
     assert [len(found.near) for found in before] == [10] * 9 + [0] * 3 + [10] * 6
     for count in (4, 1, 3):
         (done,) = await cut(planted, count)
         assert f"partitions = {count}; searches waited" in done
         assert len(await parts(planted.connection)) == count
         assert await answers(planted) == before
+        assert await told(planted.connection, cut=True) == await told(planted.connection, cut=False) == held
         assert await wrong_vectors(planted) == []
         assert await settle(planted) == 1  # nothing is left to do
     assert await cut(planted, 3) == ["partitions = 3 already"]
@@ -113,7 +121,7 @@ async def touched(planted: Planted, **which: object) -> set[str]:
     """The parts that a search reads in: the first of a session, whose counts are its own."""
     async with session(planted.connection) as connection, connection.transaction():
         narrow = Filter(NOW, **which)  # type: ignore[arg-type]
-        await Asked(connection, drawn(random.Random(1)), MODEL, narrow, 10, ()).find(Sizes(), MANY)
+        await Asked(connection, drawn(random.Random(1)), MODEL, narrow, 10).find(Sizes(), MANY)
         read = "SELECT relname::text FROM pg_stat_xact_user_tables WHERE relname LIKE 'embedding%' "
         read += "AND coalesce(seq_scan, 0) + coalesce(idx_scan, 0) > 0"
         return {name for (name,) in await rows(connection, read)}
@@ -260,7 +268,9 @@ async def test_a_state_from_before_the_swap_is_not_searched_in(planted: Planted)
         await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         await reader.execute("SELECT FROM state")
         await cut(planted, 4)
-        asked = Asked(reader, drawn(random.Random(1)), MODEL, Filter(NOW), 10, ())
+        asked = Asked(reader, drawn(random.Random(1)), MODEL, Filter(NOW), 10)
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            await told(reader, cut=False)
         with pytest.raises(psycopg.errors.SerializationFailure):
             await asked.find(Sizes(), MANY)
 
@@ -284,16 +294,17 @@ async def test_a_standby_that_has_not_heard_of_the_step_searches_as_before(
             async def found(connection: psycopg.AsyncConnection[Any]) -> Nearest:
                 await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 which = Filter(NOW, namespaces=("zeta/1",))
-                near = await Asked(connection, asked, MODEL, which, 5, ()).find(sizes, 60)
+                near = await Asked(connection, asked, MODEL, which, 5).find(sizes, 60)
                 await connection.execute("COMMIT")
                 return near
 
-            before = await found(primary)
-            assert len(before.near) == 5
+            before, held = await found(primary), await told(primary, cut=False)
+            assert (len(before.near), len(held) > 5) == (5, True)
             standby.await_sql("SELECT count(*) FROM embedding", 67, name)
             standby.sql("SELECT pg_wal_replay_pause()")
             await cut(planted, 4)
             assert await found(primary) == await found(reader) == before
+            assert await told(primary, cut=True) == await told(reader, cut=True) == held
             assert await rows(reader, "SELECT relkind::text FROM pg_class WHERE relname = 'embedding'") == [("r",)]
             standby.sql("SELECT pg_wal_replay_resume()")
             standby.await_sql("SELECT relkind::text FROM pg_class WHERE relname = 'embedding'", "p", name)

@@ -15,6 +15,7 @@ from aimem.core.searching import EXACT
 from aimem.store.base import Filter
 from aimem.store.postgres import graph, leases, nearest, settling
 from aimem.store.postgres.nearest import Asked, Sizes
+from aimem.store.postgres.vectors import with_vectors
 from tests.store.conftest import NOW
 from tests.store.planted import MODEL, VERSION, Planted, Vector, drawn, find, memory, note_searches, settle, vector
 from tests.waiting import PATIENCE_SECS
@@ -46,12 +47,15 @@ async def test_a_memory_scores_by_its_best_piece_and_brings_all_its_vectors(plan
     first, second, third = memory(1), memory(2), memory(3)
     await planted.put([first, second, third, vector(first, far, near, mark=2**64 - 1), vector(second, far)])
     assert await settle(planted) == 1
-    found = await find(planted, question, 2, [row(planted, third), row(planted, second)])
+    found = await find(planted, question, 2)
     assert [number for number, _ in found.near] == [row(planted, first), row(planted, second)]
     assert [round(value, 2) for _, value in found.near] == [round(cosine(question, each), 2) for each in (near, far)]
     assert set(found.held) == {row(planted, first), row(planted, second)}
-    others = await find(planted, question, 0, [row(planted, third), row(planted, second)])
-    assert (others.near, set(others.held)) == ([], {row(planted, second)})
+    asked = [row(planted, third), row(planted, first), row(planted, second), 1_000]
+    memories, held_of = await with_vectors(planted.connection, asked, MODEL, cut=False)
+    assert [each and each.record.key for each in memories] == [third.key, first.key, second.key, None]
+    assert held_of == found.held
+    assert (await with_vectors(planted.connection, asked, "other", cut=False))[1] == {}
     held = found.held[row(planted, first)]
     assert (held.mark, len(held.pieces)) == (2**64 - 1, 2)
     numbers = memoryview(b"".join(held.pieces)).cast("B")
@@ -167,7 +171,7 @@ async def test_a_small_namespace_is_computed_and_a_graph_that_finds_too_few_is_f
 
 async def _computed(planted: Planted, question: Vector) -> set[int]:
     async with planted.connection.transaction():
-        asked = Asked(planted.connection, question, MODEL, Filter(NOW), 10, ())
+        asked = Asked(planted.connection, question, MODEL, Filter(NOW), 10)
         found = await asked._tried(EXACT)
     assert found is not None
     return {number for number, _ in found.near}

@@ -21,18 +21,18 @@ from psycopg import errors
 
 from aimem.core.searching import EF_OF_SEVERAL, EXACT, Search, exact_of_all, falls_short, plan
 from aimem.limits import EXACT_SEARCH_ROWS_MAX, PASSING_COUNTED_SECS, SEARCH_SECS
-from aimem.store.base import Filter, Nearest, Pieces
+from aimem.store.base import Filter, Nearest
 from aimem.store.postgres.cover import has_cover
 from aimem.store.postgres.filtering import where
 from aimem.store.postgres.graph import has_graph
-from aimem.store.postgres.halves import from_server, to_server
-from aimem.store.postgres.partitions import EMBEDDING, HOLD, PARTS, ROOT, is_cut, roots_of
+from aimem.store.postgres.halves import to_server
+from aimem.store.postgres.partitions import CUT_ANEW, EMBEDDING, HOLD, PARTS, is_cut, roots_of
 from aimem.store.postgres.session import Connection, one, undo
-from aimem.store.postgres.text import numbers, stored
+from aimem.store.postgres.text import stored
+from aimem.store.postgres.vectors import OWN_PART, pieces_of
 
 _SCANNED_MAX = 40_000  # rows of the graph that one search meets: with more, computing is faster
 _KEPT = 1_000  # filters whose rows are remembered
-_MARKS = 1 << 64  # a mark has 64 bits and no sign, the column has one
 _QUERY_CANCELED = "57014"
 
 
@@ -142,12 +142,11 @@ async def nearest(
     model: str,
     which: Filter,
     k: int,
-    others: Sequence[int],
     sizes: Sizes,
     total: int,
 ) -> Nearest:
     """See `SearchingStore.nearest`. `total` is about how many memories there are. In the caller's transaction."""
-    return await Asked(connection, question, model, which, k, others).find(sizes, total)
+    return await Asked(connection, question, model, which, k).find(sizes, total)
 
 
 class Asked:
@@ -160,12 +159,11 @@ class Asked:
         model: str,
         which: Filter,
         k: int,
-        others: Sequence[int],
     ) -> None:
         self._connection = connection
         self._which = which
         self._condition, values = where(which)
-        self._values = {**values, "question": to_server(question), "model": model, "k": k, "others": numbers(others)}
+        self._values = {**values, "question": to_server(question), "model": model, "k": k}
         self._values["roots"] = None if which.namespaces is None else roots_of(which.namespaces)
         self._values["within"] = None if which.namespaces is None else list(map(stored, which.namespaces))
         self._k = k
@@ -178,9 +176,7 @@ class Asked:
         passing = await sizes.passing(self._connection, self._which, total)
         among = await sizes.among(self._connection, self._which, total)
         search = plan(passing, among, self._k, has_graph=await sizes.has_graph(self._connection))
-        if not self._k:
-            search = EXACT  # of no row: the server computes nothing
-        elif search == EXACT and (self._free or (self._named and await sizes.is_covered(self._connection))):
+        if search == EXACT and (self._free or (self._named and await sizes.is_covered(self._connection))):
             search = exact_of_all(self._k)
         self._cut, self._serial = await sizes.is_cut(self._connection), passing <= EXACT_SEARCH_ROWS_MAX
         found = await self._tried(search)
@@ -221,7 +217,7 @@ class Asked:
         asked = await self._connection.execute(self._statement(search), self._values | _inner(search), binary=True)
         state = await begun.fetchone()
         if state is None:
-            raise errors.SerializationFailure("the vectors were cut anew behind this state")  # the next one has them
+            raise errors.SerializationFailure(CUT_ANEW)
         return await asked.fetchall(), state[0] > 0
 
     def _settings(self, search: Search) -> list[tuple[str, str]]:
@@ -245,17 +241,16 @@ class Asked:
                 condition=self._condition,
                 # of a narrow filter the graph is asked for more until enough pass
                 narrow="" if self._free else f"JOIN record r ON r.row = e.row AND {self._condition}",
-                own_part=_OWN_PART if self._cut else "",
+                own_part=OWN_PART if self._cut else "",
                 parts=_PARTS if self._cut and self._named else "",
                 within=_WITHIN if self._named else "",
             ),
-            own=f"JOIN record r ON r.row = w.row JOIN {EMBEDDING} e ON e.row = w.row {_OWN_PART}"
+            own=f"JOIN record r ON r.row = best.row JOIN {EMBEDDING} e ON e.row = best.row {OWN_PART}"
             if self._cut
-            else f"JOIN {EMBEDDING} e ON e.row = w.row",
+            else f"JOIN {EMBEDDING} e ON e.row = best.row",
         )
 
 
-_OWN_PART = f"AND e.root = {ROOT}"  # else each row would be looked for in all
 _PARTS = "AND e.root = ANY(%(roots)s::text[])"
 _COMPUTED = """
 SELECT r.row, min((e.vector <=> %(question)s::halfvec) + 0) AS distance
@@ -277,12 +272,8 @@ SELECT r.row, min(near.distance + 0) AS distance FROM (
 WHERE {condition} GROUP BY r.row ORDER BY distance, r.row LIMIT %(k)s
 """
 _WANTED = """
-WITH best AS MATERIALIZED ({best}), wanted AS (
-    SELECT row, distance FROM best
-    UNION ALL SELECT other, NULL FROM unnest(%(others)s::bigint[]) other WHERE other NOT IN (SELECT row FROM best)
-)
-SELECT w.row, w.distance, e.mark, halfvec_send(e.vector)
-FROM wanted w {own} AND e.model = %(model)s ORDER BY w.distance, w.row, e.piece
+WITH best AS MATERIALIZED ({best}) SELECT best.row, best.distance, e.mark, halfvec_send(e.vector)
+FROM best {own} AND e.model = %(model)s ORDER BY best.distance, best.row, e.piece
 """
 
 
@@ -295,10 +286,5 @@ def _setting(name: str, value: str) -> str:
 
 
 def _nearest(found: Sequence[tuple[Any, ...]], k: int) -> Nearest:
-    near: dict[int, float] = {}
-    held: dict[int, Pieces] = {}
-    for row, distance, mark, vector in found:
-        if distance is not None:
-            near.setdefault(row, 1 - distance)
-        held.setdefault(row, Pieces(mark % _MARKS, [])).pieces.append(from_server(vector))
-    return Nearest(list(near.items()), len(near) == k, False, held)
+    near = {row: 1 - distance for row, distance, _, _ in found}
+    return Nearest(list(near.items()), len(near) == k, False, pieces_of((row, *of) for row, _, *of in found))

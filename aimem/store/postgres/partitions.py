@@ -31,6 +31,8 @@ PARTS = (
 )
 """How many there are, 0 where the table is not cut. No row in a state from before the table took its place: rows are
 missing from it there."""
+CUT_ANEW = "the vectors were cut anew behind this state"
+"""Of an error that says so: the next state has them."""
 HOLD = f"LOCK TABLE {EMBEDDING} IN ACCESS SHARE MODE"
 """Nobody cuts the table anew until the transaction ends."""
 

@@ -31,6 +31,7 @@ from aimem.store.base import (
     Memory,
     Nearest,
     Outcome,
+    Pieces,
     Stats,
     Swept,
     Vector,
@@ -50,6 +51,7 @@ from aimem.store.postgres.replicas import NoReplica, Replicas
 from aimem.store.postgres.session import snapshot, unbounded
 from aimem.store.postgres.standing import Standing
 from aimem.store.postgres.table import Program, Transaction
+from aimem.store.postgres.vectors import with_vectors
 from aimem.store.postgres.writer import Writer
 from aimem.store.resident import Resident
 
@@ -260,10 +262,14 @@ class PostgresStore:
     async def matching(self, words: Words | None, which: Filter, after: int, limit: int) -> list[tuple[int, str]]:
         return await self._near(matching, words, which, after, limit)
 
-    async def nearest(
-        self, question: Sequence[float], model: str, which: Filter, k: int, others: Sequence[int] = ()
-    ) -> Nearest:
-        return await self._near(nearest, question, model, which, k, others, self._sizes, self.visible)
+    async def nearest(self, question: Sequence[float], model: str, which: Filter, k: int) -> Nearest:
+        return await self._near(nearest, question, model, which, k, self._sizes, self.visible)
+
+    async def with_vectors(self, rows: Sequence[int], model: str) -> tuple[list[Memory | None], dict[int, Pieces]]:
+        async def read(connection: Session) -> tuple[list[Memory | None], dict[int, Pieces]]:
+            return await with_vectors(connection, rows, model, cut=await self._sizes.is_cut(connection))
+
+        return await self._near(read, alone=True)
 
     async def settle_vectors(self, model: str) -> bool:
         async with self._working() as connection:
