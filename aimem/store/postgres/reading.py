@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from aimem.core.automatic import NO_USE, TIERS, use_of
+from aimem.core.automatic import NO_USE, use_of
 from aimem.core.kinds import LINK, MEMORY, TOUCH, VECTOR, kind_of, source_key
 from aimem.core.pairs import pair_of, plain_id
-from aimem.core.reach import Reach
 from aimem.core.record import Record, Ref
 from aimem.limits import SCAN_BATCH
-from aimem.store.base import Counted, Filter, Memory, Stats
+from aimem.store.base import Filter, Memory
 from aimem.store.postgres.filtering import where
 from aimem.store.postgres.known import COLUMNS, FIELDS, PAIR, Family, Known, Missing, row_of, touches_of
-from aimem.store.postgres.session import Connection, one, rows
+from aimem.store.postgres.session import Connection, first, one, rows
 from aimem.store.postgres.text import numbers as literal
 from aimem.store.postgres.text import stored, told
 from aimem.store.transaction import Row, pair_text
 
-_HOUR_NS = 3_600 * 10**9
 _PAGE = 1_000  # rows of the feed that are read at once
 
 
@@ -127,54 +125,6 @@ async def numbers(connection: Connection, which: Filter) -> list[int]:
     return [row for (row,) in await rows(connection, f"SELECT r.row FROM record r WHERE {condition}", values)]
 
 
-async def namespaces(connection: Connection, now: int, reach: Reach | None = None) -> list[Counted]:
-    """Namespaces with their live, unexpired memories."""
-    condition, values = where(Filter(now, reach=reach))
-    return await _counted(
-        connection,
-        f"SELECT r.namespace, count(*) AS n FROM record r WHERE {condition} GROUP BY r.namespace ORDER BY n DESC, 1",
-        values,
-    )
-
-
-async def _counted(connection: Connection, statement: str, values: dict[str, Any] | None = None) -> list[Counted]:
-    return [Counted(told(name), number) for name, number in await rows(connection, statement, values)]
-
-
-async def stats(connection: Connection, now: int, reach: Reach | None = None) -> Stats:
-    """Figures of the whole store, or of what is in reach."""
-    condition, values = where(Filter(now, reach=reach))
-    tiers = await rows(
-        connection,
-        f"SELECT r.tier, count(*) AS n FROM record r WHERE {condition} GROUP BY r.tier ORDER BY n DESC, 1",
-        values,
-    )
-    between = f"(SELECT r.key FROM record r WHERE {condition})"
-    source = "replace(replace(split_part(key, '/', 1), '%%2F', '/'), '%%25', '%%')"  # see `kinds.compound_key`
-    near = "" if reach is None else f"AND target IN {between} AND {source} IN {between}"
-    (expiring, links, size) = await _first(
-        connection,
-        f"SELECT (SELECT count(*) FROM record r WHERE {condition} AND r.expires <= %(soon)s), "
-        f"(SELECT count(*) FROM record WHERE kind = %(kind)s AND NOT deleted {near}), "
-        "pg_database_size(current_database())",
-        {**values, "soon": now + _HOUR_NS, "kind": LINK},
-    )
-    return Stats(
-        total=sum(number for _, number in tiers),
-        by_tier=[Counted(TIERS[tier], number) for tier, number in tiers],
-        by_namespace=await namespaces(connection, now, reach),
-        expiring=expiring,
-        links=links,
-        size=size,
-    )
-
-
-async def _first(connection: Connection, statement: str, values: Any = None) -> tuple[Any, ...]:
-    found = await one(connection, statement, values)
-    assert found is not None, "an aggregate gives one row"
-    return found
-
-
 async def links(connection: Connection, ids: Sequence[str]) -> list[Record]:
     """Live links of these memories, both of whose ends are visible."""
     known = Known()
@@ -197,14 +147,6 @@ async def archived(connection: Connection, namespace: str | None, limit: int, of
     return [row_of(values).record for values in found]
 
 
-async def archived_counts(connection: Connection) -> list[Counted]:
-    """Namespaces with what the archive holds of them."""
-    return await _counted(
-        connection,
-        "SELECT namespace, count(*) AS n FROM record WHERE archived IS NOT NULL GROUP BY namespace ORDER BY n DESC, 1",
-    )
-
-
 async def archived_before(connection: Connection, before: int, limit: int) -> list[Ref]:
     """What went to the archive before `before`, the earliest first."""
     found = await rows(
@@ -225,7 +167,7 @@ async def expired(connection: Connection, before: int, limit: int) -> list[str]:
 
 async def last_tombstone(connection: Connection, before: int) -> int:
     """The highest `seq` of a tombstone that was stored before `before`."""
-    (seq,) = await _first(connection, "SELECT max(seq) FROM record WHERE stored < %s AND deleted", (before,))
+    (seq,) = await first(connection, "SELECT max(seq) FROM record WHERE stored < %s AND deleted", (before,))
     return int(seq or 0)
 
 
@@ -242,7 +184,7 @@ class Page(NamedTuple):
 
 async def changes(connection: Connection, after: int, limit: int, size: int, kinds: tuple[str, ...] | None) -> Page:
     """The feed after `after`."""
-    incarnation, start, head = await _first(connection, "SELECT incarnation, start, head FROM state")
+    incarnation, start, head = await first(connection, "SELECT incarnation, start, head FROM state")
     condition = "" if kinds is None else "AND kind = ANY(%(kinds)s::text[])"
     values: dict[str, Any] = {"kinds": list(map(stored, kinds or ())), "page": min(limit + 1, _PAGE)}
     found: list[tuple[int, Record]] = []

@@ -39,6 +39,13 @@ async def one(connection: Connection, statement: str, values: Values = None) -> 
     return found
 
 
+async def first(connection: Connection, statement: str, values: Values = None) -> tuple[Any, ...]:
+    """The first row of a statement that always gives one."""
+    found = await one(connection, statement, values)
+    assert found is not None, "an aggregate gives one row"
+    return found
+
+
 @asynccontextmanager
 async def copying(connection: Connection, statement: str) -> AsyncIterator[Any]:
     """psycopg's `AsyncCopy` of a COPY ... FROM STDIN. Not inside a pipeline."""

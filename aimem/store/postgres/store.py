@@ -38,7 +38,7 @@ from aimem.store.base import (
     Words,
 )
 from aimem.store.grouping import tell
-from aimem.store.postgres import graph, leases, loading, reading, schema, settling, sweeping
+from aimem.store.postgres import counting, graph, leases, loading, reading, schema, settling, sweeping
 from aimem.store.postgres.checking import check
 from aimem.store.postgres.connections import Connections, Session
 from aimem.store.postgres.failures import Action, DeadlinePassed, action
@@ -327,16 +327,16 @@ class PostgresStore:
         return await self._near(reading.archived, namespace, limit, offset)
 
     async def archived_counts(self) -> list[Counted]:
-        return await self._near(reading.archived_counts)
+        return await self._near(counting.archived_counts)
 
     async def archived_before(self, before: int, limit: int) -> list[Ref]:
         return await self._read(reading.archived_before, before, limit)
 
     async def namespaces(self, now: int, reach: Reach | None = None) -> list[Counted]:
-        return await self._near(reading.namespaces, now, reach)
+        return await self._near(counting.namespaces, now, reach)
 
     async def stats(self, now: int, reach: Reach | None = None) -> Stats:
-        return await self._near(reading.stats, now, reach)
+        return await self._near(counting.stats, now, reach)
 
     async def expired(self, before: int, limit: int) -> list[str]:
         return await self._read(reading.expired, before, limit)
