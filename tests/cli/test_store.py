@@ -13,7 +13,7 @@ import pytest
 from aimem.cli.main import main
 from aimem.store.postgres.graph import GRAPH
 from aimem.store.postgres.opening import open_store
-from aimem.store.postgres.tuning import CLEANUP, COVERING, PARTITIONS, STANDBYS, STATISTICS, Size, advise
+from aimem.store.postgres.tuning import CLEANUP, COVERING, NUMBERED, PARTITIONS, STANDBYS, STATISTICS, Size, advise
 from aimem.store.postgres.upkeep import MAINTAINING
 from aimem.store.postgres.url import read_target
 from tests.postgres_server import PASSWORD, ROLE, PostgresServer, name_of
@@ -88,9 +88,12 @@ def test_advice_grows_with_the_store() -> None:
     assert large["maintenance_work_mem"].wanted == 1_430  # 1.5 KB a row
     assert not large["shared_buffers"].met
     assert (large[CLEANUP].wanted, large[STATISTICS].wanted) == ("off", 1_000)
-    assert not {CLEANUP, STATISTICS, COVERING} & small.keys()
+    assert not {CLEANUP, STATISTICS, COVERING, NUMBERED} & small.keys()
     assert not large[COVERING].met
-    assert advise(Size(1_000_000, 1_000_000, settings, covered=True))[-2].met
+    assert large[NUMBERED].met
+    before = {each.setting: each for each in advise(Size(1_000_000, 1_000_000, settings, covered=True, numbered=False))}
+    assert before[COVERING].met
+    assert not before[NUMBERED].met
     assert not advise(Size(1_000, 1_000, settings, standbys=1))[-1].met  # one that is away would hold up writes
 
 

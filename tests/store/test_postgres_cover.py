@@ -1,4 +1,4 @@
-"""The covering index over the vectors of a shared store: the same answers by it, and how it comes to be there."""
+"""What a namespace of a shared store has, side by side in an index: the same answers by it, and how it comes there."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from aimem.core.searching import Search
 from aimem.store.base import Filter, Nearest
 from aimem.store.postgres import nearest, tuning
 from aimem.store.postgres.cover import COVER, build_cover, has_cover, names_namespaces
+from aimem.store.postgres.namespaces import NAMESPACES, has_numbers
 from aimem.store.postgres.nearest import Asked, Sizes
 from aimem.store.postgres.partitioning import partition
+from aimem.store.postgres.schema import INDEXES
 from aimem.store.postgres.session import rows
 from aimem.store.postgres.upkeep import maintain
 from tests.store.conftest import NOW
@@ -160,3 +162,25 @@ async def test_tune_fills_in_what_an_older_program_left_and_makes_the_index(
         assert len(await rows(connection, "SELECT FROM pg_class WHERE relname = 'embedding_old'")) == 0
         await maintain(connection)
     assert await has_cover(planted.connection)
+
+
+async def test_tune_gives_the_index_of_namespaces_the_numbers_that_an_older_program_left_out(
+    planted: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "_COVERED", MANY)
+    await planted.connection.execute("UPDATE state SET visible = %s", (MANY,))
+    assert await has_numbers(planted.connection)  # of a new store
+    old = INDEXES[NAMESPACES].replace(" INCLUDE (row)", "")
+    await planted.connection.execute(f"DROP INDEX {NAMESPACES}; CREATE INDEX {NAMESPACES} ON {old}")
+    for name in ("next", "old"):  # of runs that were cut off
+        await planted.connection.execute(f"CREATE INDEX {NAMESPACES}_{name} ON {old}")
+    async with session(planted.connection) as connection:
+        found = {each.setting: each.met for each in tuning.advise(await tuning.measure(connection))}
+        assert not found[tuning.NUMBERED]
+    async with session(planted.connection) as connection:
+        assert f"{tuning.NUMBERED}: with rows" in (await tuning.apply(connection)).done
+    assert await has_numbers(planted.connection)
+    known = "SELECT relname, indisvalid FROM pg_index JOIN pg_class ON oid = indexrelid WHERE relname LIKE %s"
+    assert await rows(planted.connection, known, (f"{NAMESPACES}%",)) == [(NAMESPACES, True)]
+    async with session(planted.connection) as connection:
+        assert not [each for each in (await tuning.apply(connection)).done if tuning.NUMBERED in each]

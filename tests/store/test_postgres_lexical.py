@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from aimem.core.text import recall_terms, search_terms
 from aimem.store import terms
 from aimem.store.base import Filter, Hit, Store, Words
-from aimem.store.postgres import lexical
+from aimem.store.postgres import lexical, nearest
 from aimem.store.postgres.opening import open_store
+from aimem.store.postgres.session import Connection, Values, rows
 from aimem.store.postgres.store import PostgresStore
 from aimem.store.postgres.url import read_target
 from aimem.store.sqlite import lexical as sqlite_lexical
@@ -132,6 +133,39 @@ async def test_in_a_large_store_the_same_rows_are_ranked(both: Both, monkeypatch
         best = await both.postgres.match(Words(recall_terms(text)), Filter(NOW, tag="turn"), 5)
         assert len(best) == min(5, len(expected)) == min(5, len(found))
         assert all(round(hit.score, 4) == pytest.approx(scores[hit.id], abs=2e-4) for hit in best), text
+
+
+@pytest.mark.parametrize("most", [0, 1_000])
+async def test_in_namespaces_of_few_the_same_is_found(both: Both, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """At the size of a test: the bounds are lowered. Words are read of all rows in the namespaces, or of those that the
+    word index names too."""
+    await fill(both)
+    for store in both:
+        expired = creating("a balcony", namespace="chat/mara-theo", tier="short", expires_at=NOW)
+        await written(store, expired, creating("a balcony elsewhere", namespace="chat"))
+    for module in (lexical, nearest):
+        monkeypatch.setattr(module, "EXACT_SEARCH_ROWS_MAX", 200)
+    monkeypatch.setattr(terms, "RANKED_ROWS_BUDGET", 0)
+    monkeypatch.setattr(lexical, "_HOLD_MOST", most)
+    asked: list[str] = []
+
+    async def noted(connection: Connection, statement: str, values: Values = None) -> list[tuple[Any, ...]]:
+        asked.append(statement)
+        return await rows(connection, statement, values)
+
+    monkeypatch.setattr(lexical, "rows", noted)
+    filters: tuple[dict[str, object], ...] = (
+        {"namespaces": ("chat/mara-theo",)},
+        {"namespaces": ("chat/mara-theo", "notes/garden"), "tag": "turn"},
+        {"namespaces": ("chat/mara-theo", "code/billing"), "visible_from": "notes/garden"},
+        {"namespaces": ("nowhere",)},
+    )
+    for mine in filters:
+        for text in (*questions()[:60], "balcony turn"):
+            expected, found = await both.match(Words(recall_terms(text)), 1_000, **mine)
+            assert alike(expected, found), (text, mine, expected, found)
+    assert any("INTERSECT" in statement for statement in asked) is (most > 0)
+    assert any("ARRAY" in statement for statement in asked)
 
 
 async def test_in_a_large_store_common_words_do_not_count_and_the_server_tells_how_common(

@@ -122,7 +122,7 @@ CREATE TABLE progress (name text COLLATE "C" PRIMARY KEY, position bigint NOT NU
 """
 
 INDEXES = {
-    "record_namespace": "record (namespace, scope, priority, updated) WHERE visible",
+    "record_namespace": "record (namespace, scope, priority, updated) INCLUDE (row) WHERE visible",
     "record_order": "record (priority, updated) WHERE visible",
     "record_expires": "record (expires) WHERE expires IS NOT NULL",
     "record_target": "record (target) WHERE target IS NOT NULL",
