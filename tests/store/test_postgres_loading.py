@@ -66,6 +66,7 @@ _TABLES = {
 _ARE_THERE = "SELECT count(*) FROM pg_index WHERE indisvalid AND indexrelid = ANY(ARRAY[{}])".format(
     ", ".join(f"to_regclass('{name}')" for name in INDEXES)
 )
+_ODD = "a\tb\\c\nd\re\\N\\.\0\1{é}"
 _BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '{}%'"
 _ALL = [(len(INDEXES),)]
 
@@ -88,6 +89,9 @@ async def odd_records(store: Store) -> None:
     await written(store, putting(*memories), putting(*(vector(each, drawn(rng)) for each in memories[::2])))
     for each in memories[::5]:
         await written(store, putting(elsewhere(each.key, f"again {each.key}", NOW)))
+    metadata = {"agent_id": _ODD, "scope": _ODD}
+    odd = elsewhere(_ODD, _ODD, NOW, content=_ODD, namespace=_ODD, tags=[_ODD, "\\N", '"'], metadata=metadata)
+    await written(store, putting(odd, elsewhere("\\N", "\\.", NOW, namespace="\\N")))
 
 
 async def tables(url: str, server: PostgresServer) -> dict[str, list[tuple[Any, ...]]]:
@@ -273,6 +277,7 @@ async def test_a_load_that_is_killed_while_it_makes_an_index_is_ended_by(
         await during.execute("BEGIN; LOCK TABLE words IN ROW EXCLUSIVE MODE")
         await before.execute("ROLLBACK")
         await until_sql(postgres, name, _BLOCKED.format("CREATE INDEX words_found"), 1)
+        await until_sql(postgres, name, _ARE_THERE, len(INDEXES) - 1)
         process.kill()
         assert await process.wait() == -signal.SIGKILL
         await during.execute("ROLLBACK")

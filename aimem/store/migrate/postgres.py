@@ -67,11 +67,13 @@ class PostgresSource:
         self.name = name
         self.counts: dict[str, int] = {}
         self.rest: dict[str, tuple[int, str]] = {}
-        self.faults: list[str] = []
         self.lacks = ["times are to the microsecond: of a row that is also in a file of that fleet, both are versions"]
         self._connection = connection
         self._columns: dict[str, set[str]] = {}
         self._look()
+
+    def faults(self) -> Sequence[str]:
+        return ()
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -53,6 +54,11 @@ class Report:
         """Something could not be taken that should have been: the migration is not whole."""
         self.failed += 1
         self._keep(self.not_taken, Note(source, kind, what))
+
+    def damaged(self, source: str, faults: Sequence[str]) -> None:
+        """As `lost`, of a whole file: told before the rest."""
+        self.failed += len(faults)
+        self.not_taken[:0] = [Note(source, "file", f"damaged: {fault}") for fault in faults]
 
     def left(self, source: str, kind: str, what: str) -> None:
         """Something is not taken on purpose."""

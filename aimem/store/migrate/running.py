@@ -51,6 +51,7 @@ async def migrate(sources: Sequence[Source], store: Store | None, *, now: int, s
         for group in mapping.groups():
             _count(group, True)
             shown(mapping.rows)
+        _tell_damage(sources, report)
         return report
     running: deque[asyncio.Task[None]] = deque()
     try:
@@ -63,8 +64,14 @@ async def migrate(sources: Sequence[Source], store: Store | None, *, now: int, s
             await running.popleft()
     finally:
         await asyncio.gather(*running, return_exceptions=True)
+    _tell_damage(sources, report)
     report.digest = store.digest.root()
     return report
+
+
+def _tell_damage(sources: Sequence[Source], report: Report) -> None:
+    for source in sources:
+        report.damaged(source.name, source.faults())
 
 
 def _begun(sources: Sequence[Source]) -> Report:
@@ -73,8 +80,6 @@ def _begun(sources: Sequence[Source]) -> Report:
     for source in sources:
         name = source.name
         report.sources.append({"path": name, "rows": dict(source.counts), "lacks": list(source.lacks)})
-        for fault in source.faults:
-            report.lost(name, "file", f"damaged: {fault}")
         for table, (count, reason) in source.rest.items():
             report.left(name, table, f"{count} rows: {reason}")
     return report

@@ -7,10 +7,9 @@ be read is told to `lost`.
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from aimem.errors import Damaged, Misconfigured
 from aimem.limits import MIGRATE_READ_ROWS, SALVAGE_GAP_MAX
 from aimem.store.migrate.copying import copy_aside
 from aimem.store.migrate.tables import LEFT_OUT, TABLES, Lost, Row, Table
+from aimem.store.migrate.whole import Check
 
 SCHEMA = 16
 _MADE_BY = {17: "0.6.3.1", 18: "0.6.3.1", 19: "0.6.3.1", 20: "0.6.4", 42: "0.7.0"}
@@ -26,20 +26,24 @@ _OURS = "memories_fts"  # its word index is made anew; `sqlite_...` are SQLite's
 
 
 class FileSource:
-    """A `Source`: one opened copy."""
+    """A `Source`: one opened copy. Its connections close with it; in the `other` one it is checked as a whole."""
 
     lacks = ()
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, other: sqlite3.Connection) -> None:
         self.name = str(path)
         self.counts: dict[str, int] = {}
         self.rest: dict[str, tuple[int, str]] = {}
-        self.faults: list[str] = []
         self._connection = connection
         self._look()
+        self._check = Check(other)
+
+    def faults(self) -> list[str]:
+        return self._check.faults()
 
     def close(self) -> None:
         """Close the copy."""
+        self._check.close()
         self._connection.close()
 
     def rows(self, table: Table, lost: Lost) -> Iterator[Row]:
@@ -100,10 +104,7 @@ class FileSource:
         lost(f"rows from {number - gap} on: their pages can't be read", 0)
 
     def _look(self) -> None:
-        """Count everything, and check the file as a whole."""
-        with contextlib.suppress(sqlite3.DatabaseError):
-            faults = self._connection.execute("PRAGMA quick_check(5)").fetchall()
-            self.faults = [text for (text,) in faults if text != "ok"]
+        """Count everything."""
         for table in TABLES:
             self.counts[table.name] = self._count(table.name) or 0
         query = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
@@ -147,10 +148,12 @@ def open_source(path: Path, folder: Path) -> FileSource:
     copy = copy_aside(path, folder)
     connection = sqlite3.connect(copy, isolation_level=None)
     try:
-        connection.text_factory = functools.partial(str, encoding="utf-8", errors="surrogateescape")
+        connection.text_factory = methodcaller("decode", "utf-8", "surrogateescape")
         _make_readable(connection)
         _check(path, connection)
-        return FileSource(path, connection)
+        other = sqlite3.connect(copy, isolation_level=None, check_same_thread=False)
+        _make_readable(other)
+        return FileSource(path, connection, other)
     except sqlite3.DatabaseError as error:
         connection.close()
         if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:

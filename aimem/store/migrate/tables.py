@@ -55,19 +55,21 @@ LEFT_OUT = {
 
 class Source(Protocol):
     """One database, as it stood at one moment. `name` stands for it in what is told, without credentials; `counts` has
-    the rows of each table of TABLES; `rest` those of tables that are not taken, with the reason; `faults` what a check
-    found damaged; `lacks` what its columns can't tell of any row."""
+    the rows of each table of TABLES; `rest` those of tables that are not taken, with the reason; `lacks` what its
+    columns can't tell of any row."""
 
     name: str
     counts: dict[str, int]
     rest: dict[str, tuple[int, str]]
-    faults: list[str]
 
     @property
     def lacks(self) -> Sequence[str]: ...
 
     def rows(self, table: Table, lost: Lost) -> Iterator[Row]:
         """All rows of a table in the order of its key, as bytes; of a damaged one all that can be read."""
+
+    def faults(self) -> Sequence[str]:
+        """What a check of the whole found damaged; it may still have to be waited for."""
 
     def close(self) -> None:
         """Let go of it."""

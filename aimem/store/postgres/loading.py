@@ -11,7 +11,8 @@ Only an empty store that no node has open is loaded so. A node that comes later 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from asyncio import gather
+from collections.abc import Callable, Iterable
 
 from aimem.core.kinds import EMBEDDING, TOUCH, source_key
 from aimem.core.record import Ref
@@ -92,16 +93,18 @@ async def seen(session: Session) -> Seen:
     return found
 
 
-async def end(session: Session, say: Told) -> None:
+async def end(session: Session, beside: Session, say: Told) -> None:
     """Do what the load has left, as far as it is not done yet: the vectors that came with it, the graph over them, the
-    indexes. The last of these comes last: until then the store counts as one that is being loaded."""
-    if not await missing(session):
+    indexes. These come last: until all are there the store counts as one that is being loaded. The words, which take
+    as long as all the rest, are gone through on the session `beside`."""
+    if not (names := await missing(session)):
         return
     say("gathering statistics")
-    await session.execute("ANALYZE record, words")  # by which vectors are read too
+    await gather(session.execute("ANALYZE record"), beside.execute("ANALYZE words"))  # by which vectors are read too
     await _settle(session, say)
     await session.execute("ANALYZE embedding")
-    await build(session, say)
+    of_words = [name for name in names if INDEXES[name].startswith("words ")]
+    await gather(build(session, [name for name in names if name not in of_words], say), build(beside, of_words, say))
 
 
 async def _settle(session: Session, say: Told) -> None:
@@ -121,9 +124,9 @@ async def _settle(session: Session, say: Told) -> None:
                 await settling.build_graph(session, model)
 
 
-async def build(session: Session, say: Told) -> None:
-    """Make the indexes that are missing."""
-    for name in await missing(session):
+async def build(session: Session, names: Iterable[str], say: Told) -> None:
+    """Make these indexes."""
+    for name in names:
         say(f"building the index {name}")
         async with session.transaction():
             await lend_memory(session, LOAD_MEMORY_KB)
@@ -151,7 +154,10 @@ async def complete(session: Session) -> None:
     """
     await _refuse_beside_a_load(session, "pg_try_advisory_lock_shared")
     await session.execute("SELECT pg_advisory_lock(%s)", (COMPLETING,))
-    await build(session, lambda what: log.warning("a migration was broken off: %s, before this node serves", what))
+    names = await missing(session)
+    await build(
+        session, names, lambda what: log.warning("a migration was broken off: %s, before this node serves", what)
+    )
 
 
 async def _refuse_beside_a_load(session: Session, trying: str) -> None:

@@ -13,11 +13,10 @@ from aimem.core.automatic import NEVER
 from aimem.core.record import Record
 from aimem.core.visibility import scope_of
 from aimem.store.postgres.known import pair_hash
+from aimem.store.postgres.lines import NOTHING, line
 from aimem.store.postgres.session import Connection, copying
 from aimem.store.postgres.text import array, stored
 from aimem.store.transaction import NONE, Columns
-
-_NOTHING = (None,) * 12  # of what reads search by
 
 
 @dataclass(slots=True)
@@ -34,7 +33,7 @@ class Put:
     def values(self, row: int) -> tuple[Any, ...]:
         """In the order of `TYPES`."""
         record, columns = self.record, self.columns
-        shown: tuple[Any, ...] = _NOTHING
+        shown: tuple[Any, ...] = NOTHING
         if columns is not NONE:
             shown = (
                 None if columns.target is None else stored(columns.target),
@@ -141,9 +140,9 @@ SET_SUMS = (
 
 async def copy_rows(connection: Connection, puts: Iterable[tuple[int, Put]]) -> None:
     """Write rows that are new, by their numbers."""
+    lines = "".join(line(put.values(row)) for row, put in puts).encode()
     async with copying(connection, f"COPY record ({', '.join(TYPES)}) FROM STDIN") as copy:
-        for row, put in puts:
-            await copy.write_row(put.values(row))
+        await copy.write(lines)
 
 
 async def copy_words(connection: Connection, spelled: Iterable[Callable[[], Awaitable[bytes]]]) -> None:

@@ -291,8 +291,8 @@ class PostgresStore:
 
     async def end_load(self, told: Callable[[str], None]) -> None:
         await self._writer.load(None)
-        async with self._alone() as session:
-            await loading.end(session, told)
+        async with self._alone() as session, self._alone() as beside:
+            await loading.end(session, beside, told)
 
     async def settled_vectors(self) -> int:
         return await self._read(graph.settled)

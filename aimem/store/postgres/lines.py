@@ -1,0 +1,42 @@
+"""Rows of `record` as the lines that COPY takes: each is made in one go, for half of what it costs value by value."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+NOTHING = (None,) * 12
+"""The values by which reads search, of a row that none finds by them."""
+_FIRST = 13  # values stand before them
+_NULL, _TAB = r"\N", "\t"
+_NONE = _TAB.join([_NULL] * len(NOTHING))
+_SPECIAL = re.compile(r"[\\\t\n\r]").search
+_ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+
+
+def line(values: tuple[Any, ...]) -> str:
+    """One row, its values in the order of `statements.TYPES`."""
+    row, kind, key, seq, since, version, born, deleted, body, digest, extra, stored, visible = values[:_FIRST]
+    shown = values[_FIRST:]
+    return (
+        f"{row}\t{kind}\t{_field(key)}\t{seq}\t{since}\t{version}\t{born}\t{deleted}\t{_json(body)}\t"
+        f"{_bytes(digest)}\t{_json(extra)}\t{_field(stored)}\t{visible}\t"
+        f"{_NONE if shown == NOTHING else _TAB.join(map(_field, shown))}\n"
+    )
+
+
+def _field(value: str | int | bytes | None) -> str:
+    if value is None:
+        return _NULL
+    if isinstance(value, str):
+        return value.translate(_ESCAPED) if _SPECIAL(value) else value
+    return _bytes(value) if isinstance(value, bytes) else str(value)
+
+
+def _bytes(value: bytes) -> str:
+    return rf"\\x{value.hex()}"
+
+
+def _json(text: str) -> str:
+    """JSON has no control characters."""
+    return text.replace("\\", r"\\")
