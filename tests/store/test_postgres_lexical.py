@@ -111,9 +111,14 @@ async def test_matching_leaves_nothing_out(both: Both) -> None:
         assert found
 
 
-async def test_in_a_large_store_the_same_rows_are_ranked(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the size of a test: the bounds are lowered, so that for most questions some rows are not ranked."""
+@pytest.mark.parametrize("more", [0.1, 1.3, 100])
+async def test_in_a_large_store_the_same_rows_are_ranked(
+    both: Both, monkeypatch: pytest.MonkeyPatch, more: float
+) -> None:
+    """At the size of a test: the bounds are lowered, so that for most questions some rows are not ranked. Wherever the
+    newest are looked for first."""
     await fill(both)
+    monkeypatch.setattr(lexical, "_MORE", more)
     for module in (sqlite_lexical, terms):
         monkeypatch.setattr(module, "MATCH_ROWS_BUDGET", 100)
     monkeypatch.setattr(terms, "MATCH_ALL_ROWS", 100)

@@ -46,6 +46,7 @@ _PLACES = (
     "WHERE one.lexeme = FIRST AND NEXT) ELSE 0 END"
 )
 _NEXT = "EXISTS (SELECT 1 FROM unnest(TEXT) other WHERE other.lexeme = LEXEME AND place + {} = ANY(other.positions))"
+_MORE = 1.3  # times as many rows as are wanted of the newest are expected behind the number where they are looked for
 _CUT_GROWS = 4  # how many times more ranked rows are looked up when too few of them passed the filter
 _EVERYWHERE, _TEXT = "{1,1,1,1}", "{0,1,1,1}"  # weights of context, tags, content and title
 _WITHIN = "SELECT r.row FROM record r WHERE r.visible AND r.namespace = ANY(%(namespaces)s::text[])"
@@ -62,6 +63,7 @@ class Statistics:
         self._common: dict[str, float] = {}
         self._looked: float | None = None
         self._mean = (1.0, 0)
+        self.last_row = 0  # the number of the newest row, when the mean was taken
 
     async def count(
         self, connection: Connection, terms: Sequence[Term], total: int, *, everywhere: bool = True
@@ -84,8 +86,9 @@ class Statistics:
         mean, counted_of = self._mean
         if not counted_of or not about_as_large(counted_of, total):
             part = "" if total <= COUNTED_EXACTLY_ROWS else "TABLESAMPLE SYSTEM (1)"
-            found = await one(connection, f"SELECT avg(size)::float8 FROM words {part}")
+            found = await one(connection, f"SELECT avg(size)::float8, (SELECT max(row) FROM words) FROM words {part}")
             mean = float(found[0]) if found and found[0] else 1.0
+            self.last_row = found[1] or 0 if found else 0
             self._mean = (mean, total)
         return mean
 
@@ -155,6 +158,7 @@ async def match(
     weights = [weight(each.rows, total) for each in counted]
     score = _score(held, weights, words, await statistics.mean_size(connection, total))
     ranking = _Ranking(connection, words, held, which, score)
+    ranking.last_row = statistics.last_row
     if ranking.few is not None and not ranking.free:
         passing, found = await sizes.passing(connection, which, total), sum(each.rows for each in held)
         ranking.narrow = passing * found <= RANKED_UNDER_FILTER * total
@@ -172,9 +176,11 @@ class _Ranking:
     ) -> None:
         self._connection = connection
         self._words = words
+        self._held = held
         self._terms = [each.term for each in held]
         self.few = None if words.all_of else promising(held)
         self.free = which == Filter(which.now)
+        self.last_row = 0  # the number of the newest row, or of one that was it
         self.narrow = False  # so few pass that all that hold a term may be ranked
         self.within = ""  # gives the rows among which to look; HOLD: the words find it
         self._score = score
@@ -186,7 +192,7 @@ class _Ranking:
         if self.few is None or self.narrow:
             return await self._ranked(self._passing("asked"), limit)
         if len(self._terms) == 1:
-            return await self._ranked(self._newest("asked", RANKED_OF_ONE_WORD), limit)
+            return await self._ranked(self._newest("asked", self._held[0], RANKED_OF_ONE_WORD), limit)
         found = await self._ranked(self._promising(self.few), limit)
         return found if len(found) == limit else await self._ranked(self._passing("asked"), limit)
 
@@ -215,9 +221,20 @@ class _Ranking:
             hold = f"w.row = ANY(ARRAY({self.within.replace('HOLD', hold)})) AND {hold}"
         return f"SELECT w.row, w.size, w.found FROM words w {narrow} WHERE {hold}"
 
-    def _newest(self, asked: str, most: int) -> str:
+    def _newest(self, asked: str, held: Held, most: int) -> str:
+        """The newest of the rows that hold a term. Without a filter, of those behind a row number where there should be
+        enough, and where there are not, of those before it: to go back through all rows from the last one on took the
+        server most of the time of a match."""
         self._values["most"] = most
-        return f"{self._passing(asked)} ORDER BY w.row DESC LIMIT %(most)s"
+        source, newest = self._passing(asked), "ORDER BY w.row DESC LIMIT %(most)s"
+        if not self.free:
+            return f"{source} {newest}"
+        self._values["since"] = int(self.last_row * (1 - _MORE * most / max(held.rows, 1)))
+        return (
+            f"WITH late AS MATERIALIZED ({source} AND w.row > %(since)s::bigint), "
+            f"kept AS (SELECT * FROM late w {newest}) SELECT * FROM kept UNION ALL "
+            f"({source} AND w.row <= %(since)s::bigint {newest} - (SELECT count(*) FROM kept))"
+        )
 
     def _promising(self, few: Promising) -> str:
         """As SQLite chooses them. Under a filter without the newest that hold another term: finding them may mean
@@ -228,8 +245,8 @@ class _Ranking:
         if not self.free:
             return self._passing("few")
         self._values["last"] = _asked(words, [few.last])
-        newest = f"SELECT * FROM ({self._newest('last', few.newest)}) w WHERE NOT w.found @@ %(few)s::tsquery"
-        return f"{self._passing('few')} UNION ALL {newest}"
+        newest = self._newest("last", self._held[len(few.rare)], few.newest)
+        return f"{self._passing('few')} UNION ALL SELECT * FROM ({newest}) w WHERE NOT w.found @@ %(few)s::tsquery"
 
 
 async def matching(
