@@ -41,6 +41,11 @@ def plan(passing: int, total: int, k: int, *, has_graph: bool) -> Search:
     return Search(True, inner, min(max(inner, EF_LARGE if total > _LARGE else EF_MIN), EF_MAX))
 
 
+def counted_up_to(total: int) -> int:
+    """Of more than so many rows that pass, of `total`, it does not matter to `plan` how many more."""
+    return max(EXACT_SEARCH_ROWS_MAX, min(EXACT_SEARCH_TRIED_MAX, int(SHARE_MIN * total)))
+
+
 def exact_of_all(k: int) -> Search:
     """How to find the `k` nearest without a graph where nearly all rows that are computed pass."""
     return Search(graph=False, inner=OVERFETCH * k)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aimem.core.searching import EXACT, Search, exact_of_all, falls_short, plan
+from aimem.core.searching import EXACT, Search, counted_up_to, exact_of_all, falls_short, plan
 
 CASES = {
     "an empty store": (0, 0, 50, EXACT),
@@ -24,6 +24,11 @@ CASES = {
 @pytest.mark.parametrize(("passing", "total", "k", "expected"), CASES.values(), ids=CASES)
 def test_the_way_that_fits(passing: int, total: int, k: int, expected: Search) -> None:
     assert plan(passing, total, k, has_graph=True) == expected
+
+
+@pytest.mark.parametrize(("passing", "total", "k", "expected"), CASES.values(), ids=CASES)
+def test_counting_on_changes_nothing(passing: int, total: int, k: int, expected: Search) -> None:
+    assert plan(min(passing, counted_up_to(total) + 1), total, k, has_graph=True) == expected
 
 
 def test_without_a_graph_all_is_computed() -> None:

@@ -156,6 +156,7 @@ async def test_a_small_namespace_is_computed_and_a_graph_that_finds_too_few_is_f
     monkeypatch.setattr(nearest, "EXACT_SEARCH_ROWS_MAX", 100)
     monkeypatch.setattr("aimem.core.searching.EXACT_SEARCH_ROWS_MAX", 1)
     monkeypatch.setattr("aimem.core.searching.EXACT_SEARCH_TRIED_MAX", 1)
+    assert await Sizes().passing(planted.connection, Filter(NOW, namespaces=("large",)), 10**6) > MANY / 3
     tried.clear()
     found = await find(planted, common)
     assert tried == [True]

@@ -19,7 +19,7 @@ from typing import Any
 
 from psycopg import errors
 
-from aimem.core.searching import EF_OF_SEVERAL, EXACT, Search, exact_of_all, falls_short, plan
+from aimem.core.searching import EF_OF_SEVERAL, EXACT, Search, counted_up_to, exact_of_all, falls_short, plan
 from aimem.limits import EXACT_SEARCH_ROWS_MAX, PASSING_COUNTED_SECS, SEARCH_SECS
 from aimem.store.base import Filter, Nearest
 from aimem.store.postgres.cover import has_cover
@@ -44,13 +44,19 @@ class Sizes:
         self._known: dict[tuple[str, ...], tuple[float, float]] = {}
 
     async def passing(self, connection: Connection, which: Filter, total: int) -> int:
-        """Of namespaces a count, as far as it decides; of all else the server's estimate. A wrong one costs time: a
-        graph that finds too few is followed by computing."""
+        """Of namespaces a count, as far as it decides; beyond, and of all else, the server's estimate. A wrong one
+        costs time: a graph that finds too few is followed by computing."""
         if which == Filter(which.now) or total <= EXACT_SEARCH_ROWS_MAX:
             return total
         if which.namespaces is None:
             return await _estimated(connection, which)
-        return int(await self._remembered(_counted, connection, list(map(stored, which.namespaces))))
+        most, named = counted_up_to(total), Filter(which.now, namespaces=which.namespaces)
+
+        async def counted(connection: Connection, names: list[str]) -> float:
+            found = await _figure(connection, _COUNTED.format(most + 1), names)
+            return found if found <= most else max(found, await _estimated(connection, named))
+
+        return int(await self._remembered(counted, connection, list(map(stored, which.namespaces))))
 
     async def among(self, connection: Connection, which: Filter, total: int) -> int:
         """How many of all memories are in the parts that a search looks at."""
@@ -83,14 +89,7 @@ class Sizes:
         return known
 
 
-async def _counted(connection: Connection, names: list[str]) -> float:
-    """The memories of these namespaces, as far as it decides."""
-    return await _figure(
-        connection,
-        "SELECT count(*) FROM (SELECT 1 FROM record WHERE visible AND namespace = ANY(%s) "
-        f"LIMIT {EXACT_SEARCH_ROWS_MAX + 1}) counted",
-        names,
-    )
+_COUNTED = "SELECT count(*) FROM (SELECT FROM record WHERE visible AND namespace = ANY(%s) LIMIT {}) counted"
 
 
 async def _share(connection: Connection, roots: list[str]) -> float:
