@@ -227,7 +227,7 @@ def _shared(invocation: Invocation) -> Caller:
         sslmode=said.get("store_sslmode"),
         ca_cert=said.get("store_ca_cert"),
     )
-    caller = open_shared(target, fills=invocation.fills)
+    caller = open_shared(target, fills=invocation.fills, fleet=said.get("fleet") if invocation.fills else None)
     for line in caller.made():
         say(line)
     return caller

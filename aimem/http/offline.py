@@ -158,7 +158,7 @@ def open_offline(path: Path | str) -> OfflineCaller:
     return OfflineCaller(NodeSettings(Path(path), tier=KEYWORD, by_hand=True))
 
 
-def open_shared(target: Target, *, fills: bool = False) -> OfflineCaller:
+def open_shared(target: Target, *, fills: bool = False, fleet: str | None = None) -> OfflineCaller:
     """Open a shared store for a command, beside the nodes that serve it; where there is none, it is made only for one
-    that `fills` it. Raises as `open_offline`."""
-    return OfflineCaller(NodeSettings(Path(), tier=KEYWORD, shared=target, by_hand=True, fills=fills))
+    that `fills` it. Raises as `open_offline`, and where it is the store of another than this `fleet`."""
+    return OfflineCaller(NodeSettings(Path(), tier=KEYWORD, shared=target, by_hand=True, fills=fills, fleet=fleet))

@@ -238,3 +238,17 @@ def test_a_database_without_tables_and_no_url(
             told = capfd.readouterr().err
             assert (f"/{name_of(made)}" in told, "a new, empty one was made" in told) == (new, new), (line, told)
     assert run("check", "--config", "")[0] == 2
+
+
+def test_rows_go_into_no_store_of_another_fleet(
+    database: Callable[[], str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Red before: `import` did not look whose nodes have the store."""
+    url = database()
+    rows, config = tmp_path / "no.rows", tmp_path / "aimem.toml"
+    rows.touch()
+    for fleet, expected in (("red", 0), ("red", 0), ("blue", 78)):
+        config.write_text(f'fleet = "{fleet}"\n')
+        assert main(["import", str(rows), "--store-url", url, "--config", str(config)]) == expected
+    assert "the store is that of the fleet red, and this node is of blue" in capfd.readouterr().err
+    assert main(["export", "--store-url", url, "--config", str(config)]) == 0

@@ -8,8 +8,11 @@ from dataclasses import replace
 
 import pytest
 
+from aimem.errors import Misconfigured, StoreUnreachable
 from aimem.store.postgres.checks import Facts, could_be_lost, judge, look
 from aimem.store.postgres.connections import open_connections
+from aimem.store.postgres.opening import open_store
+from aimem.store.postgres.upkeep import maintain
 from aimem.store.postgres.url import read_target
 from tests.postgres_server import ROLE, PostgresServer, name_of
 
@@ -74,6 +77,45 @@ async def test_rights_encoding_commits_connections_and_superusers(
         assert "encoding" in codes(await facts(postgres.url(f"latin_{name}", role=ROLE)), refusing=True)
     finally:
         postgres.drop_database(f"latin_{name}")
+
+
+async def test_a_role_that_only_reads_is_told_whose_store_it_is(
+    database: Callable[[], str], postgres: PostgresServer
+) -> None:
+    """Red before: it was to make a schema of its own, and with it an empty store beside the one that is there."""
+    url = database()
+    name, reader = name_of(url), f"reader_{name_of(url)}"
+    await (await open_store(read_target(url))).close()
+    postgres.sql(f"create role {reader} login; grant select on all tables in schema public to {reader}", name)
+    postgres.access(f"host all {reader} 127.0.0.1/32 trust\n")
+    try:
+        found = await facts(postgres.url(name, role=reader))
+        (finding,) = [each for each in judge(found) if each.refuses]
+        assert finding.code == "may_not_write"
+        assert f"GRANT {ROLE} TO {reader}" in finding.hint
+        connections = await open_connections(read_target(postgres.url(name, role=reader)))
+        async with connections.use() as connection:
+            with pytest.raises(Misconfigured, match=f"whose tables are those of {ROLE}"):
+                await maintain(connection)  # red before: the server only warned, and it ended well
+        await connections.close()
+        postgres.sql(f"grant {ROLE} to {reader}")
+        assert codes(await facts(postgres.url(name, role=reader)), refusing=True) == set()
+        postgres.sql(f"alter role {reader} nologin")
+        with pytest.raises(Misconfigured, match="not permitted to log in"):
+            await facts(postgres.url(name, role=reader))
+    finally:
+        postgres.access(None)
+        postgres.sql(f"drop owned by {reader}; drop role {reader}", name)
+
+
+async def test_a_session_that_is_set_to_read_only_is_no_standby(
+    database: Callable[[], str], postgres: PostgresServer
+) -> None:
+    url = database()
+    postgres.sql(f"alter database {name_of(url)} set default_transaction_read_only = on")
+    with pytest.raises(StoreUnreachable) as refused:
+        await facts(url)
+    assert "default_transaction_read_only" in (refused.value.hint or "")
 
 
 async def test_a_clock_that_is_off_is_told_but_not_for_a_slow_answer(database: Callable[[], str]) -> None:

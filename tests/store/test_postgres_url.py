@@ -22,6 +22,11 @@ REMOTE = "postgres://aimem@pg-cluster.svc.cluster.local:5432/store"
         ("postgresql://u:se/cr@et@h/db", "postgresql://u:***@h/db"),  # not quoted: libpq takes it for something else
         ("postgres://u:secret@a:1,b:2/db?sslmode=require", "postgres://u:***@a:1,b:2/db?sslmode=require"),
         ("postgres://h/db?user=u&password=secret&sslpassword=secret", "postgres://h/db?user=u&password=***&sslpassword=***"),
+        (" postgres://u:secret@h/db", " postgres://u:***@h/db"),
+        ("postgresql+psycopg://u:secret@h/db", "postgresql+psycopg://u:***@h/db"),
+        ("jdbc:postgresql://u:secret@h/db", "jdbc:postgresql://u:***@h/db"),
+        ("u:secret@h/db", "u:***@h/db"),
+        ("host=h user=u password = 'secret cr@et' sslmode=require", "host=h user=u password=***"),
     ],
 )  # fmt: skip
 def test_secrets_are_not_shown(url: str, shown: str) -> None:
@@ -109,6 +114,16 @@ def test_what_may_be_a_part_of_a_secret_is_not_shown(url: str) -> None:
     with pytest.raises(Misconfigured) as refused:
         read_target(url, env={})
     assert "ret" not in str(refused.value.body())
+
+
+def test_a_setting_that_is_mistyped_is_named() -> None:
+    with pytest.raises(Misconfigured) as refused:
+        read_target("postgres://u:secret@127.0.0.1/db?sslmod=disable", env={})
+    assert refused.value.message == "postgres://u:***@127.0.0.1/db?sslmod=disable: there is no sslmod"
+    assert refused.value.hint == "is sslmode meant?"
+    with pytest.raises(Misconfigured, match="can't be read") as refused:  # what is like none may be of a secret
+        read_target("postgres://u:secret@127.0.0.1/db?xyzzy=1", env={})
+    assert "there is no" not in refused.value.message
 
 
 def test_several_hosts_and_ports() -> None:

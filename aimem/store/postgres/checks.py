@@ -44,6 +44,8 @@ class Facts:
     available: str | None  # version that could be created or updated to
     schema: str | None  # where tables are made
     may_create: bool
+    holder: str | None  # whose tables a store here has; None where there is none
+    may_write: bool  # to those
     old_program: bool  # the database is one of the existing system
     connections_max: int  # of the server, less what is kept for superusers
     connections_used: int
@@ -80,7 +82,9 @@ SELECT current_setting('server_version_num')::int, current_database()::text, cur
   current_setting('fsync'), current_setting('full_page_writes'),
   (SELECT extversion FROM pg_extension WHERE extname = 'vector'),
   (SELECT default_version FROM pg_available_extensions WHERE name = 'vector'),
-  current_schema()::text, coalesce(has_schema_privilege(current_schema(), 'CREATE'), false), ({HOLDS_OLD}),
+  current_schema()::text, coalesce(has_schema_privilege(current_schema(), 'CREATE'), false),
+  (SELECT relowner::regrole::text FROM pg_class WHERE oid = to_regclass('record')),
+  coalesce(has_table_privilege(to_regclass('record'), 'INSERT'), true), ({HOLDS_OLD}),
   current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
   (SELECT count(*)::int FROM pg_stat_activity WHERE backend_type = 'client backend'),
   (SELECT least(nullif(rolconnlimit, -1), nullif(datconnlimit, -1)) FROM pg_roles, pg_database
@@ -168,7 +172,11 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _of_rights(facts: Facts) -> list[Finding]:
     found = []
-    if facts.schema is None or not facts.may_create:
+    if not facts.may_write:
+        message = f"the role {facts.role} may not write to the store, whose tables are those of {facts.holder}"
+        hint = f"name {facts.holder} in the URL, or let this role act for it: GRANT {facts.holder} TO {facts.role}"
+        found.append(Finding("may_not_write", message, hint, True))
+    elif facts.schema is None or not facts.may_create:
         where = f"the schema {facts.schema}" if facts.schema else f"any schema of the database {facts.database}"
         hint = f"as its owner or a superuser: CREATE SCHEMA {facts.role} AUTHORIZATION {facts.role}"
         found.append(Finding("may_not_create", f"the role {facts.role} may not make tables in {where}", hint, True))

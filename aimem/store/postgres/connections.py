@@ -277,6 +277,11 @@ def refusal(error: Exception, target: Target) -> AimemError:
             f"{shown} does not let this role in: {words}",
             hint="put the password into ~/.pgpass, or into a file of its owner's alone: store_password_file",
         )
+    if "is not permitted to log in" in words or "not currently accepting connections" in words:
+        return Misconfigured(
+            f"{shown}: {words}",
+            hint="ALTER ROLE ... LOGIN, or ALTER DATABASE ... ALLOW_CONNECTIONS true: aimem-store(7)",
+        )
     if state == "3D000" or ("database" in words and "does not exist" in words):
         return Misconfigured(f"{shown}: {words}", hint="see aimem-store(7) for the statements that make it")
     return told(error, shown)

@@ -85,7 +85,13 @@ _AT = re.compile(
 _HINTS = (
     (("too many", "connection slots"), "raise max_connections or the limit of the role, or end other clients"),
     (("starting up", "shutting down", "not yet accepting"), "wait until the server takes connections, and try again"),
-    (("read-only", "read-write", "in recovery"), "this is a standby: name the primary among the hosts of the URL"),
+    (("in recovery",), "this is a standby: name the primary among the hosts of the URL"),
+    (
+        ("read-only", "read-write"),
+        "name the primary among the hosts of the URL; if this is it, default_transaction_read_only is on: for the "
+        "role, the database or the server",
+    ),
+    (("response to SSL negotiation",), "see whether it is PostgreSQL that answers{at}, and not something in between"),
     (("password",), "put the right password into the password file: it is read anew, no restart is needed"),
     (("translate host name", "resolve"), "see whether this machine can resolve the name (getent hosts NAME)"),
     (("refused", "No such file"), "see whether PostgreSQL runs{at} and listens there: listen_addresses and port"),

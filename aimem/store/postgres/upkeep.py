@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from aimem.errors import Locked
+from aimem.errors import Locked, Misconfigured
 from aimem.store.postgres.partitions import OLD, parts
 from aimem.store.postgres.session import Connection, one, rows
 
@@ -19,8 +19,19 @@ async def alone(connection: Connection) -> None:
     """No deadlines in this session, and nobody beside it.
 
     Raises:
-        Locked: another one is at it.
+        Locked: another one is at it. Misconfigured: the tables are another role's: the server would only warn of that.
     """
+    found = await one(
+        connection,
+        "SELECT current_user::text, relowner::regrole::text FROM pg_class "
+        "WHERE oid = to_regclass('record') AND NOT pg_has_role(relowner, 'USAGE')",
+    )
+    if found is not None:
+        role, holder = found
+        raise Misconfigured(
+            f"the role {role} may not look after the store, whose tables are those of {holder}",
+            hint=f"name {holder} in the URL, or let this role act for it: GRANT {holder} TO {role}",
+        )
     await connection.execute(
         "SELECT set_config(name, '0', false) FROM pg_settings WHERE name LIKE '%_timeout' AND context = 'user'"
     )

@@ -12,6 +12,7 @@ says another `sslmode` in so many words.
 from __future__ import annotations
 
 import configparser
+import difflib
 import ipaddress
 import os
 import re
@@ -30,8 +31,11 @@ _OURS: Final = {"target_session_attrs", "options", "connect_timeout", "applicati
 """What is set for every connection, whatever the URL says."""
 _PORT_MAX = 65535
 _PLACE: Final = ("host", "hostaddr", "port", "user", "dbname", "service")
-_USERINFO = re.compile(r"^(\w+://[^:@/?]*):.*@", re.DOTALL)  # to the last @: a secret may hold one that is not quoted
+# Of any scheme, or none: what was written is printed when it is refused, and to the last @: a secret may hold one.
+_USERINFO = re.compile(r"^([^/?@]*://[^:@/?]*|(?!.*://)[^:@/?]*):.*@", re.DOTALL)
 _SECRET_SETTING = re.compile(r"(?<=[?&])((?:ssl)?password|passfile)=[^&]*")
+_SECRET_WORD = re.compile(r"\b((?:ssl)?password|passfile)\s*=.*", re.DOTALL)  # libpq's other form, of words
+_UNKNOWN = re.compile(r'invalid URI query parameter: "(\w+)"')
 _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
 
 
@@ -78,6 +82,8 @@ def is_postgres(url: str) -> bool:
 
 def redacted(url: str) -> str:
     """The URL without its secrets, whether it can be parsed or not."""
+    if "://" not in url:
+        url = _SECRET_WORD.sub(r"\1=***", url)
     return _SECRET_SETTING.sub(r"\1=***", _USERINFO.sub(r"\1:***@", url))
 
 
@@ -108,6 +114,8 @@ def read_target(
     try:
         given = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
     except Error as error:
+        if (found := _UNKNOWN.search(str(error))) and (close := difflib.get_close_matches(found[1], _settings(), 1)):
+            raise Misconfigured(f"{redacted(url)}: there is no {found[1]}", hint=f"is {close[0]} meant?") from None
         raise _unreadable(url, "" if "***" in redacted(url) else f": {str(error).strip()}") from None
     _check_place(url, given)
     if refused := sorted(_OURS & given.keys()):
@@ -124,6 +132,13 @@ def read_target(
     elif settings["sslmode"] == "verify-full" and not {"sslrootcert"} & (given.keys() | service.keys()):
         settings["sslrootcert"] = _system_roots()
     return Target(redacted(url), hosts, settings, password_file, assumed=decided is None)
+
+
+def _settings() -> list[str]:
+    """What libpq lets a URL say."""
+    from psycopg.pq import Conninfo
+
+    return [each.keyword.decode() for each in Conninfo.get_defaults()]
 
 
 def _unreadable(url: str, why: str) -> Misconfigured:
