@@ -165,7 +165,8 @@ class Meaning:
         asked = k
         while True:
             found = await self.searching.search(vector, asked, which)
-            memories = {each.memory.row: each.memory for each in at_hand.result()} if at_hand and at_hand.done() else {}
+            seen = at_hand.result() if at_hand is not None and at_hand.done() else ()
+            memories = {each.row: each for each in (*(each.memory for each in seen), *found.memories)}
             missing = [row for row, _ in found.near if row not in memories]
             read = await self._store.by_rows(missing) if missing else ()
             memories |= {memory.row: memory for memory in read if memory is not None}

@@ -36,8 +36,8 @@ class Held(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a search found: `near`, rows with their cosines, best first; whether there is `more`; and what is held of
-    these rows.
+    """What a search found: `near`, rows with their cosines, best first; whether there is `more`; what is held of these
+    rows; and their memories, where these came with them.
 
     Rows whose vectors changed meanwhile are left out, since it is not known which ones were measured. `truncated` when
     the search had to end before it had looked everywhere.
@@ -47,6 +47,7 @@ class Found(NamedTuple):
     more: bool
     held: Held
     truncated: bool = False
+    memories: Sequence[Memory] = ()
 
 
 class Seen(NamedTuple):
@@ -130,7 +131,7 @@ class InStore:
     async def search(self, query: Floats, k: int, which: Filter) -> Found:
         """See `Searching.search`."""
         found = await self._store.nearest(query.tolist(), self._model, which, k)
-        return Found(found.near, found.more, _held(found.held, self._dims), found.truncated)
+        return Found(found.near, found.more, _held(found.held, self._dims), found.truncated, found.memories)
 
     async def seen(self, rows: Sequence[int]) -> list[Seen]:
         """See `Searching.seen`."""

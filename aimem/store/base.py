@@ -138,12 +138,14 @@ class Pieces(NamedTuple):
 
 class Nearest(NamedTuple):
     """What a store found near a vector: rows with their cosines, best first; whether there may be `more` beyond;
-    whether it had to stop before it had looked everywhere (`truncated`); and the vectors of these rows."""
+    whether it had to stop before it had looked everywhere (`truncated`); the vectors of these rows, and
+    their memories."""
 
     near: list[tuple[int, float]]
     more: bool
     truncated: bool
     held: dict[int, Pieces]
+    memories: Sequence[Memory] = ()
 
 
 class FeedPage(NamedTuple):

@@ -151,7 +151,8 @@ async def _asked(store: Any, searching: Any, questions: int, true: Truth) -> Ans
 
     async def by_meaning(vector: Any, which: Filter) -> Any:
         found = await searching.search(vector, _K, which)
-        await store.by_rows([row for row, _ in found.near])
+        if not found.memories:
+            await store.by_rows([row for row, _ in found.near])
         return found
 
     vectors = drawn.Drawn().vectors(questions)

@@ -37,7 +37,7 @@ class Near:
     """A store in which row 1 is near, with two pieces; row 2 has the vector of another text, and row 3 none."""
 
     async def nearest(self, question: Sequence[float], model: str, which: Filter, k: int) -> Nearest:
-        return Nearest([(1, 1.0)], False, False, HELD)
+        return Nearest([(1, 1.0)], False, False, HELD, SAID[:1])
 
     async def with_vectors(self, rows: Sequence[int], model: str) -> tuple[list[Memory | None], dict[int, Pieces]]:
         return [None if row > 3 else SAID[row - 1] for row in rows], HELD
@@ -46,7 +46,7 @@ class Near:
 async def test_vectors_count_for_the_text_that_they_are_of() -> None:
     searching = InStore(Near(), "m", 2)  # type: ignore[arg-type]
     found = await searching.search(QUESTION, 5, Filter(0))
-    assert found.near == [(1, 1.0)]
+    assert (found.near, found.memories) == ([(1, 1.0)], SAID[:1])
     assert {row: vectors.tolist() for row, vectors in found.held.vectors.items()} == {
         1: [[1, 0], [0, 1]],
         2: [[0.5, 0.5]],

@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,26 @@ async def test_one_node_embeds_and_all_recall_by_meaning(open_node: OpenNode) ->
     assert "Full" in await recalled(first, "storage is full")
     await second.delete(gone, None, caller())
     assert "Full" not in await recalled(first, "storage is full")  # at once
+
+
+async def test_what_is_near_brings_its_memories(open_node: OpenNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are not asked for again."""
+    node = await open_node()
+    await store(node, "Cat", "The cat sleeps on the warm roof.")
+    await until(lambda: counted(node) == 1)
+    await settled(node)
+    assert await recalled(node, "cat") == ["Cat"]
+    await node.touching.fold()
+    asked: list[int] = []
+
+    async def by_rows(rows: Sequence[int]) -> list[None]:
+        asked.extend(rows)
+        return [None for _ in rows]
+
+    monkeypatch.setattr(node._store, "by_rows", by_rows)
+    reply = await node.recall({"context": "kitten"}, caller())  # a word that it does not hold
+    assert ([each["title"] for each in reply["memories"]], asked) == (["Cat"], [])
+    assert reply["memories"][0]["access_count"] == 1  # with its touches
 
 
 async def test_a_recall_without_time_to_look_everywhere_says_so(

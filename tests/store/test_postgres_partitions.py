@@ -300,6 +300,7 @@ async def test_a_standby_that_has_not_heard_of_the_step_searches_as_before(
 
             before, held = await found(primary), await told(primary, cut=False)
             assert (len(before.near), len(held) > 5) == (5, True)
+            standby.await_sql("SELECT to_regclass('embedding') IS NOT NULL", True, name)
             standby.await_sql("SELECT count(*) FROM embedding", 67, name)
             standby.sql("SELECT pg_wal_replay_pause()")
             await cut(planted, 4)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from aimem.core.automatic import NO_USE, use_of
@@ -64,15 +64,31 @@ async def memories(connection: Connection, ids: Sequence[str]) -> list[Memory | 
 
 async def by_rows(connection: Connection, numbers: Sequence[int]) -> list[Memory | None]:
     """The visible memories under these row numbers."""
+    return await (await asking_by_rows(connection, numbers))()
+
+
+async def asking_by_rows(
+    connection: Connection, numbers: Sequence[int]
+) -> Callable[[], Awaitable[list[Memory | None]]]:
+    """Asks for what `by_rows` gives; what comes back waits for it. In pipeline mode other statements may go with it."""
+    asked = await connection.execute(_WITH_TOUCHES, (literal(numbers),))
+
+    async def told() -> list[Memory | None]:
+        return _with_touches(await asked.fetchall(), numbers)
+
+    return told
+
+
+def _with_touches(found: Iterable[tuple[Any, ...]], numbers: Sequence[int]) -> list[Memory | None]:
     held: dict[int, Row] = {}
     touches: dict[str, list[Record]] = {}
-    for row in map(row_of, await rows(connection, _WITH_TOUCHES, (literal(numbers),))):
+    for row in map(row_of, found):
         if row.record.kind == MEMORY:
             held[row.row] = row
         else:
             touches.setdefault(source_key(*row.record.ref), []).append(row.record)
-    found = (held.get(number) for number in numbers)
-    return [None if row is None else _memory(row, touches.get(row.record.key)) for row in found]
+    asked = (held.get(number) for number in numbers)
+    return [None if row is None else _memory(row, touches.get(row.record.key)) for row in asked]
 
 
 # One statement for both: a recall waits for it. OFFSET as in `known._MADE`.

@@ -263,7 +263,12 @@ class PostgresStore:
         return await self._near(matching, words, which, after, limit)
 
     async def nearest(self, question: Sequence[float], model: str, which: Filter, k: int) -> Nearest:
-        return await self._near(nearest, question, model, which, k, self._sizes, self.visible)
+        async def read(connection: Session) -> tuple[Nearest, Callable[[], Awaitable[list[Memory | None]]]]:
+            found = await nearest(connection, question, model, which, k, self._sizes, self.visible)
+            return found, await reading.asking_by_rows(connection, [row for row, _ in found.near])
+
+        found, told = await self._near(read)  # the memories come with the end of the transaction
+        return found._replace(memories=[memory for memory in await told() if memory is not None])
 
     async def with_vectors(self, rows: Sequence[int], model: str) -> tuple[list[Memory | None], dict[int, Pieces]]:
         async def read(connection: Session) -> tuple[list[Memory | None], dict[int, Pieces]]:
