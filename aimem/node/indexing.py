@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 class Indexing:
     """Owns the vector index. `ready` once it is built."""
 
+    elsewhere = False
+
     def __init__(
         self,
         store: Store,

@@ -1,8 +1,8 @@
 """Recall: what words and vectors find, in one order, as much of it as a budget allows.
 
-The question is embedded, and what is near to it looked for, while its words are looked up; each side reads what it
-found without waiting for the other. Every filter applies before anything is cut off, on both sides. Without a model
-that is ready the words decide alone, and the reply says so in its `mode`.
+The question is embedded while its words are looked up; where a store searches by vector too, each side looks and reads
+what it found without waiting for the other. Every filter applies before anything is cut off, on both sides. Without a
+model that is ready the words decide alone, and the reply says so in its `mode`.
 """
 
 from __future__ import annotations

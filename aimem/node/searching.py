@@ -66,7 +66,9 @@ class Sizes(NamedTuple):
 
 
 class Searching(Protocol):
-    """Finds the rows nearest to a vector."""
+    """Finds the rows nearest to a vector. `elsewhere`: not in this process."""
+
+    elsewhere: bool
 
     @property
     def ready(self) -> bool:
@@ -103,7 +105,7 @@ class Searching(Protocol):
 class InStore:
     """The store searches."""
 
-    ready = True
+    ready = elsewhere = True
 
     def __init__(self, store: SearchingStore, model_id: str, dims: int) -> None:
         self._store = store

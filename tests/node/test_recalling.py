@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import pytest
 from aimem.errors import Invalid, WrongShape
 from aimem.node.node import Node
 from tests.node.conftest import Clock, Open, caller, embedded
-from tests.waiting import PATIENCE_SECS, until
+from tests.waiting import until
 
 
 async def store(node: Node, title: str, content: str, **more: Any) -> str:
@@ -53,34 +51,6 @@ async def test_the_limit_is_bounded_and_may_be_zero(node: Node) -> None:
     assert len(await recalled(node, "tea", limit="5")) == 5
     assert len(await recalled(node, "tea", limit="500")) == 50
     assert await recalled(node, "tea", limit=0) == []
-
-
-async def test_neither_side_waits_for_the_other_to_read_what_it_found(
-    meaning_node: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await store(meaning_node, "Cat", "The cat sleeps on the warm roof.")
-    await store(meaning_node, "Disk", "The database host ran out of space.")
-    await embedded(meaning_node)
-    held = meaning_node._store
-    match, by_rows, search = held.match, held.by_rows, meaning_node._meaning.searching.search  # type: ignore[union-attr]
-    for later in (match, search):
-        read = asyncio.Event()
-
-        async def reading(rows: Sequence[int], read: asyncio.Event = read) -> Any:
-            try:
-                return await by_rows(rows)
-            finally:
-                read.set()
-
-        async def waiting(*asked: Any, later: Any = later, read: asyncio.Event = read) -> Any:
-            async with asyncio.timeout(PATIENCE_SECS):
-                await read.wait()
-            return await later(*asked)
-
-        with monkeypatch.context() as patched:
-            patched.setattr(held, "by_rows", reading)
-            patched.setattr(held if later is match else meaning_node._meaning.searching, later.__name__, waiting)  # type: ignore[union-attr]
-            assert (await recalled(meaning_node, "cat on the roof"))[0] == "Cat"
 
 
 async def test_a_namespace_spans_its_ancestors_and_nothing_else(node: Node) -> None:

@@ -105,6 +105,31 @@ async def test_one_node_embeds_and_all_recall_by_meaning(open_node: OpenNode) ->
     assert "Full" not in await recalled(first, "storage is full")  # at once
 
 
+@pytest.mark.parametrize(("first", "then"), [("nearest", "match"), ("with_vectors", "nearest")])
+async def test_neither_side_waits_for_the_other_to_read_what_it_found(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch, first: str, then: str
+) -> None:
+    node = await open_node()
+    await store(node, "Cat", "The cat sleeps on the warm roof.")
+    await until(lambda: counted(node) == 1)
+    await settled(node)
+    real, later, done = getattr(node._store, first), getattr(node._store, then), asyncio.Event()
+
+    async def noted(*asked: Any) -> Any:
+        found = await real(*asked)
+        done.set()
+        return found
+
+    async def waiting(*asked: Any) -> Any:
+        async with asyncio.timeout(PATIENCE_SECS):
+            await done.wait()
+        return await later(*asked)
+
+    monkeypatch.setattr(node._store, first, noted)
+    monkeypatch.setattr(node._store, then, waiting)
+    assert await recalled(node, "cat") == ["Cat"]
+
+
 async def test_what_is_near_brings_its_memories(open_node: OpenNode, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are not asked for again."""
     node = await open_node()
