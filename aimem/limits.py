@@ -166,6 +166,7 @@ LOAD_SEEN_ROWS = 10_000  # read at once when a load goes on that was broken off:
 LOAD_SPELL_TEXTS = 128  # memories whose words are spelled at once: some 5 ms of work, 300 kB
 LOAD_SPELL_BESIDE = 100  # of fewer at once the words are spelled sooner than a process for that has started
 LOAD_STEP_INTENTS = 16  # in one go, of a group that is run while the server takes in the one before: a millisecond
+LOAD_LINES = 64  # rows sent at once: 80 kB, half a millisecond's work
 LOAD_PIPE_BYTES = 512 * 1024  # for the words of so many; asyncio takes out half of it in one go
 LOAD_SETTLE_BATCH = 2_000  # memories whose vectors are put in at once behind a load: 8 MB of them, nobody waits
 LOAD_MEMORY_KB = 262_144  # of the server for each index behind a load: a million memories fit

@@ -206,8 +206,7 @@ class Recent:
     def note(self, refs: Iterable[Ref], families: Iterable[Family]) -> None:
         """These were written, so they may stand there."""
         if self._seen is not None:
-            for each in (*refs, *map(mark_of, families)):
-                self._seen.add(each)
+            self._seen.add(*refs, *map(mark_of, families))
 
 
 async def ask(connection: Connection, missing: Missing) -> list[Any]:

@@ -19,11 +19,15 @@ class Seen:
     def __init__(self) -> None:
         self._bits = bytearray(1 << LOAD_SEEN_BITS - 3)
 
-    def add(self, what: Hashable) -> None:
-        """From now on this may stand there."""
-        number = hash(what)
-        for place in (number & _PLACES, number >> 32 & _PLACES):
-            self._bits[place >> 3] |= 1 << (place & 7)
+    def add(self, *those: Hashable) -> None:
+        """From now on these may stand there."""
+        bits = self._bits
+        for what in those:
+            number = hash(what)
+            place = number & _PLACES
+            bits[place >> 3] |= 1 << (place & 7)
+            place = number >> 32 & _PLACES
+            bits[place >> 3] |= 1 << (place & 7)
 
     def __contains__(self, what: Hashable) -> bool:
         number = hash(what)

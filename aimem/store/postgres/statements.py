@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from aimem.core.automatic import NEVER
 from aimem.core.record import Record
 from aimem.core.visibility import scope_of
+from aimem.limits import LOAD_LINES
 from aimem.store.postgres.known import pair_hash
 from aimem.store.postgres.lines import NOTHING, line
 from aimem.store.postgres.session import Connection, copying
@@ -140,9 +142,10 @@ SET_SUMS = (
 
 async def copy_rows(connection: Connection, puts: Iterable[tuple[int, Put]]) -> None:
     """Write rows that are new, by their numbers."""
-    lines = "".join(line(put.values(row)) for row, put in puts).encode()
+    lines = (line(put.values(row)).encode() for row, put in puts)
     async with copying(connection, f"COPY record ({', '.join(TYPES)}) FROM STDIN") as copy:
-        await copy.write(lines)
+        while some := b"".join(islice(lines, LOAD_LINES)):  # the server takes them in while the next are made
+            await copy.write(some)
 
 
 async def copy_words(connection: Connection, spelled: Iterable[Callable[[], Awaitable[bytes]]]) -> None:
