@@ -9,12 +9,14 @@ import os
 import pwd
 import signal
 import subprocess
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
+_IPC_RMID = 0
 
 
 def binary(name: str) -> Path:
@@ -68,6 +70,29 @@ def state_of(process: int) -> str:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return "X"
+
+
+def memory_of(processes: Iterable[int]) -> set[Path | int]:
+    """The shared memory that they have: files, and numbers of System V segments."""
+    found = set[Path | int]()
+    for process in processes:
+        with suppress(OSError):
+            for line in Path(f"/proc/{process}/maps").read_text().splitlines():
+                _, _, _, _, number, *name = line.split()
+                if name and name[0].startswith("/dev/shm/PostgreSQL."):
+                    found.add(Path(name[0]))
+                elif name and name[0].startswith("/SYSV"):
+                    found.add(int(number))
+    return found
+
+
+def remove_memory(held: Iterable[Path | int]) -> None:
+    """What killed ones had: the kernel keeps it until it stops, and has room for 4,096 segments."""
+    for each in held:
+        if isinstance(each, Path):
+            each.unlink(missing_ok=True)
+        else:
+            ctypes.CDLL(None).shmctl(each, _IPC_RMID, None)
 
 
 def family_of(first: int) -> list[int]:

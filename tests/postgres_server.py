@@ -18,7 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from .free_ports import free_ports
-from .postgres_programs import binary, die_with_parent, family_of, identity, state_of, user_of_server
+from .postgres_programs import (
+    binary,
+    die_with_parent,
+    family_of,
+    identity,
+    memory_of,
+    remove_memory,
+    state_of,
+    user_of_server,
+)
 from .waiting import PATIENCE_SECS
 
 ROLE, PASSWORD = "aimem", "correct horse: battery/staple"
@@ -148,12 +157,14 @@ class PostgresServer:
         """End every process of it at once, as when the machine loses its power but not its disk."""
         if self._process is not None:
             found = self._frozen()
+            memory = memory_of(found)
             for process in found:
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
             self._process.wait()
             self._process = None
             self.await_true(lambda: all(state_of(each) in "ZX" for each in found), "it does not end")
+            remove_memory(memory)
 
     def restart(self, how: signal.Signals = signal.SIGINT, **settings: str) -> None:
         """Stop it, change settings, start it again."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from threading import Thread
 
 import psycopg
 import pytest
 
-from .postgres_programs import state_of
+from .postgres_programs import family_of, memory_of, state_of
 from .postgres_server import PASSWORD, PostgresServer
 
+_SEGMENTS = Path("/proc/sysvipc/shm")
 MakeServer = Callable[..., PostgresServer]
 
 
@@ -35,7 +37,11 @@ def test_it_keeps_what_was_committed_through_kill_and_restart_and_waits_while_fr
     server = new_postgres(fsync=True)
     server.sql("create table kept (n int)")
     server.sql("insert into kept values (1)")
+    memory = memory_of(family_of(server._first))
+    assert {type(each) for each in memory} == {int, type(Path())}
     server.kill()
+    assert not any(each.exists() for each in memory if isinstance(each, Path))
+    assert not {int(line.split()[1]) for line in _SEGMENTS.read_text().splitlines()[1:]} & memory
     with pytest.raises(psycopg.OperationalError):
         server.sql("select 1")
     server.start()
