@@ -1,7 +1,7 @@
 """A file of N memories with drawn vectors, made once and kept: a common part, a topic, a narrower one, and noise.
 
 How uneven they are decides how many of the nearest a graph finds: with centres equally crowded and noise alike in all
-directions, .92 of ten at 1,000,000 where these have .98.
+directions .92 of ten at 1,000,000, with these .85.
 
 They are kept under the name of the model that the built file carries, so a node takes them for its own. One memory in a
 hundred lies in the namespace `one`, one in a thousand in `tenth`, the others spread over fifty roots.
@@ -68,7 +68,7 @@ async def _made(target: Path, rows: int) -> None:
 
 class Drawn:
     """Vectors of length 1, the same in every run. Each has one of 20,000 centres, few of which are that of many, and
-    noise of which some directions have more than others: as the vectors by which the graph's settings were chosen."""
+    noise of which some directions have more than others."""
 
     def __init__(self, seed: int = 1) -> None:
         import numpy as np
