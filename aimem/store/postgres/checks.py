@@ -170,12 +170,16 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
+def acting_for(holder: str | None, role: str) -> str:
+    """What helps a role that works on a store of another one."""
+    return f"name {holder} in the URL, or let this role act for it: GRANT {holder} TO {role}"
+
+
 def _of_rights(facts: Facts) -> list[Finding]:
     found = []
     if not facts.may_write:
         message = f"the role {facts.role} may not write to the store, whose tables are those of {facts.holder}"
-        hint = f"name {facts.holder} in the URL, or let this role act for it: GRANT {facts.holder} TO {facts.role}"
-        found.append(Finding("may_not_write", message, hint, True))
+        found.append(Finding("may_not_write", message, acting_for(facts.holder, facts.role), True))
     elif facts.schema is None or not facts.may_create:
         where = f"the schema {facts.schema}" if facts.schema else f"any schema of the database {facts.database}"
         hint = f"as its owner or a superuser: CREATE SCHEMA {facts.role} AUTHORIZATION {facts.role}"

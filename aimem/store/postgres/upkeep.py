@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from aimem.errors import Locked, Misconfigured
+from aimem.store.postgres.checks import acting_for
 from aimem.store.postgres.partitions import OLD, parts
 from aimem.store.postgres.session import Connection, one, rows
 
@@ -30,7 +31,7 @@ async def alone(connection: Connection) -> None:
         role, holder = found
         raise Misconfigured(
             f"the role {role} may not look after the store, whose tables are those of {holder}",
-            hint=f"name {holder} in the URL, or let this role act for it: GRANT {holder} TO {role}",
+            hint=acting_for(holder, role),
         )
     await connection.execute(
         "SELECT set_config(name, '0', false) FROM pg_settings WHERE name LIKE '%_timeout' AND context = 'user'"
