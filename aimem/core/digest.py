@@ -25,7 +25,7 @@ def bucket_of(kind: str, key: str) -> int:
 
 def entry(record: Record) -> int:
     """What one record adds to its bucket."""
-    head = f"{record.kind}\0{record.key}\0{record.version}\0".encode()
+    head = f"{record.kind}\0{record.key}\0{record.stamp}\0".encode()
     return int.from_bytes(hashlib.sha256(head + record.hash).digest(), "big")
 
 

@@ -16,7 +16,13 @@ from typing import Any, NamedTuple
 from aimem.core.version import Version, parse_version
 from aimem.errors import Invalid
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")).encode
+_encode = json.JSONEncoder(
+    ensure_ascii=False,
+    check_circular=False,  # what was parsed has no circle; one is a RecursionError
+    allow_nan=False,
+    sort_keys=True,
+    separators=(",", ":"),
+).encode
 _decode = json.JSONDecoder().decode
 _ENVELOPE = frozenset({"kind", "key", "version", "deleted", "born", "body"})
 
@@ -55,7 +61,7 @@ class Record:
     `born` is the version of the write that created the record; counters and the tier rule belong to one birth.
     """
 
-    __slots__ = ("_body", "_hash", "_ref", "born", "deleted", "extra", "key", "kind", "raw", "version")
+    __slots__ = ("_body", "_hash", "_ref", "_stamp", "born", "deleted", "extra", "key", "kind", "raw", "version")
 
     def __init__(
         self,
@@ -80,6 +86,7 @@ class Record:
         self._body = body
         self._hash = hash
         self._ref: Ref | None = None
+        self._stamp: str | None = None
 
     @classmethod
     def make(
@@ -95,6 +102,13 @@ class Record:
         return self._ref
 
     @property
+    def stamp(self) -> str:
+        """The text of the version."""
+        if self._stamp is None:
+            self._stamp = str(self.version)
+        return self._stamp
+
+    @property
     def body(self) -> dict[str, Any]:
         if self._body is None:
             self._body = _decode(self.raw.decode())
@@ -104,7 +118,8 @@ class Record:
     def hash(self) -> bytes:
         """SHA-256 over all that is not address or version: 32 bytes. Orders records of equal version."""
         if self._hash is None:
-            head = f"{'x' if self.deleted else '-'}{self.born}|".encode()
+            born = self.stamp if self.born is self.version else self.born
+            head = f"{'x' if self.deleted else '-'}{born}|".encode()
             self._hash = hashlib.sha256(head + self.extra + b"|" + self.raw).digest()
         return self._hash
 

@@ -153,6 +153,21 @@ async def test_old_vectors_are_kept_apart_from_ours(tmp_path: Path, old: sqlite3
         assert body["dims"] == 384
 
 
+@pytest.mark.parametrize("bad", [0, 127, 128, 200, 299])
+async def test_a_text_that_is_no_utf8_costs_no_other_row(tmp_path: Path, bad: int) -> None:
+    path = tmp_path / "old.db"
+    with OldDatabase(path) as made:
+        for number in range(300):
+            made.memory(f"{number:03}", title=f"no. {number}")
+        made.connection.execute("UPDATE memories SET title = CAST(x'ff41' AS TEXT) WHERE id = ?", (f"{bad:03}",))
+    async with migrated(tmp_path / "x.db", path) as (store, report):
+        found = await records(store, MEMORY)
+    assert (report.kinds["memories"].read, report.kinds["memories"].written) == (300, 300)
+    titles = [f"no. {number}" if number != bad else "\ufffdA" for number in range(300)]
+    assert [record.body["title"] for _, record in sorted(found.items())] == titles
+    assert [note.what.partition(":")[0] for note in report.repaired] == [f"{bad:03}"]
+
+
 async def test_running_again_changes_nothing(tmp_path: Path) -> None:
     async with migrated(tmp_path / "x.db", REAL) as (store, first):
         head = store.head

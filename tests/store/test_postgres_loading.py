@@ -260,8 +260,9 @@ async def test_a_node_makes_what_is_missing_before_it_serves(
 
 
 @pytest.mark.parametrize("by", ["the next run", "a node"])
+@pytest.mark.parametrize("at", ["the index of words", "those of rows"])
 async def test_a_load_that_is_killed_while_it_makes_an_index_is_ended_by(
-    by: str, tmp_path: Path, database: Make, postgres: PostgresServer
+    at: str, by: str, tmp_path: Path, database: Make, postgres: PostgresServer
 ) -> None:
     source, url = tmp_path / "a.db", database()
     digest = await asyncio.to_thread(fill, source, *(f"memory {number}" for number in range(50)))
@@ -269,22 +270,26 @@ async def test_a_load_that_is_killed_while_it_makes_an_index_is_ended_by(
     command = [sys.executable, "-m", "aimem", "migrate", "--from", str(source), "--to", url]
     async with opened(url):
         pass  # the tables are there
-    async with await connected(postgres, name) as before, await connected(postgres, name) as during:
-        await before.execute("BEGIN; LOCK TABLE embedding IN SHARE UPDATE EXCLUSIVE MODE")  # no ANALYZE
+    made = len(INDEXES) - 1 if at == "the index of words" else 1
+    async with await connected(postgres, name) as of_rows, await connected(postgres, name) as of_words:
+        await of_rows.execute("BEGIN; LOCK TABLE embedding IN SHARE UPDATE EXCLUSIVE MODE")  # no ANALYZE
+        await of_words.execute("BEGIN; LOCK TABLE progress IN EXCLUSIVE MODE")  # nothing is written yet
         process = await asyncio.create_subprocess_exec(*command)
+        await until_sql(postgres, name, _ARE_THERE, 0)
+        await of_words.execute("COMMIT; BEGIN; LOCK TABLE words IN ROW EXCLUSIVE MODE")
         await until_sql(postgres, name, _BLOCKED.format("ANALYZE"), 1)
-        assert postgres.sql(_ARE_THERE, name) == [(0,)]
-        await during.execute("BEGIN; LOCK TABLE words IN ROW EXCLUSIVE MODE")
-        await before.execute("ROLLBACK")
         await until_sql(postgres, name, _BLOCKED.format("CREATE INDEX words_found"), 1)
-        await until_sql(postgres, name, _ARE_THERE, len(INDEXES) - 1)
+        assert postgres.sql(_ARE_THERE, name) == [(0,)]
+        await (of_rows if at == "the index of words" else of_words).execute("ROLLBACK")
+        await until_sql(postgres, name, _ARE_THERE, made)
         process.kill()
         assert await process.wait() == -signal.SIGKILL
-        await during.execute("ROLLBACK")
+        await of_rows.execute("ROLLBACK")
+        await of_words.execute("ROLLBACK")
     await until_sql(
         postgres, name, f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND usename = 'aimem'", 0
     )
-    assert postgres.sql(_ARE_THERE, name) == [(len(INDEXES) - 1,)]
+    assert postgres.sql(_ARE_THERE, name) == [(made,)]
     if by == "the next run":
         again = await asyncio.create_subprocess_exec(*command)
         assert await again.wait() == 0

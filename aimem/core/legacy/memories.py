@@ -165,7 +165,8 @@ def _metadata(value: Any, notes: Notes) -> dict[str, Any]:
 
 def _times(body: dict[str, Any], created: int, updated: int, written: int, horizon: Horizon) -> tuple[Version, Version]:
     """Version and birth. The body keeps the times that these do not tell."""
-    version, born = horizon.version(written), horizon.version(created)
+    version = horizon.version(written)
+    born = version if created == written else horizon.version(created)
     if updated != version.time and updated <= horizon.now:
         body["updated_at"] = updated
     if created != born.time and created <= horizon.now:

@@ -19,6 +19,7 @@ KNOWN_BY = ("memories", "memory_links", "schema_version")
 EARLIEST = 1  # ns; a version has no room for what lies before 1970
 
 Notes = list[str]
+_decode = json.JSONDecoder().decode
 _SHOWN_CHARS = 80
 
 
@@ -100,7 +101,7 @@ def integer_of(value: Any, field: str, notes: Notes, default: int = 0) -> int:
 def json_of(value: Any, wanted: type, field: str, notes: Notes) -> Any:
     """The value that a JSON text holds, or None when it is not readable or not of the wanted type."""
     try:
-        found = json.loads(value)
+        found = _decode(value) if isinstance(value, str) else json.loads(value)
     except (ValueError, TypeError, RecursionError):
         found = None
     if isinstance(found, wanted):

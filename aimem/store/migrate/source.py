@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from aimem.store.migrate.whole import Check
 
 SCHEMA = 16
 _MADE_BY = {17: "0.6.3.1", 18: "0.6.3.1", 19: "0.6.3.1", 20: "0.6.4", 42: "0.7.0"}
+_any_text = methodcaller("decode", "utf-8", "surrogateescape")
 _OURS = "memories_fts"  # its word index is made anew; `sqlite_...` are SQLite's own
 
 
@@ -36,6 +38,7 @@ class FileSource:
         self.rest: dict[str, tuple[int, str]] = {}
         self._connection = connection
         self._look()
+        connection.text_factory = str
         self._check = Check(other)
 
     def faults(self) -> list[str]:
@@ -57,13 +60,22 @@ class FileSource:
             yield from self._salvaged(table, last, lost)
 
     def _select(self, table: Table, ending: str, values: Sequence[Any]) -> Iterator[Row]:
-        columns = ", ".join(table.columns)
-        cursor = self._connection.execute(f"SELECT {columns} FROM {table.name} t {table.joined} {ending}", values)
-        while rows := cursor.fetchmany(MIGRATE_READ_ROWS):
-            yield from rows
+        columns, given = ", ".join(table.columns), 0
+        query = f"SELECT {columns} FROM {table.name} t {table.joined} {ending}"
+        try:
+            cursor = self._connection.execute(query, values)
+            while rows := cursor.fetchmany(MIGRATE_READ_ROWS):
+                yield from rows
+                given += len(rows)
+        except sqlite3.OperationalError as error:
+            if hasattr(error, "sqlite_errorcode"):
+                raise
+            self._connection.text_factory = _any_text  # one is no UTF-8: the rest takes half as long again to read
+            yield from islice(self._select(table, ending, values), given, None)
 
     def _salvaged(self, table: Table, last: Row | None, lost: Lost) -> Iterator[Row]:
         """What can be read after key `last`."""
+        self._connection.text_factory = _any_text
         try:
             numbers: Iterable[tuple[int, str]] = self._numbers_by_key(table)
         except sqlite3.DatabaseError:
@@ -148,7 +160,7 @@ def open_source(path: Path, folder: Path) -> FileSource:
     copy = copy_aside(path, folder)
     connection = sqlite3.connect(copy, isolation_level=None)
     try:
-        connection.text_factory = methodcaller("decode", "utf-8", "surrogateescape")
+        connection.text_factory = _any_text
         _make_readable(connection)
         _check(path, connection)
         other = sqlite3.connect(copy, isolation_level=None, check_same_thread=False)

@@ -196,10 +196,13 @@ class Recent:
         they were."""
         self._state, rows = state, self._rows
         for one in (read, now):
-            for ref, row in one.items():
-                rows.pop(ref, None)
-                if row is not None and len(row.record.raw) <= RECENT_ROW_BYTES_MAX:
-                    rows[ref] = row
+            for ref in rows.keys() & one.keys():  # the last that were used stand last
+                del rows[ref]
+            rows.update(
+                (ref, row)
+                for ref, row in one.items()
+                if row is not None and len(row.record.raw) <= RECENT_ROW_BYTES_MAX
+            )
         for ref in list(islice(rows, max(0, len(rows) - RECENT_ROWS_MAX))):
             del rows[ref]
 

@@ -19,18 +19,38 @@ def line(values: tuple[Any, ...]) -> str:
     row, kind, key, seq, since, version, born, deleted, body, digest, extra, stored, visible = values[:_FIRST]
     shown = values[_FIRST:]
     return (
-        f"{row}\t{kind}\t{_field(key)}\t{seq}\t{since}\t{version}\t{born}\t{deleted}\t{_json(body)}\t"
-        f"{_bytes(digest)}\t{_json(extra)}\t{_field(stored)}\t{visible}\t"
-        f"{_NONE if shown == NOTHING else _TAB.join(map(_field, shown))}\n"
+        f"{row}\t{kind}\t{_text(key)}\t{seq}\t{since}\t{version}\t{born}\t{deleted}\t{_json(body)}\t"
+        f"{_bytes(digest)}\t{_json(extra)}\t{_NULL if stored is None else stored}\t{visible}\t"
+        f"{_NONE if shown == NOTHING else _shown(*shown)}\n"
     )
 
 
-def _field(value: str | int | bytes | None) -> str:
+def _shown(
+    target: str | None,
+    archived: int | None,
+    namespace: str | None,
+    pair: bytes | None,
+    tier: int | None,
+    priority: int | None,
+    created: int | None,
+    updated: int | None,
+    expires: int | None,
+    scope: str | None,
+    agent: str | None,
+    tags: str | None,
+) -> str:
+    numbers = (tier, priority, created, updated, expires)
+    told = _TAB.join([_NULL if number is None else str(number) for number in numbers])
+    return (
+        f"{_text(target)}\t{_NULL if archived is None else archived}\t{_text(namespace)}\t"
+        f"{_NULL if pair is None else _bytes(pair)}\t{told}\t{_text(scope)}\t{_text(agent)}\t{_text(tags)}"
+    )
+
+
+def _text(value: str | None) -> str:
     if value is None:
         return _NULL
-    if isinstance(value, str):
-        return value.translate(_ESCAPED) if _SPECIAL(value) else value
-    return _bytes(value) if isinstance(value, bytes) else str(value)
+    return value.translate(_ESCAPED) if _SPECIAL(value) else value
 
 
 def _bytes(value: bytes) -> str:

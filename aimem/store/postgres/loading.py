@@ -95,16 +95,26 @@ async def seen(session: Session) -> Seen:
 
 async def end(session: Session, beside: Session, say: Told) -> None:
     """Do what the load has left, as far as it is not done yet: the vectors that came with it, the graph over them, the
-    indexes. These come last: until all are there the store counts as one that is being loaded. The words, which take
-    as long as all the rest, are gone through on the session `beside`."""
-    if not (names := await missing(session)):
-        return
+    indexes. Those of rows come last: until all are there the store counts as one that is being loaded. The words, which
+    take as long as all the rest, are gone through on the session `beside`."""
+    names = await missing(session)
+    of_words = [name for name in names if INDEXES[name].startswith("words ")]
+    of_rows = [name for name in names if name not in of_words]
+    if names:
+        await gather(_end_of_rows(session, of_rows, say), _end_of_words(beside, of_words, say))
+
+
+async def _end_of_rows(session: Session, indexes: Iterable[str], say: Told) -> None:
     say("gathering statistics")
-    await gather(session.execute("ANALYZE record"), beside.execute("ANALYZE words"))  # by which vectors are read too
+    await session.execute("ANALYZE record")  # by which vectors are read too
     await _settle(session, say)
     await session.execute("ANALYZE embedding")
-    of_words = [name for name in names if INDEXES[name].startswith("words ")]
-    await gather(build(session, [name for name in names if name not in of_words], say), build(beside, of_words, say))
+    await build(session, indexes, say)
+
+
+async def _end_of_words(session: Session, indexes: Iterable[str], say: Told) -> None:
+    await build(session, indexes, say)
+    await session.execute("ANALYZE words")
 
 
 async def _settle(session: Session, say: Told) -> None:

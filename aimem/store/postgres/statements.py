@@ -49,7 +49,7 @@ class Put:
                 self.expires,
                 *self._shown(),
             )
-        version = str(record.version)
+        version = record.stamp
         return (
             row,
             stored(record.kind),
@@ -80,6 +80,8 @@ class Put:
 
 def _integer(value: Any) -> int | None:
     """A number of a body as a column holds it: records of other programs may carry any."""
+    if type(value) is int and -NEVER <= value <= NEVER:
+        return value
     if not isinstance(value, int | float) or value != value:
         return None
     return int(min(max(value, -NEVER), NEVER))
