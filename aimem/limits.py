@@ -158,7 +158,7 @@ CONSOLIDATE_MIN, CONSOLIDATE_MAX = 2, 100  # memories that become one (wire)
 # Taking in a database of the existing system.
 MIGRATE_BATCH_RECORDS = 4_000  # in one group commit: fewer and longer ones merge the word index less often
 MIGRATE_BATCH_BYTES = 4 * 1024 * 1024  # likewise, for long memories: each takes several times that in memory
-MIGRATE_BATCHES_IN_FLIGHT = 3  # so that reading and writing overlap
+MIGRATE_BATCHES_IN_FLIGHT = 3  # one is written, the next is ready for the writer, a third is read meanwhile
 MIGRATE_YIELD_GROUPS = 16  # read at once, before the writer gets its turn: about a millisecond
 MIGRATE_SHARED_INTENTS = 500  # at once to a shared store: well within its deadline of a write on a busy machine
 LOAD_SEEN_BITS = 27  # 16 MB: of an address or a family two bits are set

@@ -193,7 +193,11 @@ def _made(key: str, version: Version, born: Version, body: dict[str, Any], row: 
 
 def unite(rows: Sequence[Old]) -> United:
     """What stands of one id, from all rows that any database has of it."""
-    last = rows[0] if len(rows) == 1 else max(rows, key=lambda row: (row.stamp, row.record.order))
+    if len(rows) == 1:
+        (row,) = rows
+        embeddings = [] if row.embedding is None else [embedding_of(row.record, row.embedding)]
+        return United(row.record, row, [], _touch(row.record, rows, rows), embeddings)
+    last = max(rows, key=lambda row: (row.stamp, row.record.order))
     memory, birth = last.record, [row for row in rows if row.record.born == last.record.born]
     if len(birth) > 1:
         memory = with_rank(memory, max(effect_of(row.record).rank for row in birth))

@@ -131,13 +131,15 @@ class Mapping:
         """What stands of one id, and the count of each row."""
         united = memories.unite([each.old for each in found])
         source = next(each.source for each in found if each.old is united.row)
-        for each in found:
-            for count in self._counts(each.old):
+        counts = self._counts(united.row)
+        for count in counts:
+            count.read += 1
+        for other in (each.old for each in found if each.old is not united.row):
+            for count in self._counts(other):
                 count.read += 1
-                if each.old is not united.row:
-                    count.present += 1
+                count.present += 1
         yield from self._derived("accesses", [united.touch] if united.touch else [], found, source)
-        yield Item(united.memory, self._counts(united.row), source, "memories")
+        yield Item(united.memory, counts, source, "memories")
         if (agent := self._agent(united.memory, source)) is not None:
             yield self._item(agent, "agents", source)
         for copy in united.copies:
