@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -44,6 +44,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--big", action="store_const", dest="rows", const=BIG, help="and 1,000,000")
     parser.add_argument("--small", action="store_true", help="little of everything, to see that it runs")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each load (10)")
+    parser.add_argument(
+        "--partitions", type=int, default=0, help="that the vectors are cut into before they come (none)"
+    )
+    parser.add_argument("--only-postgres", action="store_true", help="no file beside it")
     kept.arguments(parser)
 
 
@@ -55,11 +59,14 @@ class _Effort:
     questions: int = 100
     changes: int = 100
     nodes: int = store_nodes.NODES
+    partitions: int = 0
+    of_sqlite: bool = True
 
 
 def run(options: argparse.Namespace) -> int:
     sizes = SMALL if options.small else sorted(options.rows)
     effort = _Effort(0.5, 5, 5, 2) if options.small else _Effort(options.seconds)
+    effort = replace(effort, partitions=options.partitions, of_sqlite=not options.only_postgres)
     return kept.run(options, _measured(sizes, effort), lambda figure: (figure.row, figure.tier, figure.rows))
 
 
@@ -70,7 +77,8 @@ def _measured(sizes: list[int], effort: _Effort) -> Iterator[Figure]:
     for rows in sizes:
         source = drawn.source(rows)
         yield from _of_postgres(source, rows, effort, rows == main)
-        yield from _of_sqlite(source, rows, effort)
+        if effort.of_sqlite:
+            yield from _of_sqlite(source, rows, effort)
 
 
 def _migrated(rows: int) -> Figure:
@@ -94,6 +102,8 @@ def _migrated(rows: int) -> Figure:
 def _of_postgres(source: Path, rows: int, effort: _Effort, alone: bool) -> Iterator[Figure]:
     with postgres(rows) as server:
         url = new_store(server)
+        if effort.partitions:
+            _aimem("store", "partition", str(effort.partitions), "--store-url", url)
         yield _loaded(server, source, url, rows)
         answered = apart(shared.of_postgres, url, effort.questions)
 
@@ -113,8 +123,7 @@ def _loaded(server: PostgresServer, source: Path, url: str, rows: int) -> Figure
     from tests.postgres_server import name_of
 
     found, database = taken(source, url, lambda: cpu_of_children(server.data)), name_of(url)
-    tuned = [sys.executable, str(DIST), "store", "tune", "--apply", "--store-url", url]
-    subprocess.run(tuned, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _aimem("store", "tune", "--apply", "--store-url", url)
     took = indexes(server.log())
     server.sql("VACUUM ANALYZE", database)
     values = {
@@ -128,13 +137,17 @@ def _loaded(server: PostgresServer, source: Path, url: str, rows: int) -> Figure
         "words_mb": _mb(server, database, "pg_total_relation_size('words_found')"),
         **{f"{step.replace(' ', '_')}_s": seconds for step, seconds in found.steps.items()},
     }
-    if "embedding_namespace" in took:
-        values["cover_mb"] = _mb(server, database, "pg_relation_size('embedding_namespace')")
-    if "embedding_graph" in took:
-        values["graph_s"] = took["embedding_graph"]
-        values["indexes_s"] -= values["graph_s"]
-        values["graph_mb"] = _mb(server, database, "pg_relation_size('embedding_graph')")
+    for what, ending in (("cover", "_namespace"), ("graph", "_graph")):  # of each part, where the vectors are cut
+        if parts := [index for index in took if index.startswith("embedding_") and index.endswith(ending)]:
+            values[f"{what}_mb"] = _mb(server, database, " + ".join(f"pg_relation_size('{part}')" for part in parts))
+            values[f"{what}_s"] = sum(took[part] for part in parts)
+    values["indexes_s"] -= values.get("graph_s", 0.0)
     return Figure("postgres-load", rows, "semantic", errors=found.errors, values=values)
+
+
+def _aimem(*arguments: str) -> None:
+    command = [sys.executable, str(DIST), *arguments]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def _mb(server: PostgresServer, database: str, what: str) -> float:
