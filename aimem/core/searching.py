@@ -16,7 +16,7 @@ SHARE_MIN = 0.03  # of all rows, from which on a graph meets enough that pass
 OVERFETCH = 3  # the graph's own order is roughly right: of so many times what is asked for, the true best are kept
 EF_MIN, EF_LARGE, EF_MAX = 100, 200, 1_000  # rows that a graph keeps in view: 1,000 is the server's bound
 EF_OF_SEVERAL = 40  # of each of several graphs at least: together they see enough, and more takes twice as long
-_LARGE = 1_000_000  # from here on the smaller view finds under .98 of the ten nearest
+_LARGE = 500_000  # from here on the smaller view finds under .98 of the ten nearest
 
 
 class Search(NamedTuple):
@@ -38,7 +38,7 @@ def plan(passing: int, total: int, k: int, *, has_graph: bool) -> Search:
     if passing <= EXACT_SEARCH_TRIED_MAX and passing < SHARE_MIN * total:
         return EXACT
     inner = OVERFETCH * k
-    return Search(True, inner, min(max(inner, EF_LARGE if total > _LARGE else EF_MIN), EF_MAX))
+    return Search(True, inner, min(max(inner, EF_LARGE if total >= _LARGE else EF_MIN), EF_MAX))
 
 
 def counted_up_to(total: int) -> int:

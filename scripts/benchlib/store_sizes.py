@@ -7,8 +7,8 @@ from math import log10
 
 from benchlib.figures import Figure
 
-_SCALE = 5, 6, 7, 8
-"""The sizes that aimem-store(7) tells of, as powers of ten."""
+_SCALE = 10**5, 10**6, 10**7, 10**8
+"""The sizes that aimem-store(7) tells of, and any others from the first on that were measured."""
 
 
 def table(figures: Sequence[Figure]) -> str:
@@ -23,14 +23,22 @@ def table(figures: Sequence[Figure]) -> str:
     if not loads:
         return ""
     recalls = {each.rows: each.values for each in figures if each.row == "postgres-recall-all"}
-    lines = [f"memories|{'|'.join(f'10^{power}' for power in _SCALE)}"]
+    scale = sorted({*_SCALE, *(rows for rows in loads if rows > _SCALE[0])})
+    lines = [f"memories|{'|'.join(map(_power, scale))}"]
     for work, told, value in _GROWING:
-        lines.append(f"{work}|{'|'.join(told(*value(loads, 10**power)) for power in _SCALE)}")
+        lines.append(f"{work}|{'|'.join(told(*value(loads, rows)) for rows in scale)}")
     for work, name, form in _STANDING:
-        cells = (recalls.get(10**power, {}).get(name) for power in _SCALE)
+        cells = (recalls.get(rows, {}).get(name) for rows in scale)
         lines.append(f"{work}|{'|'.join(_NONE if cell is None else form.format(cell) for cell in cells)}")
     rows = "\n".join(lines)
-    return f".TS\ntab(|);\nl {' '.join('r' * len(_SCALE))}.\n{rows}\n.TE"
+    return f".TS\ntab(|);\nl {' '.join('r' * len(scale))}.\n{rows}\n.TE"
+
+
+def _power(rows: int) -> str:
+    """As `10^6` or `3x10^6`."""
+    power = int(log10(rows))
+    times = f"{rows / 10**power:g}"
+    return f"10^{power}" if times == "1" else f"{times}x10^{power}"
 
 
 Loads = Mapping[int, Mapping[str, float]]
