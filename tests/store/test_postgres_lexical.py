@@ -12,7 +12,7 @@ import pytest
 from aimem.core.text import recall_terms, search_terms
 from aimem.store import terms
 from aimem.store.base import Filter, Hit, Store, Words
-from aimem.store.postgres import lexical, nearest
+from aimem.store.postgres import lexical, nearest, term_statistics
 from aimem.store.postgres.opening import open_store
 from aimem.store.postgres.session import Connection, Values, rows
 from aimem.store.postgres.store import PostgresStore
@@ -185,12 +185,12 @@ async def test_in_a_large_store_common_words_do_not_count_and_the_server_tells_h
     monkeypatch.setattr(terms, "RANKED_ROWS_BUDGET", 10)
     monkeypatch.setattr(terms, "MATCH_ALL_ROWS", 20)
     monkeypatch.setattr(terms, "MATCH_ROWS_BUDGET", 20)
-    monkeypatch.setattr(lexical, "COUNTED_EXACTLY_ROWS", 10)
+    monkeypatch.setattr(term_statistics, "COUNTED_EXACTLY_ROWS", 10)
     async with postgres.connections.use() as connection:
         await connection.execute("ANALYZE words")
-        common = await lexical._common(connection)
+        common = await term_statistics._common(connection)
     assert common["turn"] > 0.3
-    postgres._statistics = lexical.Statistics()
+    postgres._statistics = term_statistics.Statistics()
     after = await postgres.match(asked, Filter(NOW), 1_000)
     assert 0 < len(after) < 20 < len(before)
     assert [hit.id for hit in after] == [hit.id for hit in before[: len(after)]]

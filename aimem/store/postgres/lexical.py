@@ -1,14 +1,11 @@
-"""Matching words: the stems that SQLite's index has, scored as FTS5 scores them.
+"""Matching words: which rows a search by words finds, and which of them are ranked.
 
-The server's `ts_rank` knows neither how rare a word is nor how long the text: it serves here to tell how often a word
-comes. It gives a single word that comes n times 1 + 1/4 + .. + 1/n^2, over the sum of all (pi^2 / 6); what lacks is
-about 1 / (n + 1/2), so n is exact when rounded. Words that follow each other are counted place by place.
+How common a term is tells `term_statistics`, what a row is worth `bm25`. Both as in SQLite, so that the same question
+finds the same memories in every store.
 
 Where any term may match, terms are taken from the rarest on until their rows add up to a budget, and of the rows found
 those are ranked that hold two of the terms or a rare one, as in SQLite. The word index finds these by itself within a
-millisecond or two; ranking and looking up each of 6,500 rows that hold a term took 55 (at 100,000 rows, idle). How many
-rows have a word is counted while the store is small; beyond, the server's statistics tell it of common words, and only
-rare ones are counted.
+millisecond or two; ranking and looking up each of 6,500 rows that hold a term took 55 (at 100,000 rows, idle).
 
 In namespaces that hold few of all rows, these are taken from the index alone (see `namespaces`), and their words are
 read; where the words are rarer, only of rows that the word index names too. The server by itself looks each row up
@@ -18,122 +15,26 @@ cores).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from aimem.core.text import Term, stems
-from aimem.limits import (
-    COUNTED_EXACTLY_ROWS,
-    EXACT_SEARCH_ROWS_MAX,
-    RANKED_OF_ONE_WORD,
-    RANKED_UNDER_FILTER,
-    TERM_STATISTICS_SECS,
-)
+from aimem.limits import EXACT_SEARCH_ROWS_MAX, RANKED_OF_ONE_WORD, RANKED_UNDER_FILTER
 from aimem.store.base import Filter, Hit, Words
+from aimem.store.postgres.bm25 import Score, bm25
 from aimem.store.postgres.filtering import where
 from aimem.store.postgres.nearest import Sizes
-from aimem.store.postgres.session import Connection, one, rows
+from aimem.store.postgres.session import Connection, rows
+from aimem.store.postgres.term_statistics import Statistics
 from aimem.store.postgres.text import told
-from aimem.store.postgres.words import lexeme
-from aimem.store.terms import Held, Promising, TermCounts, about_as_large, deciding, halves, promising, weight
+from aimem.store.postgres.tsquery import query
+from aimem.store.terms import Held, Promising, deciding, halves, promising, weight
 
-_K1, _B = 1.2, 0.75  # of bm25, as FTS5 has them
-_ALL = 1.64493406685  # pi^2 / 6, with the digits that the server has
-_TIMES = f"round(1 / ({_ALL} - {_ALL} * ts_rank(%(where)s::float4[], w.found, TERM)) - 0.5)"
-_PLACES = (
-    "CASE WHEN w.found @@ TERM THEN (SELECT count(*) FROM unnest(TEXT) one, unnest(one.positions) place "
-    "WHERE one.lexeme = FIRST AND NEXT) ELSE 0 END"
-)
-_NEXT = "EXISTS (SELECT 1 FROM unnest(TEXT) other WHERE other.lexeme = LEXEME AND place + {} = ANY(other.positions))"
 _MORE = 1.3  # times as many rows as are wanted of the newest are expected behind the number where they are looked for
 _CUT_GROWS = 4  # how many times more ranked rows are looked up when too few of them passed the filter
-_EVERYWHERE, _TEXT = "{1,1,1,1}", "{0,1,1,1}"  # weights of context, tags, content and title
 _WITHIN = "SELECT r.row FROM record r WHERE r.visible AND r.namespace = ANY(%(namespaces)s::text[])"
 """What the index of namespaces tells."""
 _OF_BOTH = f"{_WITHIN} INTERSECT SELECT w.row FROM words w WHERE HOLD"
 _HOLD_MOST = 3  # times as many rows as are within: to learn the number of one takes 1.3 us, to read its words 4
-
-
-class Statistics:
-    """What is known of the words of the whole store: how many rows each has, and how long a text is."""
-
-    def __init__(self) -> None:
-        self._counts = TermCounts(), TermCounts()
-        self._common: dict[str, float] = {}
-        self._looked: float | None = None
-        self._mean = (1.0, 0)
-        self.last_row = 0  # the number of the newest row, when the mean was taken
-
-    async def count(
-        self, connection: Connection, terms: Sequence[Term], total: int, *, everywhere: bool = True
-    ) -> list[Held]:
-        """Rows that hold each of the terms, of about `total`."""
-        counts = self._counts[everywhere]
-        unknown = [term for term in terms if counts.known(term, total) is None]
-        if unknown and total > COUNTED_EXACTLY_ROWS:
-            unknown = await self._estimate(connection, unknown, total, counts)
-        if unknown:
-            asked = {f"t{i}": _query(term, everywhere=everywhere) for i, term in enumerate(unknown)}
-            each = (f"(SELECT count(*) FROM words WHERE found @@ %({name})s::tsquery)" for name in asked)
-            found = await one(connection, f"SELECT {', '.join(each)}", asked)
-            for term, rows_of in zip(unknown, found or (), strict=True):
-                counts.keep(term, total, int(rows_of))
-        return [Held(counts.known(term, total) or 0, term) for term in terms]
-
-    async def mean_size(self, connection: Connection, total: int) -> float:
-        """Words that a text has on average."""
-        mean, counted_of = self._mean
-        if not counted_of or not about_as_large(counted_of, total):
-            part = "" if total <= COUNTED_EXACTLY_ROWS else "TABLESAMPLE SYSTEM (1)"
-            found = await one(connection, f"SELECT avg(size)::float8, (SELECT max(row) FROM words) FROM words {part}")
-            mean = float(found[0]) if found and found[0] else 1.0
-            self.last_row = found[1] or 0 if found else 0
-            self._mean = (mean, total)
-        return mean
-
-    async def _estimate(
-        self, connection: Connection, terms: Sequence[Term], total: int, counts: TermCounts
-    ) -> list[Term]:
-        """Keep what the server's statistics tell. Terms that they say nothing of are left: a word of each is rare, so
-        that counting is cheap."""
-        now = time.monotonic()
-        if self._looked is None or now - self._looked > TERM_STATISTICS_SECS:
-            self._common, self._looked = await _common(connection), now
-        left = []
-        for term in terms:
-            shares = [self._common.get(lexeme(stem)) for stem in stems(" ".join(term))]
-            known = [share for share in shares if share is not None]
-            if known and len(known) == len(shares):
-                counts.keep(term, total, int(min(known) * total))
-            else:
-                left.append(term)
-        return left
-
-
-async def _common(connection: Connection) -> dict[str, float]:
-    """The share of rows that hold each common lexeme, as of the last ANALYZE."""
-    found = await one(
-        connection,
-        "SELECT most_common_elems::text::text[], most_common_elem_freqs FROM pg_stats "
-        "WHERE schemaname = (SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = 'words'::regclass) "
-        "AND tablename = 'words' AND attname = 'found'",
-    )
-    # Behind the frequencies stand their least and greatest.
-    return dict(zip(found[0], map(float, found[1]), strict=False)) if found and found[0] else {}
-
-
-class _Score(NamedTuple):
-    """How often each term comes in a text, and what each is worth then: expressions, and their values."""
-
-    often: list[str]
-    parts: list[str]
-    values: dict[str, Any]
-
-    @property
-    def source(self) -> str:
-        """Computed once a row, not wherever it is used: that is what OFFSET 0 does."""
-        return f"CROSS JOIN LATERAL (SELECT {', '.join(self.often)} OFFSET 0) often"
 
 
 async def match(
@@ -156,7 +57,7 @@ async def match(
     terms = [each.term for each in held]
     counted = await statistics.count(connection, terms, total, everywhere=words.everywhere)
     weights = [weight(each.rows, total) for each in counted]
-    score = _score(held, weights, words, await statistics.mean_size(connection, total))
+    score = bm25(terms, weights, words, await statistics.mean_size(connection, total))
     ranking = _Ranking(connection, words, held, which, score)
     ranking.last_row = statistics.last_row
     if ranking.few is not None and not ranking.free:
@@ -171,9 +72,7 @@ async def match(
 class _Ranking:
     """One ranking: of the rows that hold a term and pass the filter, those that can come out well are ranked."""
 
-    def __init__(
-        self, connection: Connection, words: Words, held: Sequence[Held], which: Filter, score: _Score
-    ) -> None:
+    def __init__(self, connection: Connection, words: Words, held: Sequence[Held], which: Filter, score: Score) -> None:
         self._connection = connection
         self._words = words
         self._held = held
@@ -185,7 +84,7 @@ class _Ranking:
         self.within = ""  # gives the rows among which to look; HOLD: the words find it
         self._score = score
         self._condition, values = where(which)
-        self._values = {**values, **score.values, "asked": _asked(words, self._terms)}
+        self._values = {**values, **score.values, "asked": query(words, self._terms)}
 
     async def best(self, limit: int) -> list[tuple[Any, ...]]:
         """(row, key, score), best first."""
@@ -240,11 +139,11 @@ class _Ranking:
         """As SQLite chooses them. Under a filter without the newest that hold another term: finding them may mean
         going through all rows."""
         words = self._words
-        two = [f"({_asked(words, left)}) & ({_asked(words, right)})" for left, right in halves(self._terms)]
-        self._values["few"] = " | ".join([*two, *([_asked(words, few.rare)] if few.rare else [])])
+        two = [f"({query(words, left)}) & ({query(words, right)})" for left, right in halves(self._terms)]
+        self._values["few"] = " | ".join([*two, *([query(words, few.rare)] if few.rare else [])])
         if not self.free:
             return self._passing("few")
-        self._values["last"] = _asked(words, [few.last])
+        self._values["last"] = query(words, [few.last])
         newest = self._newest("last", self._held[len(few.rare)], few.newest)
         return f"{self._passing('few')} UNION ALL SELECT * FROM ({newest}) w WHERE NOT w.found @@ %(few)s::tsquery"
 
@@ -258,44 +157,10 @@ async def matching(
         if not words.terms:
             return []
         condition += " AND r.row IN (SELECT w.row FROM words w WHERE w.found @@ %(asked)s::tsquery)"
-        values["asked"] = _asked(words, words.terms)
+        values["asked"] = query(words, words.terms)
     found = await rows(
         connection,
         f"SELECT r.row, r.key FROM record r WHERE {condition} AND r.row > %(after)s ORDER BY r.row LIMIT %(limit)s",
         {**values, "after": after, "limit": limit},
     )
     return [(row, told(key)) for row, key in found]
-
-
-def _query(term: Term, *, everywhere: bool) -> str:
-    """A `tsquery` of the words of a term, which must follow each other. Stems are letters and digits."""
-    weights = "" if everywhere else ":ABC"
-    return " <-> ".join(f"'{lexeme(stem)}'{weights}" for stem in stems(" ".join(term)))
-
-
-def _asked(words: Words, terms: Sequence[Term]) -> str:
-    parts = [query for term in terms if (query := _query(term, everywhere=words.everywhere))]
-    return (" & " if words.all_of else " | ").join(f"({part})" for part in parts)
-
-
-def _score(held: Sequence[Held], weights: Sequence[float], words: Words, mean: float) -> _Score:
-    """bm25 of the row `w` in hand."""
-    score = _Score([], [], {"where": _EVERYWHERE if words.everywhere else _TEXT, "mean": max(mean, 1.0)})
-    for i, each in enumerate(held):
-        parts = [lexeme(stem) for stem in stems(" ".join(each.term))]
-        single = len(parts) == 1
-        often = _TIMES if single else _followed(len(parts), i, words)
-        score.often.append(f"{often} AS f{i}".replace("TERM", f"%(term{i})s::tsquery"))
-        score.values.update({f"part{i}_{number}": part for number, part in enumerate(parts)})
-        score.parts.append(f"%(weight{i})s * f{i} / (f{i} + {_K1} * ({1 - _B} + {_B} * w.size / %(mean)s))")
-        score.values[f"term{i}"] = _query(each.term, everywhere=single or words.everywhere)
-        score.values[f"weight{i}"] = weights[i] * (_K1 + 1)
-    return score
-
-
-def _followed(count: int, number: int, words: Words) -> str:
-    """How often the `count` words of a term follow each other."""
-    following = (_NEXT.format(place).replace("LEXEME", f"%(part{number}_{place})s") for place in range(1, count))
-    text = "w.found" if words.everywhere else "ts_filter(w.found, '{a,b,c}')"
-    places = _PLACES.replace("NEXT", " AND ".join(following)).replace("FIRST", f"%(part{number}_0)s")
-    return places.replace("TEXT", text)

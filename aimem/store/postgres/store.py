@@ -45,12 +45,13 @@ from aimem.store.postgres.failures import Action, DeadlinePassed, action
 from aimem.store.postgres.following import REWOUND, Follower
 from aimem.store.postgres.group import Work
 from aimem.store.postgres.known import Known
-from aimem.store.postgres.lexical import Statistics, match, matching
+from aimem.store.postgres.lexical import match, matching
 from aimem.store.postgres.nearest import Sizes, nearest
 from aimem.store.postgres.replicas import NoReplica, Replicas
 from aimem.store.postgres.session import snapshot, unbounded
 from aimem.store.postgres.standing import Standing
 from aimem.store.postgres.table import Program, Transaction
+from aimem.store.postgres.term_statistics import Statistics
 from aimem.store.postgres.vectors import with_vectors
 from aimem.store.postgres.writer import Writer
 from aimem.store.resident import Resident
