@@ -198,11 +198,9 @@ class Recent:
         for one in (read, now):
             for ref in rows.keys() & one.keys():  # the last that were used stand last
                 del rows[ref]
-            rows.update(
-                (ref, row)
-                for ref, row in one.items()
-                if row is not None and len(row.record.raw) <= RECENT_ROW_BYTES_MAX
-            )
+            rows |= {
+                ref: row for ref, row in one.items() if row is not None and len(row.record.raw) <= RECENT_ROW_BYTES_MAX
+            }
         for ref in list(islice(rows, max(0, len(rows) - RECENT_ROWS_MAX))):
             del rows[ref]
 
