@@ -397,7 +397,7 @@ async def test_nodes_write_search_and_settle_on_while_it_is_cut(
             for key, (namespace, asked) in writer.live.items():
                 assert await found_in(store, asked, namespace) == [key]
         assert await second.store.settled_vectors() == len(writer.live)
-        assert await second.store._read(_parts) == 7
+        assert await second.store._calls.read_primary(_parts) == 7
 
 
 async def _parts(connection: Connection) -> int:

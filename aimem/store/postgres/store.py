@@ -1,4 +1,5 @@
-"""The store over PostgreSQL: joins the writer, the follower and the reads to the Store protocol.
+"""The store over PostgreSQL: joins the writer, the follower and the reads to the Store protocol. What each of them does
+is in its own module; how a call reaches the server, in `calls`.
 
 What a node knows without asking (`head`, `digest`, `clock`, ...) is what it wrote itself, and what others wrote until
 it last looked: at most `FOLLOW_SECS` ago, while the server answers. Reads see what is committed.
@@ -6,12 +7,7 @@ it last looked: at most `FOLLOW_SECS` ago, while the server answers. Reads see w
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import Any, TypeVar
-
-import psycopg
 
 from aimem.core.digest import Digest
 from aimem.core.feed import Cursor, resolve
@@ -19,8 +15,6 @@ from aimem.core.intent import Intent, Rehearsed
 from aimem.core.kinds import VECTOR
 from aimem.core.reach import Reach
 from aimem.core.record import Record, Ref
-from aimem.limits import STORE_CALL_SECS
-from aimem.store import lagging
 from aimem.store.base import (
     Change,
     Counted,
@@ -39,25 +33,21 @@ from aimem.store.base import (
 )
 from aimem.store.grouping import tell
 from aimem.store.postgres import counting, graph, leases, loading, reading, schema, settling, sweeping
+from aimem.store.postgres.calls import Calls
 from aimem.store.postgres.checking import check
 from aimem.store.postgres.connections import Connections, Session
-from aimem.store.postgres.failures import Action, DeadlinePassed, action
 from aimem.store.postgres.following import REWOUND, Follower
 from aimem.store.postgres.group import Work
 from aimem.store.postgres.known import Known
 from aimem.store.postgres.lexical import match, matching
 from aimem.store.postgres.nearest import Sizes, nearest
-from aimem.store.postgres.replicas import NoReplica, Replicas
-from aimem.store.postgres.session import snapshot, unbounded
+from aimem.store.postgres.replicas import Replicas
 from aimem.store.postgres.standing import Standing
 from aimem.store.postgres.table import Program, Transaction
 from aimem.store.postgres.term_statistics import Statistics
 from aimem.store.postgres.vectors import with_vectors
 from aimem.store.postgres.writer import Writer
 from aimem.store.resident import Resident
-
-T = TypeVar("T")
-_RETRY_SECS = 0.1
 
 
 class PostgresStore:
@@ -78,6 +68,7 @@ class PostgresStore:
     ) -> None:
         self.connections = connections
         self.replicas = replicas or Replicas((), 0)
+        self._calls = Calls(connections, self.replicas)
         self.start = start
         self._now = now
         self._rand = rand
@@ -150,7 +141,7 @@ class PostgresStore:
         return {name.removeprefix(REWOUND): lost for name, lost in (await self.positions(REWOUND)).items()}
 
     async def hear(self) -> None:
-        await self._until(asyncio.get_running_loop().time() + STORE_CALL_SECS, self._writer.follow)
+        await self._calls.repeat(self._writer.follow)
 
     async def write(self, intents: Sequence[Intent]) -> list[Outcome]:
         return await self._writer.write(intents) if intents else []
@@ -161,7 +152,7 @@ class PostgresStore:
         return sweep.swept
 
     async def last_tombstone(self, before: int) -> int:
-        return await self._read(reading.last_tombstone, before)
+        return await self._calls.read_primary(reading.last_tombstone, before)
 
     async def restamp(self, limit: int) -> int:
         restamp = sweeping.Restamp(limit)
@@ -180,49 +171,8 @@ class PostgresStore:
 
         await self._writer.exclusively(_simply(program))
 
-    async def _read(self, read: Callable[..., Awaitable[T]], *arguments: Any) -> T:
-        """What `read(connection, *arguments)` gives, on one committed state.
-
-        Raises:
-            StoreUnreachable, Busy: the server can't be reached, or took too long.
-        """
-        return await self._from_primary(asyncio.get_running_loop().time() + STORE_CALL_SECS, read, arguments)
-
-    async def _near(self, read: Callable[..., Awaitable[T]], *arguments: Any, alone: bool = False) -> T:
-        """As `_read`; from a replica where the caller said that this will do (see `store.lagging`). `alone`: what it
-        gives is that of one statement, which sees one state without a transaction around it."""
-        after, deadline = lagging.wanted(), asyncio.get_running_loop().time() + STORE_CALL_SECS
-        if after is not None and self.replicas:
-            with suppress(NoReplica):
-                return await self.replicas.read(after, read, arguments)
-        return await self._from_primary(deadline, read, arguments, alone=alone)
-
-    async def _from_primary(
-        self, deadline: float, read: Callable[..., Awaitable[T]], arguments: Sequence[Any], *, alone: bool = False
-    ) -> T:
-        async def attempt(secs: float) -> T:
-            async with self.connections.use(secs) as connection:
-                if alone:
-                    return await read(connection, *arguments)
-                async with connection.pipeline(), snapshot(connection):
-                    return await read(connection, *arguments)
-
-        return await self._until(deadline, attempt)
-
-    async def _until(self, deadline: float, attempt: Callable[[float], Awaitable[T]]) -> T:
-        """What an attempt comes to that may take so many seconds; again where a connection was lost, until the deadline
-        (loop time)."""
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                return await attempt(deadline - loop.time())
-            except (psycopg.Error, DeadlinePassed) as error:
-                if action(error) is Action.FAIL or loop.time() + _RETRY_SECS >= deadline:
-                    raise self.connections.told(error) from error
-                await asyncio.sleep(_RETRY_SECS)
-
     async def get(self, refs: Sequence[Ref]) -> list[Record | None]:
-        return await self._near(reading.find, refs)
+        return await self._calls.read_any(reading.find, refs)
 
     async def rehearse(self, intents: Sequence[Intent]) -> list[Rehearsed]:
         async def read(connection: Session) -> list[Rehearsed]:
@@ -237,59 +187,61 @@ class PostgresStore:
                     return rehearsed
                 await known.fetch(connection, view.missing)
 
-        return await self._read(read)
+        return await self._calls.read_primary(read)
 
     async def memories(self, ids: Sequence[str]) -> list[Memory | None]:
-        return await self._near(reading.memories, ids)
+        return await self._calls.read_any(reading.memories, ids)
 
     async def under(self, kind: str, prefix: str) -> list[Record]:
-        return await self._near(reading.under, kind, prefix)
+        return await self._calls.read_any(reading.under, kind, prefix)
 
     async def ids_with_prefix(self, prefix: str, limit: int) -> list[str]:
-        return await self._near(reading.ids_with_prefix, prefix, limit)
+        return await self._calls.read_any(reading.ids_with_prefix, prefix, limit)
 
     async def select(self, which: Filter, limit: int, offset: int) -> list[Memory]:
-        return await self._near(reading.select, which, limit, offset)
+        return await self._calls.read_any(reading.select, which, limit, offset)
 
     async def match(self, words: Words, which: Filter, limit: int) -> list[Hit]:
-        return await self._near(match, words, which, limit, self._statistics, self._sizes, self.visible, alone=True)
+        return await self._calls.read_any(
+            match, words, which, limit, self._statistics, self._sizes, self.visible, alone=True
+        )
 
     async def rows(self, which: Filter) -> list[int]:
-        return await self._near(reading.numbers, which)
+        return await self._calls.read_any(reading.numbers, which)
 
     async def by_rows(self, rows: Sequence[int]) -> list[Memory | None]:
-        return await self._near(reading.by_rows, rows, alone=True)
+        return await self._calls.read_any(reading.by_rows, rows, alone=True)
 
     async def matching(self, words: Words | None, which: Filter, after: int, limit: int) -> list[tuple[int, str]]:
-        return await self._near(matching, words, which, after, limit)
+        return await self._calls.read_any(matching, words, which, after, limit)
 
     async def nearest(self, question: Sequence[float], model: str, which: Filter, k: int) -> Nearest:
         async def read(connection: Session) -> tuple[Nearest, Callable[[], Awaitable[list[Memory | None]]]]:
             found = await nearest(connection, question, model, which, k, self._sizes, self.visible)
             return found, await reading.asking_by_rows(connection, [row for row, _ in found.near])
 
-        found, told = await self._near(read)  # the memories come with the end of the transaction
+        found, told = await self._calls.read_any(read)  # the memories come with the end of the transaction
         return found._replace(memories=[memory for memory in await told() if memory is not None])
 
     async def with_vectors(self, rows: Sequence[int], model: str) -> tuple[list[Memory | None], dict[int, Pieces]]:
         async def read(connection: Session) -> tuple[list[Memory | None], dict[int, Pieces]]:
             return await with_vectors(connection, rows, model, cut=await self._sizes.is_cut(connection))
 
-        return await self._near(read, alone=True)
+        return await self._calls.read_any(read, alone=True)
 
     async def settle_vectors(self, model: str) -> bool:
-        async with self._working() as connection:
+        async with self._calls.transaction() as connection:
             if await settling.settle(connection, model):
                 return True
             wants_graph = await graph.wants_graph(connection)
         if wants_graph:
-            async with self._alone() as session, session.transaction():
+            async with self._calls.alone() as session, session.transaction():
                 await settling.build_graph(session, model)
         return False
 
     async def load(self) -> bool:
         """Fill this store the fast way where that may be (see `loading`), until `end_load`. Whether it is so."""
-        async with self._alone() as session:
+        async with self._calls.alone() as session:
             if not await loading.begin(session):
                 return False
             await self._writer.load(await loading.seen(session))
@@ -297,65 +249,56 @@ class PostgresStore:
 
     async def end_load(self, told: Callable[[str], None]) -> None:
         await self._writer.load(None)
-        async with self._alone() as session, self._alone() as beside:
+        async with self._calls.alone() as session, self._calls.alone() as beside:
             await loading.end(session, beside, told)
 
     async def settled_vectors(self) -> int:
-        return await self._read(graph.settled)
+        return await self._calls.read_primary(graph.settled)
 
     async def unsettled_vectors(self, model: str) -> int:
-        return await self._read(settling.unsettled, model)
+        return await self._calls.read_primary(settling.unsettled, model)
 
     async def lease(self, name: str, secs: float) -> bool:
-        async with self._working() as connection:
+        async with self._calls.transaction() as connection:
             return await leases.take(connection, name, self.start, secs)
 
     async def leases(self, prefix: str) -> list[str]:
-        return await self._read(leases.held, prefix)
+        return await self._calls.read_primary(leases.held, prefix)
 
     async def release(self, name: str) -> None:
-        async with self._working() as connection:
+        async with self._calls.transaction() as connection:
             await leases.release(connection, name, self.start)
 
-    @asynccontextmanager
-    async def _working(self) -> AsyncIterator[Session]:
-        """A transaction for work beside the writer's, on tables that it does not write."""
-        try:
-            async with self.connections.transaction() as connection:
-                yield connection
-        except (psycopg.Error, DeadlinePassed) as error:
-            raise self.connections.told(error) from error
-
     async def links(self, ids: Sequence[str]) -> list[Record]:
-        return await self._near(reading.links, ids)
+        return await self._calls.read_any(reading.links, ids)
 
     async def archived(self, namespace: str | None, limit: int, offset: int) -> list[Record]:
-        return await self._near(reading.archived, namespace, limit, offset)
+        return await self._calls.read_any(reading.archived, namespace, limit, offset)
 
     async def archived_counts(self) -> list[Counted]:
-        return await self._near(counting.archived_counts)
+        return await self._calls.read_any(counting.archived_counts)
 
     async def archived_before(self, before: int, limit: int) -> list[Ref]:
-        return await self._read(reading.archived_before, before, limit)
+        return await self._calls.read_primary(reading.archived_before, before, limit)
 
     async def namespaces(self, now: int, reach: Reach | None = None) -> list[Counted]:
-        return await self._near(counting.namespaces, now, reach)
+        return await self._calls.read_any(counting.namespaces, now, reach)
 
     async def stats(self, now: int, reach: Reach | None = None) -> Stats:
-        return await self._near(counting.stats, now, reach)
+        return await self._calls.read_any(counting.stats, now, reach)
 
     async def expired(self, before: int, limit: int) -> list[str]:
-        return await self._read(reading.expired, before, limit)
+        return await self._calls.read_primary(reading.expired, before, limit)
 
     async def changes(self, after: int, limit: int, size: int, kinds: tuple[str, ...] | None = None) -> FeedPage:
-        page = await self._read(reading.changes, after, limit, size, kinds)
+        page = await self._calls.read_primary(reading.changes, after, limit, size, kinds)
         return FeedPage(page.found, Cursor(page.incarnation, page.start, page.position), page.more)
 
     async def progress(self, name: str) -> int:
-        return await self._read(reading.position, name)
+        return await self._calls.read_primary(reading.position, name)
 
     async def positions(self, prefix: str) -> dict[str, int]:
-        return await self._read(reading.positions, prefix)
+        return await self._calls.read_primary(reading.positions, prefix)
 
     async def resolve_cursor(self, cursor: Cursor) -> int:
         await self.hear()
@@ -363,29 +306,10 @@ class PostgresStore:
         return resolve(cursor, starts=starts, head=self.head)
 
     async def starts(self) -> list[tuple[str, int]]:
-        return await self._read(reading.starts)
-
-    @asynccontextmanager
-    async def _long(self) -> AsyncIterator[Session]:
-        """One committed state for as long as it takes."""
-        async with self._alone() as session, snapshot(session):
-            yield session
-
-    @asynccontextmanager
-    async def _alone(self) -> AsyncIterator[Session]:
-        """A connection of its own, for as long as it takes."""
-        try:
-            session = await self.connections.alone()
-            try:
-                await unbounded(session, session=True)
-                yield session
-            finally:
-                session.pgconn.finish()
-        except (psycopg.Error, DeadlinePassed) as error:
-            raise self.connections.told(error) from error
+        return await self._calls.read_primary(reading.starts)
 
     async def scan(self, kind: str) -> AsyncIterator[list[tuple[int, Record]]]:
-        async with self._long() as connection:
+        async with self._calls.long_snapshot() as connection:
             async for batch in reading.scan(connection, kind):
                 yield batch
 
@@ -394,7 +318,7 @@ class PostgresStore:
             yield [Vector(row, record.key, record.raw) for row, record in batch if row]
 
     async def check(self) -> list[str]:
-        async with self._long() as connection:
+        async with self._calls.long_snapshot() as connection:
             return await check(connection)
 
 
