@@ -41,13 +41,14 @@ class Jobs(Generic[Work]):
     def __init__(self) -> None:
         self.closing = False
         self._jobs: deque[Job[Work]] = deque()
+        self._upcoming: list[Job[Work]] = []  # the next group, where it was asked for already
         self._queued = 0
 
     def __bool__(self) -> bool:
-        return bool(self._jobs)
+        return bool(self._upcoming or self._jobs)
 
     def __iter__(self) -> Iterator[Job[Work]]:
-        return iter(self._jobs)
+        return iter((*self._upcoming, *self._jobs))
 
     def add(self, job: Job[Work]) -> None:
         """Let a job wait.
@@ -63,8 +64,13 @@ class Jobs(Generic[Work]):
         self._jobs.append(job)
 
     def next_group(self, group: Sequence[Job[Work]] = ()) -> list[Job[Work]]:
-        """Take out what waits, up to the bound of a group; of one that is given, what it has room for."""
-        taken: list[Job[Work]] = []
+        """Take out what waits, up to the bound of a group; of one that is given, what it has room for. Nobody overtakes
+        the `upcoming` one."""
+        if group and self._upcoming:
+            return []
+        taken, self._upcoming = self._upcoming, []
+        if taken:
+            return taken
         first, size = next(iter(group), None), sum(map(_size, group))
         while self._jobs and size < GROUP_INTENTS_MAX:
             if first is not None and (self._jobs[0].work or first.work):
@@ -75,6 +81,11 @@ class Jobs(Generic[Work]):
             self._queued -= _size(job)
             taken.append(job)
         return taken
+
+    def upcoming(self) -> list[Job[Work]]:
+        """What `next_group` will give: just this from now on, whoever comes meanwhile."""
+        self._upcoming = self.next_group()
+        return self._upcoming
 
 
 def tell(listeners: Iterable[Listener], changes: Sequence[Change]) -> None:

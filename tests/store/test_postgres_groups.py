@@ -137,6 +137,19 @@ async def test_as_many_join_as_there_is_room_for() -> None:
     assert len(waiting.next_group()) == 1
 
 
+async def test_nobody_joins_or_overtakes_the_group_that_is_looked_at_ahead_of_its_turn() -> None:
+    waiting = Jobs[Any]()
+    first, second = _job(storing("A")), _job(storing("B"))
+    waiting.add(first)
+    assert waiting.upcoming() == [first]
+    waiting.add(second)
+    assert Group([_job(storing("C"))]).grow(waiting) == []
+    assert waiting.upcoming() == [first]
+    assert list(waiting) == [first, second]
+    assert [waiting.next_group() for _ in range(3)] == [[first], [second], []]
+    assert not waiting
+
+
 async def test_who_wants_a_transaction_alone_neither_joins_nor_is_joined() -> None:
     async def work(*_: Any) -> Any:
         return lambda transaction: None

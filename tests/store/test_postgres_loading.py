@@ -347,7 +347,8 @@ async def test_the_next_group_is_run_while_the_server_takes_in_the_last(
         begun.append(Run(*given, **more))
         return begun[-1]
 
-    monkeypatch.setattr("aimem.store.postgres.writer.Run", run)
+    for module in ("writer", "lookahead"):
+        monkeypatch.setattr(f"aimem.store.postgres.{module}.Run", run)
     async with target(database()) as store:
         assert await store.load()
         older, newer = (many(age) for age in (9, 3))

@@ -1,5 +1,5 @@
 """A group, the jobs that share a transaction; and a run of all that it asks for: at once, or in steps while the server
-takes in the one before (see `writer`)."""
+takes in the one before (see `lookahead`)."""
 
 from __future__ import annotations
 

@@ -15,8 +15,7 @@ An answer that is lost with the connection leaves open whether the group was com
 same transaction, in the row of its opening; the next attempt looks there, under the lock, so that the transaction
 before it has ended either way. Until then nobody is answered.
 
-In a load nobody else writes, and the server is as busy as this process. So the next group is run while the server takes
-in the one before, on the state that this will leave; where it then is not so, that run counts for nothing.
+In a load more is done beside: see `lookahead`.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from time import monotonic
 
 import psycopg
@@ -39,10 +38,10 @@ from aimem.store.postgres.failures import Action, DeadlinePassed, action
 from aimem.store.postgres.following import NEWS, Follower
 from aimem.store.postgres.group import Group, Run, Work, fail, note
 from aimem.store.postgres.known import Known, Recent, ask
+from aimem.store.postgres.lookahead import Lookahead
 from aimem.store.postgres.past import Past
 from aimem.store.postgres.schema import WRITING
 from aimem.store.postgres.seen import Seen
-from aimem.store.postgres.speller import Speller
 from aimem.store.postgres.standing import SAVE_STATE, STATE, Standing, identity_of, saved, standing_of, state_values
 from aimem.store.postgres.table import Program, Transaction
 
@@ -81,11 +80,9 @@ class Writer:
         self._identity = node.state.identity
         self._recent = Recent()
         self._alone = True  # nobody else wrote between the last two groups
-        self._speller: Speller | None = None  # in a load
+        self._lookahead: Lookahead | None = None  # in a load
         self._busy = asyncio.Lock()
         self._jobs = Jobs[Work]()
-        self._next: list[Job[Work]] = []  # the next group, where it was taken out of these already
-        self._ahead: Run | None = None  # of that group
         self._wake = asyncio.Event()
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._follow_on())]
 
@@ -99,8 +96,8 @@ class Writer:
 
     async def load(self, seen: Seen | None) -> None:
         """From now on what is new is copied in, and nothing is asked for that `seen` denies; with None no longer."""
-        await self._end_spelling()
-        self._speller = None if seen is None else Speller()
+        await self._end_lookahead()
+        self._lookahead = None if seen is None else Lookahead(self.node, self._recent, self._upcoming)
         self._recent.load(self.node.state, seen)
 
     def _submit(self, intents: Sequence[Intent], work: Work | None = None) -> asyncio.Future[list[Outcome]]:
@@ -118,13 +115,13 @@ class Writer:
         following.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await following
-        await self._end_spelling()
+        await self._end_lookahead()
         self._hang_up()
 
-    async def _end_spelling(self) -> None:
-        speller, self._speller = self._speller, None
-        if speller is not None:
-            await speller.close()
+    async def _end_lookahead(self) -> None:
+        lookahead, self._lookahead = self._lookahead, None
+        if lookahead is not None:
+            await lookahead.speller.close()
 
     async def _run(self) -> None:
         while jobs := await self._next_group():
@@ -133,14 +130,19 @@ class Writer:
 
     async def _next_group(self) -> list[Job[Work]]:
         """What is to be written next; waits for something. Empty when closing and all is done."""
-        group, self._next = self._next, []
-        return group or await self._queued()
+        await self._some()
+        return self._jobs.next_group()
 
-    async def _queued(self) -> list[Job[Work]]:
+    async def _upcoming(self) -> list[Job[Work]]:
+        """As `_next_group`, ahead of its turn."""
+        await self._some()
+        return self._jobs.upcoming()
+
+    async def _some(self) -> None:
+        """Wait until something is to be written, or this is closing."""
         while not self._jobs and not self._jobs.closing:
             self._wake.clear()
             await self._wake.wait()
-        return self._jobs.next_group()
 
     async def _write_group(self, group: Group) -> None:
         """Write what a group asks for, and tell who waits for it."""
@@ -161,11 +163,9 @@ class Writer:
 
     def _turn_away(self, error: AimemError) -> None:
         """Fail those who queued up while a group could not be written: they have waited as long."""
-        late, self._next = self._next, []
-        while late or self._jobs:
+        while late := self._jobs.next_group():
             fail(late, error)
             answer(late)
-            late = self._jobs.next_group()
 
     async def _carry_out(self, group: Group) -> None:
         """Attempts until one comes to an end, or time is over.
@@ -243,7 +243,7 @@ class Writer:
             await session.execute(_SAVE_OPERATION, (group.operation, self._origin))
             await session.execute("COMMIT")
             return
-        if not self._alone and not self._next:
+        if not self._alone:
             await self._let_join(session, group, known)
         programs = [await job.work(session, known) for job in group.jobs if job.work is not None]
         transaction = await self._settled(session, group.jobs, programs, known)
@@ -287,57 +287,32 @@ class Writer:
             await session.execute("COMMIT")
         else:
             transaction.foretell(self._recent)
-            with self._looking_ahead(transaction, after):
-                if self._speller is not None:
-                    await transaction.copy(session, self._speller)
-                async with session.pipeline():
-                    await transaction.save(session, after.digest.sums)
-                    await session.execute(SAVE_STATE, saved(after))
-                    await session.execute(_SAVE_OPERATION, (group.operation, self._origin))
-                    await session.execute("COMMIT")
+            if (lookahead := self._lookahead) is None:
+                await self._save(session, transaction, after, group)
+            else:
+                with lookahead.beside(transaction, after):
+                    await transaction.copy(session, lookahead.speller)
+                    await self._save(session, transaction, after, group)
             self.commits += 1
         self.node.committed(after, transaction)
         transaction.remembered(self._recent, after)
 
+    async def _save(self, session: Session, transaction: Transaction, after: Standing, group: Group) -> None:
+        async with session.pipeline():
+            await transaction.save(session, after.digest.sums)
+            await session.execute(SAVE_STATE, saved(after))
+            await session.execute(_SAVE_OPERATION, (group.operation, self._origin))
+            await session.execute("COMMIT")
+
     def _run_of(self, jobs: list[Job[Work]]) -> Run:
-        """A run of a group on what is known: the one that was begun ahead, where what it rests on has come true."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None and ahead.is_of(jobs, self.node.state):
-            run = ahead
-        else:
-            run = Run(jobs, self.node.view(self._known()))
+        """A run of a group on what is known: the one that was begun ahead, where there is one."""
+        lookahead = self._lookahead
+        begun = None if lookahead is None else lookahead.run_of(jobs)
+        run = begun or Run(jobs, self.node.view(self._known()))
         run.outcomes()
-        self._spell(run.transaction)
+        if lookahead is not None:
+            lookahead.spell(run.transaction)
         return run
-
-    def _spell(self, transaction: Transaction) -> None:
-        if self._speller is not None and not transaction.missing:
-            transaction.spell(self._speller)
-
-    @contextlib.contextmanager
-    def _looking_ahead(self, transaction: Transaction, after: Standing) -> Iterator[None]:
-        """In a load: meanwhile run the next group on what `transaction` leads to."""
-        if self._speller is None or transaction.resident:  # rules are in force for others when they are committed
-            yield
-            return
-        looking = asyncio.create_task(self._look_ahead(transaction, after))
-        try:
-            yield
-        finally:
-            looking.cancel()
-
-    async def _look_ahead(self, transaction: Transaction, after: Standing) -> None:
-        self._next = self._next or await self._queued()
-        if not self._next or any(job.work for job in self._next):
-            return
-        view = self.node.view(transaction.foretold(self._recent), after)
-        self._ahead = ahead = Run(self._next, view, on=after)
-        try:
-            await ahead.go_on()
-        except Exception:
-            self._ahead = None  # its turn will tell
-            return
-        self._spell(view)
 
     async def follow(self, secs: float = STORE_CALL_SECS) -> None:
         """Learn what other nodes have written until now. One attempt, that takes `secs` at most.
