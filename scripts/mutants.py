@@ -63,10 +63,17 @@ def caught(mutant: Mutant, place: Path) -> str:
         subprocess.run([*apply, "-R", mutant.patch], cwd=place, check=True)
 
 
+def _patch(given: str) -> Path:
+    for path in (Path(given), PATCHES / given, PATCHES / f"{given}.patch"):
+        if path.is_file():
+            return path
+    raise argparse.ArgumentTypeError(f"there is no {given}, nor a planted bug of that name in {PATCHES}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/mutants", description=__doc__)
     parser.add_argument("--law", type=int, action="append", help="only the bugs of this law")
-    parser.add_argument("patches", nargs="*", type=Path)
+    parser.add_argument("patches", nargs="*", type=_patch, help="only these, by path or by name")
     options = parser.parse_args()
     mutants = sorted(read(patch) for patch in options.patches or PATCHES.glob("*.patch"))
     chosen = [mutant for mutant in mutants if not options.law or mutant.law in options.law]
