@@ -98,10 +98,11 @@ def command(
 
     A fleet moves without being stopped: --follow copies from all nodes for as long as it takes, then --cutover ends it.
     That fences every node, which from then on answers writes with 503 moved, also after a restart and to writes that
-    are on their way; copies what is left; compares; and prints what to change on each node. It begins only when each
-    node that is named, or known to one that is, answers or is given up with --lost; more must answer than are given up.
-    Broken off, it is run again; --unfence takes the fence away instead. A node of the old program can't be fenced: stop
-    it, and name its database. Nodes are spoken to as a peer, with a certificate that is listed without node=, or a key.
+    are on their way; copies what is left; compares; and prints what to change on each node. It begins only when the
+    target can take over, and when each node that is named, or known to one that is, answers or is given up with --lost;
+    more must answer than are given up. Broken off, it is run again with the same target; --unfence takes the fence away
+    instead. A node of the old program can't be fenced: stop it, and name its database. Nodes are spoken to as a peer,
+    with a certificate that is listed without node=, or a key.
 
     On a terminal it shows how far it is, and ends with the counts of each kind; in a pipe it is silent when all went
     well. It names whatever was not taken (then the exit code is 1) or had to be repaired; with --verify or --cutover it
@@ -116,6 +117,7 @@ def command(
         live=follow or cutover,
         both=follow and cutover,
         unfence=unfence,
+        beside_unfence=follow or cutover or verify or merge or retired or dry_run,
         lost=bool(lost) and not cutover,
         retired=retired,
         unverified=verify and (dry_run or follow),
@@ -154,6 +156,7 @@ def _check(
     live: bool,
     both: bool,
     unfence: bool,
+    beside_unfence: bool,
     lost: bool,
     retired: bool,
     unverified: bool,
@@ -163,6 +166,8 @@ def _check(
         raise Usage("files and nodes in one run", hint="take in the files first, then the nodes with --merge")
     if (live or unfence) and not nodes:
         raise Usage("--follow, --cutover and --unfence are for running nodes", hint="give their URLs with --from")
+    if unfence and beside_unfence:
+        raise Usage("--unfence takes the fence away, and does nothing else", hint="give it with --from alone")
     if both:
         raise Usage("--follow and --cutover are two steps", hint="run --follow first, and --cutover to end it")
     if target is None and not unfence:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from aimem.cli import output
@@ -67,18 +67,26 @@ async def _run(invocation: Invocation, plan: Plan) -> Report:
         def shown(rows: int) -> None:
             progress.advance(rows, rows)
 
-        if plan.cutover:
-            fenced = await put_up_fence(nodes, plan.lost, opening.told(plan.target), time.time_ns())
-            nodes = [node for node in nodes if node.name in fenced.nodes]
-            store = await _when_free(stack, plan.target, reach, progress.message)
-        else:
+        async def open_target() -> Store:
             store = await stack.enter_async_context(opening.opened_store(plan.target, reach))
-        holder.append(store)
-        await begin(store, opening.told(plan.target), time.time_ns(), merge=plan.merge)
-        following = Following(nodes, store, report, time.time_ns)
+            await begin(store, opening.told(plan.target), time.time_ns(), merge=plan.merge)
+            holder.append(store)
+            return store
+
+        async def target_is_fit() -> None:
+            with contextlib.suppress(Locked):  # a follower holds it, so it is
+                await open_target()
+
         if plan.cutover:
-            await take_over(following, store, fenced, time.time_ns(), shown, progress.now)
+            fenced = await put_up_fence(nodes, plan.lost, opening.told(plan.target), time.time_ns(), target_is_fit)
+            nodes = [node for node in nodes if node.name in fenced.nodes]
+            with _told_of_the_fence():
+                store = holder[0] if holder else await _when_free(open_target, progress.message)
+                following = Following(nodes, store, report, time.time_ns)
+                await take_over(following, store, fenced, time.time_ns(), shown, progress.now)
         else:
+            store = await open_target()
+            following = Following(nodes, store, report, time.time_ns)
             if plan.follow:
                 await following.until_fenced(shown, progress.message, progress.now)
             else:
@@ -91,14 +99,23 @@ async def _run(invocation: Invocation, plan: Plan) -> Report:
         return report
 
 
-async def _when_free(
-    stack: contextlib.AsyncExitStack, target: str, reach: opening.Reach, told: Callable[[str], None]
-) -> Store:
+@contextlib.contextmanager
+def _told_of_the_fence() -> Iterator[None]:
+    """What goes wrong behind the fence says that it is up."""
+    try:
+        yield
+    except AimemError as error:
+        mended = "the nodes are fenced: run this again when that is mended, or take the fence away with --unfence"
+        error.hint = f"{error.hint}; {mended}" if error.hint else mended
+        raise
+
+
+async def _when_free(open_target: Callable[[], Awaitable[Store]], told: Callable[[str], None]) -> Store:
     """The target, once whoever followed until now has let go of it."""
     until, waiting = time.monotonic() + MIGRATE_TARGET_SECS, False
     while True:
         try:
-            return await stack.enter_async_context(opening.opened_store(target, reach))
+            return await open_target()
         except Locked:
             if time.monotonic() > until:
                 raise

@@ -32,7 +32,16 @@ class Shared(click.Option):
         self.section = section
 
 
+def not_empty(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Callback of an option whose empty value, of a variable that is not set, would stand for another place."""
+    if value == "" or (isinstance(value, tuple) and "" in value):
+        raise click.BadParameter("it is empty: give a value, or leave the option out", ctx, param)
+    return value
+
+
 def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    if param.name != "config":  # of which '' means none
+        not_empty(ctx, param, value)
     if value not in (None, False) and param.name:
         ctx.ensure_object(Invocation).flags[param.name] = value
 

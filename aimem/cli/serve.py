@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from aimem.cli.invocation import OLD_NAME, Invocation
-from aimem.cli.options import Command, cache_dir_option, config_option, db_option, pass_invocation
+from aimem.cli.options import Command, cache_dir_option, config_option, db_option, not_empty, pass_invocation
 from aimem.config import LOG_FORMATS, LOG_LEVELS, QUORUM_SCOPES, TIERS, ServeSettings, byte_count, serve_settings
 from aimem.errors import Misconfigured
 from aimem.limits import REPLICA_LAG_SECS, REPLICA_LAG_SECS_MAX
@@ -54,12 +54,16 @@ aimem serve --store-url postgres://aimem@pg.example:5432/aimem
 @click.option("--host", metavar="HOST", help="Host to listen on. [127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65_535), metavar="PORT", help="Port to listen on. [9077]")
 @click.option(
-    "--store-url", metavar="URL", help="Keep memories in this Postgres with pgvector, which other nodes share."
+    "--store-url",
+    metavar="URL",
+    callback=not_empty,
+    help="Keep memories in this Postgres with pgvector, which other nodes share.",
 )
 @click.option(
     "--store-read-url",
     multiple=True,
     metavar="URL",
+    callback=not_empty,
     help="Read from this hot standby of it too; several times. Own writes are always found.",
 )
 @click.option(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from aimem.core.consensus import Reply
@@ -20,7 +20,7 @@ from aimem.core.kinds import MOVED
 from aimem.core.moving import FENCE, arrived, fence, lifted, move_of
 from aimem.core.record import Record, Ref
 from aimem.core.version import ORIGIN_HEX, Version
-from aimem.errors import AimemError, Misconfigured, Unreachable, Usage
+from aimem.errors import AimemError, Conflict, Misconfigured, Unreachable, Usage
 from aimem.limits import MIGRATE_FOLLOW_SECS
 from aimem.mesh.following import Followed, reached
 from aimem.mesh.messages import Envelope
@@ -124,18 +124,32 @@ class Following:
         self._report.digest = self._store.digest.root()
 
 
-async def put_up_fence(nodes: Sequence[Followed], lost: Collection[str], to: str, now: int) -> Fenced:
-    """Fence every node. Run again it goes on with the fence that is up already.
+async def put_up_fence(
+    nodes: Sequence[Followed], lost: Collection[str], to: str, now: int, ready: Callable[[], Awaitable[None]]
+) -> Fenced:
+    """Fence every node, once all of them can be and `ready` has seen that the target can take over. Run again it goes
+    on with the fence that is up already.
 
     Raises:
         Unreachable: a node did not answer, or is known to others and was not named; then nothing was fenced, or some
             were: the message says which.
+        Conflict: a fence is up that leads elsewhere. AimemError: as `ready`.
         Misconfigured: one is of the existing system. Usage: more are given up than are left.
     """
     found, failed = await reached(nodes)
     _check_all_ours(failed, lost)
     _check_all_named(found, failed, lost)
     standing = await _standing([node for node in nodes if node.name in found])
+    if standing is not None and standing.body.get("to") != to:
+        raise Conflict(
+            f"these nodes are fenced for a move to {standing.body.get('to')} already",
+            hint="go on with that one; to move elsewhere, take its fence away first: --unfence",
+        )
+    try:
+        await ready()
+    except AimemError as error:
+        error.message += "" if standing else "; nothing was fenced"
+        raise
     record = standing or fence(secrets.token_hex(ORIGIN_HEX // 2), to, Version(now, secrets.token_hex(ORIGIN_HEX // 2)))
     fenced = Fenced({}, [*lost], move_of(record))
     for node in nodes:

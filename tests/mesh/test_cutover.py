@@ -18,7 +18,7 @@ import pytest
 from aimem.cli.main import main
 from aimem.core.record import Record
 from aimem.core.version import Version
-from aimem.errors import AimemError
+from aimem.errors import AimemError, StoreUnreachable
 from aimem.mesh.following import Followed, stranger
 from aimem.mesh.http_transport import HttpTransport
 from aimem.store.base import Store
@@ -283,6 +283,48 @@ def test_a_node_of_the_existing_system_is_to_be_stopped(
     assert "aimem-deploy(7)" in told
 
 
+def test_what_is_wrong_with_the_target_is_told_before_a_node_is_fenced(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet(tmp_path, 1, "plain")
+    (url,) = fleet.urls
+    used = tmp_path / "used.db"
+    with serving("--db", str(used)) as (_, port):
+        assert call(port, "POST", "/memories", {"title": "mine", "content": "x"}).status == 201
+
+    def cut_over(to: object) -> tuple[int, str]:
+        code = main(["migrate", "--from", url, "--to", str(to), "--cutover", "--config", ""])
+        return code, capfd.readouterr().err
+
+    try:
+        fleet.start("n0")
+        eventually(lambda: fleet.store("n0", "before").status == 201, "it takes no writes")
+        for to, expected, words in (
+            (used, 4, "is not empty"),
+            ("postgres://nobody@127.0.0.1:1/none", 75, "can't be reached"),
+            (tmp_path / "missing" / "new.db", 78, "missing"),
+        ):
+            code, told = cut_over(to)
+            assert (code, words in told, "nothing was fenced" in told) == (expected, True, True), (to, code, told)
+            assert fleet.store("n0", f"after {expected}").status == 201
+
+        async def away(*args: object) -> None:
+            raise StoreUnreachable("the server is gone")
+
+        with monkeypatch.context() as patched:
+            patched.setattr("aimem.cli.migrate_nodes.take_over", away)
+            code, told = cut_over(tmp_path / "new.db")
+        assert (code, "the nodes are fenced: run this again" in told) == (75, True), told
+        assert fleet.store("n0", "late").body["code"] == "moved"
+        code, told = cut_over(tmp_path / "elsewhere.db")
+        assert (code, "fenced for a move to" in told, "--unfence" in told) == (4, True, True), told
+        assert not (tmp_path / "elsewhere.db").exists()
+        assert cut_over(tmp_path / "new.db")[0] == 0
+    finally:
+        fleet.close()
+    assert asyncio.run(titles(tmp_path / "new.db")) == {"before", "after 4", "after 75", "after 78"}
+
+
 def test_flags_that_do_not_fit(tmp_path: Path) -> None:
     node, file = "http://127.0.0.1:1", str(tmp_path / "a.db")
     target = ["--to", str(tmp_path / "b.db")]
@@ -294,5 +336,7 @@ def test_flags_that_do_not_fit(tmp_path: Path) -> None:
     assert main(["migrate", "--from", node, *target, "--follow", "--verify"]) == 2
     assert main(["migrate", "--from", node, *target, "--follow", "--cutover"]) == 2
     assert main(["migrate", "--from", node, "--cutover"]) == 2
+    for other in ("--follow", "--cutover", "--verify", "--merge", "--retired", "--dry-run"):
+        assert main(["migrate", "--from", node, "--unfence", other]) == 2
     assert main(["migrate", "--from", node, *target, "--cutover"]) == 7
     assert not (tmp_path / "b.db").exists()

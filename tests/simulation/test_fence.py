@@ -22,6 +22,10 @@ from tests.simulation.stories import fleet, memory, run, up
 from tests.simulation.world import World, caller
 
 
+async def _fit() -> None:
+    """The target can take over."""
+
+
 def now(world: World) -> int:
     return world.now(world.members["n0"])
 
@@ -45,7 +49,7 @@ async def refused_by_nobody(world: World) -> None:
 def test_a_fenced_fleet_takes_no_write_not_after_a_restart_either_until_the_fence_goes() -> None:
     async def story() -> None:
         world = await up(fleet(3))
-        fenced = await put_up_fence(followed(world, ["n0", "n1", "n2"]), [], "there", now(world))
+        fenced = await put_up_fence(followed(world, ["n0", "n1", "n2"]), [], "there", now(world), _fit)
         assert len(fenced.nodes) == 3
         await world.crash("n1")
         await up(world, "n1")
@@ -69,10 +73,10 @@ def test_nothing_is_fenced_while_a_node_is_neither_reached_nor_given_up(away: st
             await world.crash(away)
         named = ["n0", "n1", "n2"] if away else ["n0", "n1"]
         with pytest.raises(Unreachable, match=r"n2.*nothing was fenced"):
-            await put_up_fence(followed(world, named), [], "there", now(world))
+            await put_up_fence(followed(world, named), [], "there", now(world), _fit)
         await refused_by_nobody(world)
         lost = [world.network.url_of("n2")] if away else ["n2"]
-        assert len((await put_up_fence(followed(world, named), lost, "there", now(world))).nodes) == 2
+        assert len((await put_up_fence(followed(world, named), lost, "there", now(world), _fit)).nodes) == 2
 
     run(story)
 
@@ -100,7 +104,7 @@ def test_what_was_acknowledged_before_the_fence_is_in_the_new_store_which_may_be
         early = await store(world, "n0", "early")
         await following.once()
         late = await store(world, "n1", "late")
-        fenced = await put_up_fence(nodes, [], "there", now(world))
+        fenced = await put_up_fence(nodes, [], "there", now(world), _fit)
         await take_over(following, target, fenced, now(world), lambda count: None)
         assert {early, late} <= {record.key async for batch in target.scan("memory") for _, record in batch}
         assert not any(each.missing for each in report.verified or ())
