@@ -8,11 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from aimem.limits import STORE_WRITE_SECS
 from tests.postgres_server import QUOTED_PASSWORD, ROLE, PostgresServer
 from tests.waiting import eventually
 
 from .processes import call, failed, serving
+
+pytestmark = pytest.mark.bad_luck
 
 SLACK = 30.0  # seconds by which a busy machine may be late
 MakeServer = Callable[..., PostgresServer]

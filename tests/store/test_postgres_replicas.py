@@ -28,6 +28,8 @@ from tests.postgres_server import ROLE, PostgresServer
 from tests.store.conftest import storing, written
 from tests.waiting import PATIENCE_SECS, until
 
+pytestmark = pytest.mark.bad_luck
+
 MakeServer = Callable[..., PostgresServer]
 BOUND = 0.5
 SLACK = 30.0  # seconds by which a busy machine may be late

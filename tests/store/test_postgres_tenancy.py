@@ -13,6 +13,8 @@ from aimem.store.postgres.store import PostgresStore
 from aimem.store.postgres.url import read_target
 from tests.postgres_server import PostgresServer, name_of
 
+pytestmark = pytest.mark.bad_luck
+
 
 async def test_of_two_fleets_that_start_at_once_one_has_the_store(
     database: Callable[[], str], postgres: PostgresServer
