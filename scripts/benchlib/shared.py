@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import shutil
 import statistics
 import sys
@@ -104,19 +105,20 @@ async def _of_postgres(url: str, questions: int) -> Answered:
     from aimem.store.postgres.session import rows, unbounded
     from aimem.store.postgres.url import read_target
 
+    stack = contextlib.AsyncExitStack()  # what fails leaves nothing open: the pool would be waited for
     store = await open_store(read_target(url))
+    stack.push_async_callback(store.close)
     connection = await store.connections.alone()
-    await unbounded(connection, session=True)
+    stack.push_async_callback(connection.close)
 
     async def true(vector: Any, which: Any) -> list[int]:
         condition, values = where(which)
         values |= {"question": to_server(vector.tolist()), "shown": _SHOWN}
         return [row for (row,) in await rows(connection, _TRUE.format(condition), values)]
 
-    answered = await _asked(store, InStore(store, drawn.model(), drawn.DIMS), questions, true)
-    await connection.close()
-    await store.close()
-    return answered
+    async with stack:
+        await unbounded(connection, session=True)
+        return await _asked(store, InStore(store, drawn.model(), drawn.DIMS), questions, true)
 
 
 _TRUE = """
