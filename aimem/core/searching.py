@@ -33,15 +33,12 @@ EXACT = Search(graph=False)
 
 def plan(passing: int, total: int, k: int, *, has_graph: bool) -> Search:
     """How to find `k` of the rows that pass a filter: about `passing` of `total`."""
-    if not has_graph or are_few(passing, total):
+    if not has_graph or passing <= EXACT_SEARCH_ROWS_MAX:
+        return EXACT
+    if passing <= EXACT_SEARCH_TRIED_MAX and passing < SHARE_MIN * total:
         return EXACT
     inner = OVERFETCH * k
     return Search(True, inner, min(max(inner, EF_LARGE if total >= _LARGE else EF_MIN), EF_MAX))
-
-
-def are_few(passing: int, total: int) -> bool:
-    """Whether so few of all rows pass a filter that it is best to go through just these."""
-    return passing <= EXACT_SEARCH_ROWS_MAX or (passing <= EXACT_SEARCH_TRIED_MAX and passing < SHARE_MIN * total)
 
 
 def counted_up_to(total: int) -> int:

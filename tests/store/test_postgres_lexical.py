@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from aimem.core import searching
 from aimem.core.text import recall_terms, search_terms
 from aimem.store import terms
 from aimem.store.base import Filter, Hit, Store, Words
@@ -142,19 +141,15 @@ async def test_in_a_large_store_the_same_rows_are_ranked(
 
 
 @pytest.mark.parametrize("most", [0, 1_000])
-@pytest.mark.parametrize(("few", "share"), [(200, 0.0), (1, 2.0)], ids=["few", "a small share"])
-async def test_in_namespaces_of_few_the_same_is_found(
-    both: Both, monkeypatch: pytest.MonkeyPatch, most: int, few: int, share: float
-) -> None:
+async def test_in_namespaces_of_few_the_same_is_found(both: Both, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     """At the size of a test: the bounds are lowered. Words are read of all rows in the namespaces, or of those that the
     word index names too."""
     await fill(both)
     for store in both:
         expired = creating("a balcony", namespace="chat/mara-theo", tier="short", expires_at=NOW)
         await written(store, expired, creating("a balcony elsewhere", namespace="chat"))
-    for module in (lexical, nearest, searching):
-        monkeypatch.setattr(module, "EXACT_SEARCH_ROWS_MAX", few)
-    monkeypatch.setattr(searching, "SHARE_MIN", share)
+    for module in (lexical, nearest):
+        monkeypatch.setattr(module, "EXACT_SEARCH_ROWS_MAX", 200)
     monkeypatch.setattr(terms, "RANKED_ROWS_BUDGET", 0)
     monkeypatch.setattr(lexical, "_HOLD_MOST", most)
     asked: list[str] = []

@@ -10,7 +10,7 @@ millisecond or two; ranking and looking up each of 6,500 rows that hold a term t
 In namespaces that hold few of all rows, these are taken from the index alone (see `namespaces`), and their words are
 read; where the words are rarer, only of rows that the word index names too. The server by itself looks each row up
 twice, as a record and for its words: in a namespace of 10,000 among a million that took 82 ms, this takes 14 (two busy
-cores); in one of 30,000 among three million a common word was not found within the 2 s of a search.
+cores).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from aimem.core.searching import are_few
 from aimem.limits import EXACT_SEARCH_ROWS_MAX, RANKED_OF_ONE_WORD, RANKED_UNDER_FILTER
 from aimem.store.base import Filter, Hit, Words
 from aimem.store.postgres.bm25 import Score, bm25
@@ -64,7 +63,7 @@ async def match(
     if ranking.few is not None and not ranking.free:
         passing, found = await sizes.passing(connection, which, total), sum(each.rows for each in held)
         ranking.narrow = passing * found <= RANKED_UNDER_FILTER * total
-        if which.namespaces is not None and total > EXACT_SEARCH_ROWS_MAX and are_few(passing, total):  # as counted
+        if which.namespaces is not None and passing <= EXACT_SEARCH_ROWS_MAX < total:  # they were counted
             ranking.within = _OF_BOTH if found <= _HOLD_MOST * passing else _WITHIN
     best = await ranking.best(limit)
     return [Hit(row, told(key), worth / whole) for row, key, worth in best]
