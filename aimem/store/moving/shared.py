@@ -7,20 +7,18 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-import psycopg
-
 from aimem.core.feed import Cursor, resolve
 from aimem.core.record import Record, Ref
-from aimem.errors import AimemError, Locked, Misconfigured
+from aimem.errors import Locked, Misconfigured
 from aimem.limits import MIGRATE_BATCH_BYTES, MIGRATE_BATCH_RECORDS
 from aimem.store.moving.source import Page
 from aimem.store.postgres import reading
+from aimem.store.postgres.calls import own_session
 from aimem.store.postgres.clock import ServersClock
-from aimem.store.postgres.connections import Connections, Session, open_connections
-from aimem.store.postgres.failures import DeadlinePassed
+from aimem.store.postgres.connections import Session, open_connections
 from aimem.store.postgres.opening import open_store
 from aimem.store.postgres.schema import FILLING, version_of
-from aimem.store.postgres.session import one, snapshot, unbounded
+from aimem.store.postgres.session import one, snapshot
 from aimem.store.postgres.standing import Standing, standing
 from aimem.store.postgres.store import PostgresStore
 from aimem.store.postgres.url import Target
@@ -65,7 +63,7 @@ async def opened_source(target: Target) -> AsyncIterator[SharedSource]:
     """
     connections = await open_connections(target, most=1, read_only=True)
     try:
-        async with _session(connections, target) as session, snapshot(session):
+        async with own_session(connections) as session, snapshot(session):
             if await version_of(session) is None:
                 raise Misconfigured(f"{target.shown} holds no store of aimem, and none of ai-memory")
             yield SharedSource(target.shown, session, await standing(session), await reading.starts(session))
@@ -83,7 +81,7 @@ async def opened_target(target: Target) -> AsyncIterator[PostgresStore]:
     target = replace(target, program="aimem migrate")
     connections = await open_connections(target, most=1)
     try:
-        async with _session(connections, target) as session:
+        async with own_session(connections) as session:
             if await one(session, "SELECT pg_try_advisory_lock(%s)", (FILLING,)) != (True,):
                 raise Locked(
                     f"another migration into {target.shown} is running, or a node ends one that was broken off",
@@ -98,18 +96,3 @@ async def opened_target(target: Target) -> AsyncIterator[PostgresStore]:
                 await store.close()
     finally:
         await connections.close()
-
-
-@asynccontextmanager
-async def _session(connections: Connections, target: Target) -> AsyncIterator[Session]:
-    """A connection of its own for as long as it takes, with errors as ours."""
-    try:
-        session = await connections.alone()
-        try:
-            await unbounded(session, session=True)
-            yield session
-        finally:
-            session.pgconn.finish()
-    except (psycopg.Error, DeadlinePassed) as error:
-        told: AimemError = connections.told(error)
-        raise told from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import psycopg
@@ -81,24 +81,29 @@ class Calls:
         except (psycopg.Error, DeadlinePassed) as error:
             raise self._connections.told(error) from error
 
-    @asynccontextmanager
-    async def alone(self) -> AsyncIterator[Session]:
+    def alone(self) -> AbstractAsyncContextManager[Session]:
         """A connection of its own, for as long as it takes."""
-        try:
-            session = await self._connections.alone()
-            try:
-                await unbounded(session, session=True)
-                yield session
-            finally:
-                session.pgconn.finish()
-        except (psycopg.Error, DeadlinePassed) as error:
-            raise self._connections.told(error) from error
+        return own_session(self._connections)
 
     @asynccontextmanager
     async def long_snapshot(self) -> AsyncIterator[Session]:
         """One committed state for as long as it takes."""
         async with self.alone() as session, snapshot(session):
             yield session
+
+
+@asynccontextmanager
+async def own_session(connections: Connections) -> AsyncIterator[Session]:
+    """A connection for one caller alone, for as long as it takes. Raises as `Calls`."""
+    try:
+        session = await connections.alone()
+        try:
+            await unbounded(session, session=True)
+            yield session
+        finally:
+            session.pgconn.finish()
+    except (psycopg.Error, DeadlinePassed) as error:
+        raise connections.told(error) from error
 
 
 def _deadline() -> float:
