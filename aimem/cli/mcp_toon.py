@@ -16,7 +16,7 @@ FULL: Final = (
     *("created_at", "updated_at", "metadata", "content"),
 )
 _STANDARD = ("id", "title", "content")
-_HEAD = ("count", "mode", "tokens_used", "budget_tokens")
+_HEAD = ("count", "mode", "tokens_used", "budget_tokens", "truncated")
 _SPECIAL = re.compile(r"[\\|:\n\r]")
 
 

@@ -67,6 +67,8 @@ def command(
         print_memories(found, json_lines=jsonl)
     else:
         output.say("no memories" if as_list else f"no results for: {text}")
+    if reply.get("truncated"):
+        output.say("the shared store had no time to look everywhere: better ones may be missing")
 
 
 def _check_form(text: str | None, *, words: bool, id: str | None, as_list: bool, chosen: dict[str, Any]) -> None:

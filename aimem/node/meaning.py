@@ -168,7 +168,7 @@ class Meaning:
         asked = k
         while True:
             found = await self.searching.search(vector, asked, which)
-            seen = at_hand.result() if at_hand is not None and at_hand.done() else ()
+            seen = at_hand.result() if at_hand is not None and at_hand.done() and not at_hand.exception() else ()
             memories = {each.row: each for each in (*(each.memory for each in seen), *found.memories)}
             missing = [row for row, _ in found.near if row not in memories]
             read = await self._store.by_rows(missing) if missing else ()

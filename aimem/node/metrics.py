@@ -114,6 +114,7 @@ class Meters:
         self.stores = Counter("ai_memory_store_total", "Memories stored, and refused.", ("tier", "result"))
         self.recalls = Counter("ai_memory_recall_total", "Recalls answered.", ("mode",))
         self.recall_seconds = Histogram("ai_memory_recall_latency_seconds", "Time of a recall.", _LATENCIES)
+        self.truncated = Counter("aimem_recall_truncated_total", "Recalls that a shared store answered in part.")
         self.contradictions = Counter(
             "ai_memory_contradiction_detected_total", "Stores whose reply named memories of a similar title."
         )

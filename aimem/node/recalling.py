@@ -2,7 +2,9 @@
 
 The question is embedded while its words are looked up; where a store searches by vector too, each side looks and reads
 what it found without waiting for the other. Every filter applies before anything is cut off, on both sides. Without a
-model that is ready the words decide alone, and the reply says so in its `mode`.
+model that is ready the words decide alone, and the reply says so in its `mode`. Where a shared store answers one side
+alone in time, that side decides, and the reply says `truncated`: after a restart of a large server the words of a
+question can take longer to read from its disk than a call may.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from aimem.core.reach import Reach
 from aimem.core.text import names_author, recall_terms, stems
 from aimem.core.timestamp import DAY_SECS, SECOND_NS
 from aimem.core.wire import recall_reply, scored
+from aimem.errors import Busy, StoreUnreachable
 from aimem.limits import RECALL_LIMIT_DEFAULT, RECALL_LIMIT_MAX
 from aimem.node import parameters
 from aimem.node.caller import Caller
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
 HYBRID, KEYWORD = "hybrid", "keyword"
 COSINE_MIN = 0.2  # what is no nearer has nothing to do with the question (wire)
+_LATE = Busy, StoreUnreachable  # so fails what a shared store does not answer in time
 _DAY_NS = DAY_SECS * SECOND_NS
 
 
@@ -93,6 +97,8 @@ class Recalling:
         shown = [scored(self._touching.shown(memory.record, memory.use), score) for memory, score in given]
         self._touching.note((memory for memory, _ in given), asked.which.now)
         self._meters.recalls.inc(mode=found.mode)
+        if found.truncated:
+            self._meters.truncated.inc()
         self._meters.recall_seconds.observe(perf_counter() - began)
         return recall_reply(shown, found.mode, packed, asked.budget, truncated=found.truncated)
 
@@ -101,17 +107,25 @@ class Recalling:
         matching = self._store.match(Words(recall_terms(asked.question)), asked.which, 2 * read)
         meaning = self._meaning
         if meaning is None or not meaning.ready:
-            hits = await matching
-            rows = [hit.row for hit in hits[:read]]
-            return _Found(_by_row(await self._store.by_rows(rows) if rows else ()), _scores(hits))
+            return await self._by_words(await matching, read)
         hitting = asyncio.ensure_future(matching)
         saying = asyncio.ensure_future(_said(meaning, hitting, read))
-        hits, said, near = await asyncio.gather(hitting, saying, self._near(meaning, asked, saying))
+        nearing = asyncio.ensure_future(self._near(meaning, asked, saying))
+        await asyncio.gather(hitting, saying, nearing, return_exceptions=True)
+        late = [side for side in (saying, nearing) if isinstance(side.exception(), _LATE)]
+        near = None if nearing in late else nearing.result()
         if near is None:
-            return _Found(_by_row(each.memory for each in said), _scores(hits))
+            return (await self._by_words(hitting.result(), read))._replace(truncated=bool(late))
+        hits, said = ([], []) if saying in late else (hitting.result(), saying.result())
         seen = [*said, *(each for each, cosine in near.best if cosine > COSINE_MIN)]
         nearness = meaning.nearness(near.question, seen)
-        return _Found(_by_row(each.memory for each in seen), _scores(hits), nearness, near.truncated)
+        truncated = near.truncated or bool(late)
+        return _Found(_by_row(each.memory for each in seen), _scores(hits), nearness, truncated)
+
+    async def _by_words(self, hits: Sequence[Hit], most: int) -> _Found:
+        """The memories of the best hits, without their vectors."""
+        rows = [hit.row for hit in hits[:most]]
+        return _Found(_by_row(await self._store.by_rows(rows) if rows else ()), _scores(hits))
 
     async def _near(self, meaning: Meaning, asked: _Asked, saying: asyncio.Future[list[Seen]]) -> Near | None:
         """What is near to the question; None when the model fails."""

@@ -90,6 +90,17 @@ def test_nothing_found_is_no_error_and_is_said_on_stderr(run: Run, node: FakeNod
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "no results for: x\n")
 
 
+@pytest.mark.parametrize("found", [True, False])
+def test_a_recall_that_had_no_time_to_look_everywhere_is_told(
+    run: Run, node: FakeNode, memory: Memory, found: bool
+) -> None:
+    reply = {"memories": [{**memory, "score": 1.0}] if found else [], "mode": "hybrid", "truncated": True}
+    node.answers["POST", "/api/v1/recall"] = (200, reply)
+    outcome = run("query", "x")
+    assert (outcome.code, memory["id"] in outcome.out) == (0, found)
+    assert outcome.err.endswith("had no time to look everywhere: better ones may be missing\n")
+
+
 def test_words_and_list_and_id_ask_their_own_routes(run: Run, node: FakeNode, memory: Memory) -> None:
     node.answers["GET", "/api/v1/search"] = (
         200,

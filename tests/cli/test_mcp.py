@@ -378,9 +378,9 @@ def test_the_manual_names_every_old_tool_as_one_that_is_there_or_not_yet() -> No
 
 
 def test_the_full_form_has_every_column_and_escapes_what_parts_them(memory: dict[str, Any]) -> None:
-    reply = {"memories": [{**memory, "title": "a|b\\c\r", "metadata": {}}], "count": 1, "mode": "hybrid"}
-    head, names, row = toon(reply, FULL).split("\n")
-    assert (head, names) == ("count:1|mode:hybrid", f"memories[{'|'.join(FULL)}]:")
+    found = [{**memory, "title": "a|b\\c\r", "metadata": {}}]
+    head, names, row = toon({"memories": found, "count": 1, "mode": "hybrid", "truncated": True}, FULL).split("\n")
+    assert (head, names) == ("count:1|mode:hybrid|truncated:1", f"memories[{'|'.join(FULL)}]:")
     cells = re.split(r"(?<!\\)\|", row)
     assert cells[:2] == [memory["id"], r"a\|b\\c\r"]
     assert cells[6:10] == ["", "0", "dns,incident", "cli"]

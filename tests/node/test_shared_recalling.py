@@ -14,11 +14,12 @@ from typing import Any
 import psycopg
 import pytest
 
+from aimem.errors import Busy, StoreUnreachable
 from aimem.node import meaning
 from aimem.node.node import Node
 from aimem.node.settings import SEMANTIC, NodeSettings
 from aimem.recall.embedder import Embedder
-from aimem.store.postgres import nearest
+from aimem.store.postgres import calls, nearest
 from aimem.store.postgres.opening import open_store
 from aimem.store.postgres.url import read_target
 from tests.node.conftest import caller
@@ -165,6 +166,28 @@ async def test_a_recall_without_time_to_look_everywhere_says_so(
     reply = await node.recall({"context": "cat"}, caller())
     assert reply["truncated"] is True
     assert [memory["title"] for memory in reply["memories"]] == ["Cat"]  # by its words
+
+
+@pytest.mark.parametrize(("away", "mode", "found"), [("words", "hybrid", "Disk"), ("embedding", "keyword", "Cat")])
+async def test_the_side_that_the_store_answers_in_time_decides_alone(
+    url: str, open_node: OpenNode, monkeypatch: pytest.MonkeyPatch, away: str, mode: str, found: str
+) -> None:
+    """A question whose words are those of one memory, and whose meaning is that of another."""
+    node = await open_node()
+    await store(node, "Disk", "The database host ran out of space.")
+    await store(node, "Cat", "The cat sleeps on the warm roof of the storage.")
+    await until(lambda: counted(node) == 2)
+    await settled(node)
+    monkeypatch.setattr(calls, "STORE_CALL_SECS", 1.0)
+    async with await psycopg.AsyncConnection.connect(url) as locking:
+        await locking.execute(f"LOCK TABLE {away} IN ACCESS EXCLUSIVE MODE")
+        reply = await node.recall({"context": "storage is full"}, caller())
+        assert (reply["mode"], reply["memories"][0]["title"], reply["truncated"]) == (mode, found, True)
+        assert node._meters.truncated.value() == 1
+        await locking.execute("LOCK TABLE words, embedding IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises((StoreUnreachable, Busy)):
+            await node.recall({"context": "storage is full"}, caller())
+    assert "truncated" not in await node.recall({"context": "storage is full"}, caller())
 
 
 async def test_the_next_node_goes_on_when_the_one_that_embeds_has_closed(
