@@ -9,6 +9,7 @@ import click
 
 from aimem.cli import output
 from aimem.cli.invocation import Invocation
+from aimem.cli.migrate_asked import Asked
 from aimem.cli.options import FILE, Command, Shared, config_option, json_option, pass_invocation, tls_options
 from aimem.errors import AimemError, Usage
 
@@ -61,17 +62,7 @@ aimem migrate --from https://n1:9077 --from https://n2:9077 --to new.db --cutove
 @click.option("--unfence", is_flag=True, help="Take the fence away: the nodes are written to again.")
 @pass_invocation
 def command(
-    invocation: Invocation,
-    sources: tuple[str, ...],
-    target: str | None,
-    merge: bool,
-    verify: bool,
-    retired: bool,
-    dry_run: bool,
-    follow: bool,
-    cutover: bool,
-    lost: tuple[str, ...],
-    unfence: bool,
+    invocation: Invocation, /, sources: tuple[str, ...], target: str | None, lost: tuple[str, ...], **flags: bool
 ) -> int:
     """Fill a database from others: ours, or those of the old program.
 
@@ -108,120 +99,50 @@ def command(
     well. It names whatever was not taken (then the exit code is 1) or had to be repaired; with --verify or --cutover it
     ends with 8 when the target lacks anything. While another process holds the target the exit code is 75.
     """
-    nodes = tuple(source for source in sources if source.startswith(("http://", "https://")))
-    _check(
-        sources,
-        nodes,
-        target,
-        dry_run=dry_run,
-        live=follow or cutover,
-        both=follow and cutover,
-        unfence=unfence,
-        beside_unfence=follow or cutover or verify or merge or retired or dry_run,
-        lost=bool(lost) and not cutover,
-        retired=retired,
-        unverified=verify and (dry_run or follow),
-    )
-    if unfence:
-        return _unfence(invocation, nodes)
-    assert target is not None
-    _need_native(sources, target)
-    if nodes:
-        report = _from_nodes(invocation, nodes, target, merge, verify, follow, cutover, lost)
-    else:
-        report = _run(invocation, sources, target, merge=merge, verify=verify, retired=retired, dry_run=dry_run)
+    asked = Asked(sources, target or "", tuple(url.rstrip("/") for url in lost), **flags)
+    asked.check()
+    if asked.unfence:
+        return _unfence(invocation, asked)
+    _need_native(asked)
+    report = _from_nodes(invocation, asked) if asked.nodes else _run(invocation, asked)
     lacking = sum(each.missing for each in report.verified or ())
     if invocation.json:
         output.print_json(report.as_json())
     else:
-        _print(report, counts=dry_run or verify or output.is_tty(sys.stdout))
+        _print(report, counts=asked.dry_run or asked.verify or output.is_tty(sys.stdout))
     return 8 if lacking else 1 if report.failed else 0
 
 
-def _need_native(sources: tuple[str, ...], target: str) -> None:
+def _need_native(asked: Asked) -> None:
     """Unpack what a shared store needs, where one is named."""
-    if not any(name.startswith(("postgres://", "postgresql://")) for name in (*sources, target)):
+    if not any(name.startswith(("postgres://", "postgresql://")) for name in (*asked.sources, asked.target)):
         return
     from aimem import unpack
 
     unpack.native(unpack.POSTGRES_PACKAGES)
 
 
-def _check(
-    sources: tuple[str, ...],
-    nodes: tuple[str, ...],
-    target: str | None,
-    *,
-    dry_run: bool,
-    live: bool,
-    both: bool,
-    unfence: bool,
-    beside_unfence: bool,
-    lost: bool,
-    retired: bool,
-    unverified: bool,
-) -> None:
-    """Flags that do not fit together."""
-    if nodes and len(nodes) < len(sources):
-        raise Usage("files and nodes in one run", hint="take in the files first, then the nodes with --merge")
-    if (live or unfence) and not nodes:
-        raise Usage("--follow, --cutover and --unfence are for running nodes", hint="give their URLs with --from")
-    if unfence and beside_unfence:
-        raise Usage("--unfence takes the fence away, and does nothing else", hint="give it with --from alone")
-    if both:
-        raise Usage("--follow and --cutover are two steps", hint="run --follow first, and --cutover to end it")
-    if target is None and not unfence:
-        raise Usage("Missing option '--to'.", hint="`aimem migrate --help` tells what it takes")
-    if nodes and dry_run:
-        raise Usage("--dry-run is for files", hint="aimem stats --to URL counts what a node holds")
-    if unverified:
-        raise Usage("--verify compares what was copied: not with --dry-run or --follow", hint="--cutover compares too")
-    if lost:
-        raise Usage("--lost is for --cutover")
-    if nodes and retired:
-        raise Usage("--retired is for files and shared stores", hint="--cutover ends what waits at running nodes")
-
-
-def _from_nodes(
-    invocation: Invocation,
-    nodes: tuple[str, ...],
-    target: str,
-    merge: bool,
-    verify: bool,
-    follow: bool,
-    cutover: bool,
-    lost: tuple[str, ...],
-) -> Report:
+def _from_nodes(invocation: Invocation, asked: Asked) -> Report:
     from aimem.cli import migrate_nodes
 
-    plan = migrate_nodes.Plan(nodes, target, merge, verify, follow, cutover, tuple(url.rstrip("/") for url in lost))
     try:
-        report = migrate_nodes.run(invocation, plan)
+        report = migrate_nodes.run(invocation, asked)
     except AimemError as error:
         raise migrate_nodes.explained(error) from error
-    if cutover and not any(each.missing for each in report.verified or ()):
-        migrate_nodes.say_what_is_left(plan, report)
+    if asked.cutover and not any(each.missing for each in report.verified or ()):
+        migrate_nodes.say_what_is_left(asked, report)
     return report
 
 
-def _unfence(invocation: Invocation, nodes: tuple[str, ...]) -> int:
+def _unfence(invocation: Invocation, asked: Asked) -> int:
     from aimem.cli import migrate_nodes
 
-    for url in migrate_nodes.unfence(invocation, nodes):
+    for url in migrate_nodes.unfence(invocation, asked.nodes):
         output.print_line(url)
     return 0
 
 
-def _run(
-    invocation: Invocation,
-    sources: tuple[str, ...],
-    target: str,
-    *,
-    merge: bool,
-    verify: bool,
-    retired: bool,
-    dry_run: bool,
-) -> Report:
+def _run(invocation: Invocation, asked: Asked) -> Report:
     import asyncio
     import contextlib
     import gc
@@ -232,7 +153,8 @@ def _run(
     from aimem.store.moving import opening
     from aimem.store.moving.running import begin, move
 
-    names = [*sources, target]
+    target = asked.target
+    names = [*asked.sources, target]
     ends = [name if opening.is_shared(name) else str(opening.path_of(name).resolve()) for name in names]
     if ends[-1] in ends[:-1]:
         raise Usage(f"{opening.told(target)} is both source and target", hint="give a new one with --to")
@@ -241,12 +163,12 @@ def _run(
 
     async def run() -> Report:
         async with contextlib.AsyncExitStack() as stack:
-            found = await stack.enter_async_context(opening.opened_sources(sources, target, reach))
+            found = await stack.enter_async_context(opening.opened_sources(asked.sources, target, reach))
             progress = Progress(found.rows, "rows", rate=True)
             stack.callback(progress.clear)
-            store = None if dry_run else await stack.enter_async_context(opening.opened_store(target, reach))
+            store = None if asked.dry_run else await stack.enter_async_context(opening.opened_store(target, reach))
             if store is not None:
-                await begin(store, opening.told(target), time.time_ns(), merge=merge)
+                await begin(store, opening.told(target), time.time_ns(), merge=asked.merge)
             return await move(
                 found.old,
                 found.ours,
@@ -254,8 +176,8 @@ def _run(
                 now=time.time_ns(),
                 shown=lambda rows: progress.advance(rows, rows),
                 told=progress.now,
-                verified=verify,
-                retired=retired,
+                verified=asked.verify,
+                retired=asked.retired,
             )
 
     gc.set_threshold(_COLLECT_AFTER)

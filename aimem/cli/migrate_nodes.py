@@ -7,10 +7,10 @@ import contextlib
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from typing import NamedTuple
 
 from aimem.cli import output
 from aimem.cli.invocation import Invocation
+from aimem.cli.migrate_asked import Asked
 from aimem.cli.migrate_reach import reach_of
 from aimem.cli.progress import Progress
 from aimem.core.version import ORIGIN_HEX
@@ -27,21 +27,9 @@ from aimem.store.moving.running import begin
 _POLL_SECS = 0.2
 
 
-class Plan(NamedTuple):
-    """What is to be done with the nodes at `urls`: nothing but a copy, unless one of the others is set."""
-
-    urls: tuple[str, ...]
-    target: str
-    merge: bool = False
-    verify: bool = False
-    follow: bool = False
-    cutover: bool = False
-    lost: tuple[str, ...] = ()
-
-
-def run(invocation: Invocation, plan: Plan) -> Report:
+def run(invocation: Invocation, asked: Asked) -> Report:
     """Copy, follow, or cut over."""
-    return asyncio.run(_run(invocation, plan))
+    return asyncio.run(_run(invocation, asked))
 
 
 def unfence(invocation: Invocation, urls: tuple[str, ...]) -> list[str]:
@@ -54,13 +42,13 @@ def unfence(invocation: Invocation, urls: tuple[str, ...]) -> list[str]:
     return asyncio.run(go())
 
 
-async def _run(invocation: Invocation, plan: Plan) -> Report:
+async def _run(invocation: Invocation, asked: Asked) -> Report:
     report, holder, reach = Report(), list[Store](), reach_of(invocation)
 
     def speaker() -> tuple[str, str]:
         return (holder[0].start, holder[0].incarnation) if holder else _nobody()
 
-    async with _nodes(invocation, plan.urls, speaker) as nodes, contextlib.AsyncExitStack() as stack:
+    async with _nodes(invocation, asked.nodes, speaker) as nodes, contextlib.AsyncExitStack() as stack:
         progress = Progress(None, "rows", rate=True)
         stack.callback(progress.clear)
 
@@ -68,8 +56,8 @@ async def _run(invocation: Invocation, plan: Plan) -> Report:
             progress.advance(rows, rows)
 
         async def open_target() -> Store:
-            store = await stack.enter_async_context(opening.opened_store(plan.target, reach))
-            await begin(store, opening.told(plan.target), time.time_ns(), merge=plan.merge)
+            store = await stack.enter_async_context(opening.opened_store(asked.target, reach))
+            await begin(store, opening.told(asked.target), time.time_ns(), merge=asked.merge)
             holder.append(store)
             return store
 
@@ -77,8 +65,8 @@ async def _run(invocation: Invocation, plan: Plan) -> Report:
             with contextlib.suppress(Locked):  # a follower holds it, so it is
                 await open_target()
 
-        if plan.cutover:
-            fenced = await put_up_fence(nodes, plan.lost, opening.told(plan.target), time.time_ns(), target_is_fit)
+        if asked.cutover:
+            fenced = await put_up_fence(nodes, asked.lost, opening.told(asked.target), time.time_ns(), target_is_fit)
             nodes = [node for node in nodes if node.name in fenced.nodes]
             with _told_of_the_fence():
                 store = holder[0] if holder else await _when_free(open_target, progress.message)
@@ -87,13 +75,13 @@ async def _run(invocation: Invocation, plan: Plan) -> Report:
         else:
             store = await open_target()
             following = Following(nodes, store, report, time.time_ns)
-            if plan.follow:
+            if asked.follow:
                 await following.until_fenced(shown, progress.message, progress.now)
             else:
                 await following.open()
                 await following.once(shown, progress.now)
             report.digest = store.digest.root()
-            if plan.verify and not plan.follow:
+            if asked.verify and not asked.follow:
                 await following.compare()
         report.sources = [{"path": node.name, "digest": node.digest} for node in nodes]
         return report
@@ -150,13 +138,13 @@ def _context(invocation: Invocation) -> ssl.SSLContext:
     return context(TlsFiles(client.ca_cert, client.client_cert, client.client_key, client.pin))
 
 
-def say_what_is_left(plan: Plan, report: Report) -> None:
+def say_what_is_left(asked: Asked, report: Report) -> None:
     """After a cut-over: what to change on each node."""
-    flag = "--store-url" if opening.is_shared(plan.target) else "--db"
-    output.say(f"done: start each node with {flag} {opening.told(plan.target)}")
+    flag = "--store-url" if opening.is_shared(asked.target) else "--db"
+    output.say(f"done: start each node with {flag} {opening.told(asked.target)}")
     for source in report.sources:
         output.say(f"  {source['path']}")
-    for url in plan.lost:
+    for url in asked.lost:
         output.say(f"  {url} (given up: before it comes back, start it like the others)")
 
 
