@@ -14,8 +14,8 @@ PACKAGE = ROOT / "aimem"
 LAYERS = ("cli", "http", "mesh", "node", "recall", "store", "net", "core")
 """From faces to rules: a line may import itself and those to its right."""
 EVERYWHERE = {"aimem", "aimem.errors", "aimem.limits"}
-BESIDE = {"aimem.config": {"core"}, "aimem.unpack": set()}
-"""Modules beside the folders, with the folders that they may use: the faces may import them."""
+BESIDE: dict[str | None, set[str]] = {"config": {"core"}, "unpack": set()}
+"""What lies beside the layers, with the layers that it may use: the faces may import it."""
 PURE = {
     *("__future__", "base64", "bisect", "collections", "dataclasses", "datetime", "enum", "functools", "hashlib"),
     *(
@@ -57,8 +57,12 @@ def imported(tree: ast.Module) -> Iterator[str]:
 
 
 def layer(module: str) -> str | None:
-    parts = module.split(".")
-    return parts[1] if len(parts) > 1 and parts[1] in LAYERS else None
+    return room if (room := room_of(module)) in LAYERS else None
+
+
+def room_of(module: str) -> str | None:
+    """The folder or module right under `aimem` that it is in."""
+    return module.split(".")[1] if "." in module else None
 
 
 def is_allowed(importer: str, name: str) -> bool:
@@ -66,9 +70,9 @@ def is_allowed(importer: str, name: str) -> bool:
         return True
     here, there = layer(importer), layer(name)
     if here is None:
-        return there is None or importer == "aimem.__main__" or there in BESIDE.get(importer, set())
+        return there is None or importer == "aimem.__main__" or there in BESIDE.get(room_of(importer), set())
     if there is None:
-        return name in BESIDE and here in ("cli", "http")
+        return room_of(name) in BESIDE and here in ("cli", "http")
     return LAYERS.index(here) <= LAYERS.index(there)
 
 
@@ -92,6 +96,9 @@ def test_an_upward_import_would_be_seen() -> None:
     assert not is_allowed("aimem.store.base", "aimem.node.node")
     assert not is_allowed("aimem.net.server", "aimem.http.app")
     assert not is_allowed("aimem.errors", "aimem.core.record")
+    assert not is_allowed("aimem.config.serve", "aimem.store.base")
+    assert not is_allowed("aimem.node.node", "aimem.config.settings")
+    assert is_allowed("aimem.config.serve", "aimem.core.memory")
     assert is_allowed("aimem.cli.serve", "aimem.http.app")
 
 

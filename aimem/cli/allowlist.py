@@ -24,7 +24,7 @@ from aimem.cli.options import (
     pass_invocation,
     tls_options,
 )
-from aimem.config import ClientSettings
+from aimem.config.settings import ClientSettings
 from aimem.errors import AimemError, Drift, Misconfigured, NotFound, Unreachable, Usage
 
 _WORDS = {

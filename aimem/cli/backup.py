@@ -8,7 +8,7 @@ import click
 
 from aimem.cli.invocation import Invocation
 from aimem.cli.options import Command, config_option, db_option, pass_invocation
-from aimem.config import database_path
+from aimem.config.place import database_path
 from aimem.limits import BACKUPS_KEPT
 
 

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aimem.config import DEFAULT_PORT, SERVE_KEYS
+from aimem.config.file import SERVE_KEYS
+from aimem.config.settings import DEFAULT_PORT
 from aimem.core.allowlist import Entry
 from aimem.core.identity_words import AGENT, identity_of
 from aimem.errors import Misconfigured

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from aimem.cli.output import say
-from aimem.config import ClientSettings, ConfigFile, client_settings, load_config
+from aimem.config.client import client_settings
+from aimem.config.file import ConfigFile, load_config
+from aimem.config.settings import ClientSettings
 from aimem.errors import AimemError, Misconfigured, NoAnswer, QuorumNotMet
 from aimem.limits import AGENT_ID_CHARS_MAX
 from aimem.net.reply import Reply, refusal

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aimem.cli.invocation import Invocation
-from aimem.config import serve_settings
+from aimem.config.serve import serve_settings
 
 if TYPE_CHECKING:
     from aimem.store.moving.opening import Reach

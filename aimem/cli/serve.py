@@ -9,7 +9,9 @@ import click
 
 from aimem.cli.invocation import OLD_NAME, Invocation
 from aimem.cli.options import Command, cache_dir_option, config_option, db_option, not_empty, pass_invocation
-from aimem.config import LOG_FORMATS, LOG_LEVELS, QUORUM_SCOPES, TIERS, ServeSettings, byte_count, serve_settings
+from aimem.config.fitting import LOG_FORMATS, LOG_LEVELS, QUORUM_SCOPES, TIERS
+from aimem.config.serve import byte_count, serve_settings
+from aimem.config.settings import ServeSettings
 from aimem.errors import Misconfigured
 from aimem.limits import REPLICA_LAG_SECS, REPLICA_LAG_SECS_MAX
 

@@ -12,7 +12,7 @@ import click
 from aimem.cli import output
 from aimem.cli.invocation import Invocation
 from aimem.cli.options import Command, Group, Shared, cache_dir_option, config_option, json_option, pass_invocation
-from aimem.config import serve_settings
+from aimem.config.serve import serve_settings
 from aimem.errors import Usage
 from aimem.limits import PARTITIONS_MAX
 

@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aimem.config import ServeSettings
+from aimem.config.settings import ServeSettings
 from aimem.errors import AimemError, StoreUnreachable
 from aimem.http import access, systemd
 from aimem.http.collecting import spare_what_stays

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from aimem.config import ServeSettings
+from aimem.config.settings import ServeSettings
 from aimem.errors import Misconfigured
 from aimem.node.node import Node
 from aimem.node.settings import NodeSettings

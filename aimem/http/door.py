@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aimem.config import ServeSettings
+from aimem.config.settings import ServeSettings
 from aimem.core.identity_words import AGENT, EVERYWHERE
 from aimem.core.reach import reach_of
 from aimem.errors import Misconfigured

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aimem.config import ServeSettings
+from aimem.config.settings import ServeSettings
 
 if TYPE_CHECKING:
     import ssl

@@ -10,10 +10,11 @@ from pathlib import Path
 import click
 import pytest
 
-from aimem import __version__, config, errors
+from aimem import __version__, errors
 from aimem.cli import main
 from aimem.cli.invocation import Invocation
 from aimem.cli.manual import SECTION_7, page_names, page_source, section_1
+from aimem.config.file import CLIENT_KEYS, SERVE_KEYS, TTL_KEYS
 from aimem.http.routes import API, ROUTES
 
 from .conftest import Run
@@ -95,7 +96,7 @@ def test_structure(name: str) -> None:
 
 def test_the_manual_knows_every_key_of_the_configuration() -> None:
     page = plain(page_source("aimem.7"))
-    for key in (*config.SERVE_KEYS, *config.TTL_KEYS, *config.CLIENT_KEYS):
+    for key in (*SERVE_KEYS, *TTL_KEYS, *CLIENT_KEYS):
         assert re.search(rf"\b{key}\b", page), key
 
 

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from aimem.config import ServeSettings
+from aimem.config.settings import ServeSettings
 
 from .conftest import Run
 
