@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Final
 
-from aimem.cli.completion_scripts import Flag, Line
+from aimem.cli.completion_tree import Flag, Line
 
 _SCRIPT: Final = """\
 # Completion of aimem for bash, made from the program: `aimem completion bash`.

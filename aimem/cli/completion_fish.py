@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from aimem.cli.completion_scripts import Flag, Line
+from aimem.cli.completion_tree import Flag, Line
 
 
 def script(group: Line, commands: Sequence[Line]) -> str:

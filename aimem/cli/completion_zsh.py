@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from aimem.cli.completion_scripts import Flag, Line
+from aimem.cli.completion_tree import Flag, Line
 
 _SCRIPT: Final = """\
 #compdef aimem
