@@ -64,12 +64,14 @@ class Calls:
         (loop time), which is that of a call where none is given."""
         loop = asyncio.get_running_loop()
         deadline = _deadline() if deadline is None else deadline
+        said: Exception | None = None  # of an attempt that had its time: the last one may have had next to none
         while True:
             try:
                 return await attempt(deadline - loop.time())
             except (psycopg.Error, DeadlinePassed) as error:
+                said = said if said is not None and isinstance(error, DeadlinePassed) else error
                 if action(error) is Action.FAIL or loop.time() + _RETRY_SECS >= deadline:
-                    raise self._connections.told(error) from error
+                    raise self._connections.told(said) from error
                 await asyncio.sleep(_RETRY_SECS)
 
     @asynccontextmanager

@@ -308,4 +308,4 @@ async def within(secs: float) -> AsyncIterator[None]:
     except TimeoutError as error:
         if not deadline.expired():
             raise
-        raise DeadlinePassed(f"no answer within {secs:g} s") from error
+        raise DeadlinePassed(f"no answer within {round(secs, 1):g} s") from error
